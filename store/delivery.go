@@ -1,0 +1,153 @@
+package store
+
+import (
+	"strconv"
+	"time"
+)
+
+// Event is one status event as the platform handed it in, ready to be stored.
+type Event struct {
+	AccountID string
+	ID        string // the platform's; unique within the account while retained
+	MessageID string
+	// Channel and Part say, with the message, whose statuses are counted by
+	// sequence: each part of a message on each channel has a count of its own.
+	Channel string
+	Part    int // 0: not a part
+	// Payload is the JSON object to be sent, but for the member sequence, which
+	// the store alone can know. See [Body].
+	Payload []byte
+}
+
+// Verdict says what became of an event that was handed in.
+type Verdict uint8
+
+const (
+	// Accepted: stored; it will be delivered.
+	Accepted Verdict = iota + 1
+	// Duplicate: the account has an event with this ID already, perhaps earlier
+	// in the same batch.
+	Duplicate
+	// NoWebhook: the account has no webhook; nothing was stored.
+	NoWebhook
+	// UnknownAccount: there is no such account; nothing was stored.
+	UnknownAccount
+)
+
+// State is where a delivery stands.
+type State string
+
+const (
+	Pending   State = "PENDING"
+	Delivered State = "DELIVERED"
+	Failed    State = "FAILED"
+	Cancelled State = "CANCELLED"
+)
+
+// Delivery is the work of bringing one event to the callback URL.
+type Delivery struct {
+	// Seq is the place in the order of acceptance: of two events of one account
+	// the one accepted later has the greater.
+	Seq        int64
+	AccountID  string
+	EventID    string
+	MessageID  string
+	Body       []byte // what is sent: the payload with its sequence, see [Body]
+	AcceptedAt time.Time
+	State      State
+	Attempts   int       // made so far, probes included
+	Failures   int       // attempts that used up the retry schedule
+	DueAt      time.Time // zero: fresh
+	FinishedAt time.Time // zero while PENDING
+	// Behind: when this was read or accepted, an earlier event of the same
+	// message was PENDING. Set by Intake and Queue, not by History.
+	Behind bool
+}
+
+// Body completes a payload: it is the payload's JSON object with a last member
+// "sequence".
+func Body(payload []byte, sequence int64) []byte {
+	b := make([]byte, 0, len(payload)+24)
+	b = append(b, payload[:len(payload)-1]...)
+	b = append(b, `,"sequence":`...)
+	b = strconv.AppendInt(b, sequence, 10)
+	return append(b, '}')
+}
+
+// ErrorKind says why an attempt failed, in words that tell an account nothing
+// of the inside.
+type ErrorKind string
+
+const (
+	DNSFailed          ErrorKind = "DNS_FAILED"          // the host's name did not resolve
+	ConnectFailed      ErrorKind = "CONNECT_FAILED"      // no TCP connection
+	DestinationRefused ErrorKind = "DESTINATION_REFUSED" // the address is not a public one
+	TLSFailed          ErrorKind = "TLS_FAILED"          // no TLS session: certificate, version
+	Timeout            ErrorKind = "TIMEOUT"             // no complete answer within the deadline
+	ConnectionLost     ErrorKind = "CONNECTION_LOST"     // ended before an answer
+	ResponseInvalid    ErrorKind = "RESPONSE_INVALID"    // the answer was not HTTP, or too large
+	HTTPStatus         ErrorKind = "HTTP_STATUS"         // an answer other than 2xx
+)
+
+// Attempt is one HTTP POST of a delivery with its outcome.
+type Attempt struct {
+	Number     int // 1, 2, …, probes included
+	At         time.Time
+	Duration   time.Duration
+	StatusCode int       // 0: no answer
+	Error      ErrorKind // empty: acknowledged
+	Response   []byte    // the first KiB of a failed answer's body
+	Probe      bool      // made by the breaker; does not use up the schedule
+}
+
+// Outcome is what the dispatcher has to say of a delivery.
+type Outcome struct {
+	Delivery *Delivery // only Seq, AccountID and MessageID are used
+	Attempt  *Attempt  // nil: none was made
+	State    State     // the new state
+	Failures int       // the new count
+	// DueAt is when a PENDING delivery is attempted again; zero leaves it
+	// fresh.
+	DueAt time.Time
+	// Behind: it waits for earlier events of its message until DueAt at the
+	// longest. If none is PENDING any more, the store makes it due now.
+	Behind bool
+}
+
+// Releases reports whether others may be waiting behind this outcome's
+// delivery, so that finishing it must make them due: those of the same message
+// that are PENDING, put off beyond now, and never attempted.
+func (o *Outcome) Releases() bool {
+	return o.State != Pending && (o.State != Delivered || o.Attempt == nil || o.Attempt.Number > 1)
+}
+
+// BacklogQuery says what of an account's backlog is read.
+type BacklogQuery struct {
+	AccountID string
+	Now       time.Time
+	Due       int   // at most so many that were put off until Now or earlier, longest due first
+	After     int64 // of the fresh ones those with a greater Seq,
+	Fresh     int   // at most so many, in order of Seq
+}
+
+// Backlog is a part of an account's PENDING deliveries, from one snapshot.
+type Backlog struct {
+	Webhook *Webhook // nil: the account has none
+	Due     []Delivery
+	Fresh   []Delivery
+	// NextDue is the earliest DueAt beyond Now; zero: none.
+	NextDue time.Time
+}
+
+// DeliveryQuery selects deliveries of one account. Zero fields select all.
+type DeliveryQuery struct {
+	AccountID string
+	State     State
+	MessageID string
+	From, To  time.Time // accepted at From or later and before To
+	// BeforeTime and BeforeSeq continue a listing: they are AcceptedAt and Seq
+	// of the last delivery of the page before.
+	BeforeTime time.Time
+	BeforeSeq  int64
+	Limit      int
+}

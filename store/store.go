@@ -1,0 +1,196 @@
+// Package store says what Recapito keeps and how it is asked for it: the
+// types, one small interface for each consumer, and the errors on which they
+// decide. Implementations are store/memory, store/sqlite and store/postgres;
+// store/storetest is the suite that each of them passes.
+//
+// It promises that what a method has reported as done survives a power cut
+// (but for store/memory), that everything belongs to exactly one account, and
+// that another account's things do not exist for it. It knows nothing of HTTP,
+// of retry policy or of time: the time is an argument.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// The errors on which callers decide. Any other error of a method that writes
+// means that the outcome is unknown: it may have happened or not. Repeating it
+// is safe everywhere.
+var (
+	// ErrNotFound: there is no such thing, or it belongs to another account.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: it exists already.
+	ErrConflict = errors.New("exists already")
+	// ErrClosed: the store has been closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Store is the whole contract. Consumers name the part that they use.
+type Store interface {
+	Accounts
+	APIKeys
+	Webhooks
+	Intake
+	History
+	Queue
+	Settings
+	// Ready reports whether the store can durably write, by doing it. Nil
+	// means ready.
+	Ready(ctx context.Context) error
+	// Stats are exact as of the last commit and cost nothing to read.
+	Stats() Stats
+	// Close waits for the writes under way and releases everything. Calls
+	// after it return [ErrClosed].
+	Close() error
+}
+
+// Accounts are the tenants.
+type Accounts interface {
+	// PutAccount makes the account if it is new and returns it as it is kept;
+	// created tells which.
+	PutAccount(ctx context.Context, id string, now time.Time) (a Account, created bool, err error)
+	// Account returns [ErrNotFound] when there is none.
+	Account(ctx context.Context, id string) (Account, error)
+	// DeleteAccount erases the account with all its data; the webhook and the
+	// keys go first. [ErrNotFound] when there is none. Interrupted, it can be
+	// repeated.
+	DeleteAccount(ctx context.Context, id string) error
+}
+
+// APIKeys authenticate accounts. Only digests are kept.
+type APIKeys interface {
+	// AddAPIKey returns [ErrNotFound] if the account does not exist and
+	// [ErrConflict] if the digest is known already, whosever it is.
+	AddAPIKey(ctx context.Context, k APIKey) error
+	// APIKeys lists the keys of an account, oldest first; [ErrNotFound] if the
+	// account does not exist.
+	APIKeys(ctx context.Context, accountID string) ([]APIKey, error)
+	// RevokeAPIKey ends a key at once; [ErrNotFound] if the account has no
+	// such key.
+	RevokeAPIKey(ctx context.Context, accountID, keyID string) error
+	// APIKeyByHash returns the key with this digest, or [ErrNotFound].
+	APIKeyByHash(ctx context.Context, hash KeyHash) (APIKey, error)
+}
+
+// Webhooks are the registrations, at most one for an account. The [Listener]
+// has been told of a change before the method that made it returns.
+type Webhooks interface {
+	// CreateWebhook returns [ErrConflict] if the account has a webhook, and
+	// [ErrNotFound] if there is no such account. Of concurrent calls exactly
+	// one succeeds.
+	CreateWebhook(ctx context.Context, w Webhook) (Webhook, error)
+	// Webhook returns [ErrNotFound] when the account has none.
+	Webhook(ctx context.Context, accountID string) (Webhook, error)
+	// ReplaceCallbackURL sets the URL and makes the webhook ACTIVE; the secret
+	// stays. [ErrNotFound] when the account has none.
+	ReplaceCallbackURL(ctx context.Context, accountID, callbackURL string, now time.Time) (Webhook, error)
+	// RotateSecret makes secret the signing secret and keeps the present one
+	// beside it until the given time. [ErrNotFound] when the account has none.
+	RotateSecret(ctx context.Context, accountID string, secret []byte, until, now time.Time) (Webhook, error)
+	// SuspendWebhook makes the webhook SUSPENDED if it is still as the caller
+	// saw it (same ID and Version); otherwise it does nothing.
+	SuspendWebhook(ctx context.Context, seen Webhook, now time.Time) error
+	// DeleteWebhook removes the registration; what was PENDING is CANCELLED, at
+	// least the first thousand at once and the rest by [Queue.Cancel].
+	// [ErrNotFound] when the account has none.
+	DeleteWebhook(ctx context.Context, accountID string, now time.Time) error
+}
+
+// Intake takes events in.
+type Intake interface {
+	// Accept stores the events, and a PENDING delivery for each, in one commit
+	// and in the given order, and returns one verdict for each event. When it
+	// returns without an error, everything that it calls Accepted is on disk
+	// and the [Listener] has been told.
+	Accept(ctx context.Context, events []Event, now time.Time) ([]Verdict, error)
+}
+
+// History answers what became of events.
+type History interface {
+	// Deliveries returns the deliveries that q asks for, newest first.
+	Deliveries(ctx context.Context, q DeliveryQuery) ([]Delivery, error)
+	// Delivery returns one delivery with every attempt, in order, or
+	// [ErrNotFound].
+	Delivery(ctx context.Context, accountID, eventID string) (Delivery, []Attempt, error)
+}
+
+// Queue is what the dispatcher works from.
+//
+// A PENDING delivery is fresh (never attempted and never put off: DueAt is
+// zero) or has been put off until DueAt. Fresh ones are taken in order of Seq,
+// the others when they are due.
+type Queue interface {
+	// Listen names the one listener, before the first write. Without one,
+	// nobody is told.
+	Listen(l Listener)
+	// PendingAccounts lists accounts that have PENDING deliveries, in order of
+	// ID, beginning after the given one.
+	PendingAccounts(ctx context.Context, after string, limit int) ([]string, error)
+	// Backlog reads one account's webhook and PENDING deliveries, from one
+	// snapshot.
+	Backlog(ctx context.Context, q BacklogQuery) (Backlog, error)
+	// Oldest reads the account's PENDING delivery with the least Seq and its
+	// webhook. Due and NextDue of the answer are empty; Fresh holds at most
+	// one.
+	Oldest(ctx context.Context, accountID string) (Backlog, error)
+	// Record writes the outcomes in one commit and in the given order. An
+	// outcome for a delivery that is not PENDING any more only adds its
+	// attempt. Recording the same outcome twice changes nothing.
+	Record(ctx context.Context, outcomes []Outcome, now time.Time) error
+	// MakeDue makes up to limit of the account's PENDING deliveries that were
+	// put off beyond now due now, and returns how many it changed.
+	MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error)
+	// Expire gives up (FAILED) up to limit of the account's PENDING deliveries
+	// that were accepted before the given time, and returns how many.
+	Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error)
+	// Cancel makes CANCELLED up to limit of the account's PENDING deliveries
+	// that were accepted for a webhook that has been deleted, and returns how
+	// many.
+	Cancel(ctx context.Context, accountID string, now time.Time, limit int) (int, error)
+	// Sweep removes up to limit deliveries, with their attempts, that were
+	// finished before the given time, oldest first, and returns how many.
+	Sweep(ctx context.Context, finishedBefore time.Time, limit int) (int, error)
+}
+
+// Settings keep what the service made up for itself at its first start.
+type Settings interface {
+	// Setting returns [ErrNotFound] when the name was never set.
+	Setting(ctx context.Context, name string) ([]byte, error)
+	// PutSetting sets it, in place of an earlier value.
+	PutSetting(ctx context.Context, name string, value []byte) error
+}
+
+// Listener is told what has been committed, in the order of the commits and
+// before the call that wrote it returns. Its methods must not block and must
+// not call the store.
+type Listener interface {
+	// Accepted hands over fresh deliveries with the webhook of each.
+	Accepted(batch []Acceptance)
+	// WebhookChanged tells the account's present webhook; nil: it has none.
+	WebhookChanged(accountID string, w *Webhook)
+	// Uncertain tells that a commit failed in a way that leaves open whether
+	// it happened: the listener must read everything anew.
+	Uncertain()
+}
+
+// Acceptance is a delivery just accepted and the webhook that it goes to,
+// which must not be changed.
+type Acceptance struct {
+	Delivery Delivery
+	Webhook  *Webhook
+}
+
+// Stats count what the store holds.
+type Stats struct {
+	Deliveries map[State]int64 // held, by state
+}
+
+// Commit describes one group commit, for metrics.
+type Commit struct {
+	Events   int           // accepted in it
+	Outcomes int           // recorded in it
+	Duration time.Duration // from BEGIN until it was durable
+	Err      error         // not nil: it failed
+}
