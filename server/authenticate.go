@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+
+	"github.com/recapito/recapito/store"
+)
+
+// The challenges of RFC 9110, section 11.6.1. A missing, malformed or unknown
+// credential gets the same answer.
+var (
+	errNoAPIKey = &refusal{
+		status: http.StatusUnauthorized, detail: "A valid API key is required.",
+		header: map[string]string{"WWW-Authenticate": `ApiKey realm="recapito"`},
+	}
+	errNoPlatformKey = &refusal{
+		status: http.StatusUnauthorized, detail: "The platform key is required.",
+		header: map[string]string{"WWW-Authenticate": `Bearer realm="recapito"`},
+	}
+)
+
+// authentication returns the check that the operation's security asks for. It
+// fails unless that is exactly one of the two schemes: an operation that is
+// open to all does not exist here.
+func (s *server) authentication(op *openapi3.Operation) (echo.MiddlewareFunc, error) {
+	if op.Security == nil || len(*op.Security) != 1 || len((*op.Security)[0]) != 1 {
+		return nil, errors.New("its security is not exactly one scheme")
+	}
+	for scheme := range (*op.Security)[0] {
+		switch scheme {
+		case "ApiKey":
+			return before(s.authenticateAccount), nil
+		case "PlatformKey":
+			return before(s.authenticatePlatform), nil
+		default:
+			return nil, fmt.Errorf("its security scheme %q is not known", scheme)
+		}
+	}
+	panic("unreachable")
+}
+
+// before runs a check in front of a handler.
+func before(check func(echo.Context) error) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if err := check(c); err != nil {
+				return err
+			}
+			return next(c)
+		}
+	}
+}
+
+type accountContext struct{}
+
+// accountOf is the account whose API key the request carries.
+func accountOf(ctx context.Context) string {
+	id, _ := ctx.Value(accountContext{}).(string)
+	return id
+}
+
+func (s *server) authenticateAccount(c echo.Context) error {
+	r := c.Request()
+	keys := r.Header.Values("X-API-Key")
+	if len(keys) != 1 || store.CheckKey(keys[0]) != nil {
+		return errNoAPIKey
+	}
+	k, err := s.Store.APIKeyByHash(r.Context(), store.HashKey(keys[0]))
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoAPIKey
+	}
+	if err != nil {
+		return fmt.Errorf("look up the API key: %w", err)
+	}
+	c.SetRequest(r.WithContext(context.WithValue(r.Context(), accountContext{}, k.AccountID)))
+	return nil
+}
+
+func (s *server) authenticatePlatform(c echo.Context) error {
+	credentials := c.Request().Header.Values("Authorization")
+	if len(credentials) != 1 {
+		return errNoPlatformKey
+	}
+	scheme, token, _ := strings.Cut(credentials[0], " ")
+	hash := store.HashKey(token)
+	same := subtle.ConstantTimeCompare(hash[:], s.PlatformKeyHash[:]) == 1
+	if !strings.EqualFold(scheme, "Bearer") || !same {
+		return errNoPlatformKey
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/recapito/recapito/store"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+// edge is what every request passes first and every answer last. It names the
+// request, serves HEAD as GET, turns a panic into a 500 and reports the answer.
+type edge struct {
+	Config
+	next http.Handler
+}
+
+func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := e.Now()
+	body := &trackedBody{ReadCloser: r.Body, ended: r.ContentLength == 0}
+	out := &response{ResponseWriter: w, body: body}
+	h := w.Header()
+	h.Set(requestIDHeader, requestID(r))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+
+	// A copy: net/http goes by its own request when it finishes the answer.
+	r = r.WithContext(r.Context())
+	r.Body = body
+	if r.Method == http.MethodHead {
+		r.Method = http.MethodGet // net/http leaves the body out by itself
+	}
+	defer func() { e.OnRequest(out.operation, out.status, e.Now().Sub(began)) }()
+	defer e.recover(out, r)
+	e.next.ServeHTTP(out, r)
+}
+
+// recover answers a panic with a 500. If the answer has begun, it can only be
+// broken off.
+func (e *edge) recover(out *response, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares like this
+		panic(p)
+	}
+	ref := &refusal{status: http.StatusInternalServerError}
+	logFailure(e.Logger, out, r, ref, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	if out.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	ref.write(out)
+}
+
+// requestID is the request's own if it can stand in a log as it is, else a new
+// one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get(requestIDHeader)
+	if id == "" || len(id) > 128 || strings.ContainsFunc(id, notInID) {
+		return store.NewID("req_")
+	}
+	return id
+}
+
+func notInID(c rune) bool {
+	alphanumeric := '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+	return !alphanumeric && !strings.ContainsRune("._-", c)
+}
+
+// trackedBody knows whether the body was read to its end.
+type trackedBody struct {
+	io.ReadCloser
+	ended bool
+}
+
+func (b *trackedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // io.Reader returns it bare
+		b.ended = true
+	}
+	return n, err
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/store"
+)
+
+func (s *server) SendEvents(ctx context.Context, r gen.SendEventsRequestObject) (gen.SendEventsResponseObject, error) {
+	now := s.Now()
+	events, wrong := prepare(r.Body.Events, now)
+	if len(wrong) > 0 {
+		return nil, invalid(wrong)
+	}
+	verdicts, err := s.Store.Accept(ctx, events, now)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	result, err := tally(verdicts)
+	if err != nil {
+		return nil, err
+	}
+	return gen.SendEvents202JSONResponse(result), nil
+}
+
+// unavailable answers every failure of the store: whether the events were
+// stored is not known, and sending them again is safe.
+func unavailable(cause error) error {
+	return &refusal{
+		status: http.StatusServiceUnavailable,
+		detail: "The events could not be stored. Send them again.",
+		header: map[string]string{"Retry-After": "1"},
+		cause:  fmt.Errorf("accept events: %w", cause),
+	}
+}
+
+// prepare makes of the events what is stored, or says what is wrong with them.
+func prepare(in []gen.EventInput, now time.Time) (events []store.Event, wrong []gen.ProblemError) {
+	receivedAt := eventTime(now)
+	events = make([]store.Event, 0, len(in))
+	for i := range in {
+		name, why := checkEvent(&in[i])
+		var body []byte
+		if why == "" {
+			body = payloadOf(&in[i], receivedAt).text()
+			if len(body) > payloadLimit {
+				name, why = "", fmt.Sprintf("is larger than %d bytes when it is sent", payloadLimit)
+			}
+		}
+		if why != "" && len(wrong) < maxErrors {
+			wrong = append(wrong, gen.ProblemError{Pointer: fmt.Sprintf("/events/%d%s", i, name), Detail: why})
+		}
+		events = append(events, store.Event{
+			AccountID: in[i].AccountID, ID: in[i].ID, MessageID: in[i].MessageID,
+			Channel: string(in[i].Channel), Part: partNumber(in[i].Part), Payload: body,
+		})
+	}
+	return events, wrong
+}
+
+// checkEvent says which member is wrong, as a JSON Pointer, and why, where that
+// takes more than one member to tell.
+func checkEvent(e *gen.EventInput) (pointer, why string) {
+	switch {
+	case e.Destination == nil && e.RecipientID == nil:
+		return "/destination", "destination or recipientId is required"
+	case e.Status == gen.MessageStatusREAD && e.Channel == gen.ChannelSMS:
+		return "/status", "READ does not occur on SMS"
+	case e.Final != nil && e.Status != gen.MessageStatusEXPIRED:
+		return "/final", "is allowed with EXPIRED only"
+	case e.Part != nil && e.Part.Number > e.Part.Total:
+		return "/part/number", "is greater than total"
+	}
+	return "", ""
+}
+
+func partNumber(p *gen.Part) int {
+	if p == nil {
+		return 0
+	}
+	return int(p.Number)
+}
+
+// tally counts verdicts.
+func tally(verdicts []store.Verdict) (gen.EventsResult, error) {
+	r := gen.EventsResult{Skipped: []gen.SkippedEvent{}}
+	skip := func(i int, why gen.SkipReason) {
+		r.Skipped = append(r.Skipped, gen.SkippedEvent{Index: int32(i), Reason: why})
+	}
+	for i, v := range verdicts {
+		switch v {
+		case store.Accepted:
+			r.Accepted++
+		case store.Duplicate:
+			r.Duplicates++
+		case store.NoWebhook:
+			skip(i, gen.SkipReasonNOWEBHOOK)
+		case store.UnknownAccount:
+			skip(i, gen.SkipReasonUNKNOWNACCOUNT)
+		default:
+			return r, fmt.Errorf("verdict %d on event %d", v, i)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,168 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/labstack/echo/v4"
+)
+
+// operation is one operation of the document with what is checked before its
+// handler runs. It is read-only after New.
+type operation struct {
+	id     string
+	route  *routers.Route
+	params bool             // it has parameters
+	query  bool             // some of them in the query
+	body   *openapi3.Schema // nil: it takes none
+	// bodyRequired: an empty body is refused.
+	bodyRequired bool
+	bodyLimit    int64
+}
+
+// Limits of bodies, in bytes.
+const (
+	eventsLimit = 1 << 20
+	bodyLimit   = 64 << 10
+)
+
+// operationChecks returns what runs before each handler: authentication, then
+// validation.
+func (s *server) operationChecks() (map[string][]echo.MiddlewareFunc, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(s.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("load the document: %w", err)
+	}
+	if err := doc.Validate(openapi3.NewLoader().Context); err != nil {
+		return nil, fmt.Errorf("validate the document: %w", err)
+	}
+	v := s.newValidator()
+	checks := make(map[string][]echo.MiddlewareFunc)
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			authenticate, err := s.authentication(op)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+			}
+			o, err := newOperation(doc, path, method, item, op)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+			}
+			checks[o.id] = []echo.MiddlewareFunc{s.name(o.id), authenticate, v.validate(o)}
+		}
+	}
+	return checks, nil
+}
+
+func newOperation(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
+	own := *op
+	own.Security = openapi3.NewSecurityRequirements() // authentication runs before validation
+	o := &operation{
+		id:        op.OperationID,
+		route:     &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: &own},
+		bodyLimit: bodyLimit,
+	}
+	if o.id == "sendEvents" {
+		o.bodyLimit = eventsLimit
+	}
+	params := slices.Concat(item.Parameters, op.Parameters)
+	o.params = len(params) > 0
+	o.query = slices.ContainsFunc(params, func(p *openapi3.ParameterRef) bool { return p.Value.In == openapi3.ParameterInQuery })
+	if op.RequestBody != nil {
+		media := op.RequestBody.Value.Content["application/json"]
+		if media == nil || media.Schema == nil {
+			return nil, errors.New("its body is not described as application/json")
+		}
+		o.body, o.bodyRequired = media.Schema.Value, op.RequestBody.Value.Required
+	}
+	if (o.params || o.body != nil) && !o.documents(http.StatusBadRequest) {
+		return nil, errors.New("it takes input, but does not document 400")
+	}
+	return o, nil
+}
+
+// documents reports whether the operation documents the status.
+func (o *operation) documents(status int) bool {
+	return o.route.Operation.Responses.Status(status) != nil
+}
+
+// refuse answers with the status if the operation documents it, else with 400.
+func (o *operation) refuse(status int, detail string) error {
+	if !o.documents(status) {
+		status = http.StatusBadRequest
+	}
+	return &refusal{status: status, detail: detail}
+}
+
+// name tells the edge which operation the request met.
+func (s *server) name(id string) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if r, ok := c.Response().Writer.(*response); ok {
+				r.operation = id
+			}
+			return next(c)
+		}
+	}
+}
+
+// checkedRouter registers routes and remembers those that came without checks:
+// the generated code looks them up by operationId, and a lookup that fails
+// leaves an operation open without a word (oapi-codegen #1274).
+type checkedRouter struct {
+	echo   *echo.Echo
+	routes int
+	bare   []string
+}
+
+func (r *checkedRouter) add(method, path string, h echo.HandlerFunc, m []echo.MiddlewareFunc) *echo.Route {
+	r.routes++
+	if len(m) == 0 {
+		r.bare = append(r.bare, method+" "+path)
+	}
+	return r.echo.Add(method, path, h, m...)
+}
+
+// complete fails unless every route has its checks and every operation of the
+// document, of which there are want, has its route.
+func (r *checkedRouter) complete(want int) error {
+	if len(r.bare) > 0 {
+		return fmt.Errorf("routes without authentication and validation: %v", r.bare)
+	}
+	if r.routes != want {
+		return fmt.Errorf("%d routes for %d operations", r.routes, want)
+	}
+	return nil
+}
+
+func (r *checkedRouter) CONNECT(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodConnect, p, h, m)
+}
+func (r *checkedRouter) DELETE(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodDelete, p, h, m)
+}
+func (r *checkedRouter) GET(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodGet, p, h, m)
+}
+func (r *checkedRouter) HEAD(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodHead, p, h, m)
+}
+func (r *checkedRouter) OPTIONS(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodOptions, p, h, m)
+}
+func (r *checkedRouter) PATCH(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodPatch, p, h, m)
+}
+func (r *checkedRouter) POST(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodPost, p, h, m)
+}
+func (r *checkedRouter) PUT(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodPut, p, h, m)
+}
+func (r *checkedRouter) TRACE(p string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodTrace, p, h, m)
+}

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+	"github.com/labstack/echo/v4"
+
+	"github.com/recapito/recapito/gen"
+)
+
+// refusal is an error that the caller is told of, in words made for the
+// caller.
+type refusal struct {
+	status int
+	detail string
+	errors []gen.ProblemError
+	header map[string]string
+	cause  error // for the log alone
+}
+
+func (r *refusal) Error() string { return r.detail }
+
+// invalid refuses a body for what is wrong with it.
+func invalid(errs []gen.ProblemError) error {
+	return &refusal{status: http.StatusBadRequest, detail: "The request body is not valid.", errors: errs}
+}
+
+// when returns the replacement if err is target, else err itself.
+func when(err, target error, replacement *refusal) error {
+	if errors.Is(err, target) {
+		return replacement
+	}
+	return err
+}
+
+// refusalFor is the only place where an error becomes something that a caller
+// sees. An error that it does not know is a bare 500: its text may name hosts,
+// paths or SQL, so it goes to the log alone.
+func refusalFor(err error) *refusal {
+	var known *refusal
+	var routing *echo.HTTPError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &routing):
+		return routingRefusal(routing.Code)
+	}
+	return &refusal{status: http.StatusInternalServerError}
+}
+
+// routingRefusal is for what echo and the generated code refuse by themselves;
+// their texts are not ours.
+func routingRefusal(status int) *refusal {
+	switch status {
+	case http.StatusNotFound:
+		return &refusal{status: status, detail: "There is no such path."}
+	case http.StatusMethodNotAllowed:
+		return &refusal{status: status, detail: "This path does not take this method."}
+	case http.StatusBadRequest:
+		return &refusal{status: status, detail: "A parameter is not valid."}
+	}
+	return &refusal{status: http.StatusInternalServerError}
+}
+
+// fail is echo's HTTPErrorHandler.
+func (s *server) fail(err error, c echo.Context) {
+	ref := refusalFor(err)
+	if ref.status >= http.StatusInternalServerError {
+		logFailure(s.Logger, c.Response().Writer, c.Request(), ref, err)
+	}
+	if !c.Response().Committed {
+		ref.write(c.Response())
+	}
+}
+
+// logFailure writes the one line of a request that failed inside. It names no
+// credential, no query and no body.
+func logFailure(log *slog.Logger, w http.ResponseWriter, r *http.Request, ref *refusal, err error) {
+	level := slog.LevelError
+	if r.Context().Err() != nil {
+		level = slog.LevelInfo // the caller has gone, which is what failed
+	}
+	if ref.cause != nil {
+		err = ref.cause
+	}
+	var operation string
+	if out, ok := w.(*response); ok {
+		operation = out.operation
+	}
+	log.LogAttrs(r.Context(), level, "request failed",
+		slog.String("request_id", w.Header().Get(requestIDHeader)),
+		slog.String("operation", operation),
+		slog.Int("status", ref.status),
+		slog.Any("error", err))
+}
+
+// write answers with the problem.
+func (r *refusal) write(w http.ResponseWriter) {
+	h := w.Header()
+	for name, value := range r.header {
+		h.Set(name, value)
+	}
+	body, err := json.Marshal(r.problem())
+	if err != nil {
+		panic(err) // it is made of valid strings
+	}
+	h.Set("Content-Type", "application/problem+json")
+	w.WriteHeader(r.status)
+	_, _ = w.Write(append(body, '\n')) // fails when the caller has gone
+}
+
+func (r *refusal) problem() gen.Problem {
+	p := gen.Problem{Type: "about:blank", Title: http.StatusText(r.status), Status: int32(r.status)}
+	if r.detail != "" {
+		p.Detail = &r.detail
+	}
+	if len(r.errors) > 0 {
+		p.Errors = &r.errors
+	}
+	return p
+}

@@ -1,0 +1,124 @@
+// Package server answers openapi.yaml: it authenticates, validates, hands over
+// to the store and turns errors into problems.
+//
+// It promises that a request is authenticated before a byte of its body is
+// read, that nothing reaches an operation but what the document describes,
+// that every error on every path is an RFC 9457 problem, and that a problem
+// tells nothing of the inside. [New] refuses a document in which any of this
+// would be lost.
+//
+// It leaves out sockets, TLS, timeouts and header limits (the http.Server's),
+// rate limits, and what the callback URL's host resolves to.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/store"
+)
+
+// Store is the part of the store that the operations use.
+type Store interface {
+	store.Accounts
+	store.APIKeys
+	store.Webhooks
+	store.Intake
+	store.History
+}
+
+// Config says what a server answers from. Fields without a default are
+// required.
+type Config struct {
+	Store Store
+	// Spec is the text of openapi.yaml.
+	Spec []byte
+	// PlatformKeyHash is the digest of the platform key.
+	PlatformKeyHash store.KeyHash
+	// BasePath goes before every path, such as "/api/partner-gateway/v1".
+	// Default: none.
+	BasePath string
+	// CheckURL returns why a callback URL is refused, in words for the account.
+	CheckURL func(raw string) error
+	// Logger gets one line for every request that failed inside. Default:
+	// slog.Default().
+	Logger *slog.Logger
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+	// OnRequest is told of every answer. The operationID is empty if the
+	// request met no operation. Default: nobody is told.
+	OnRequest func(operationID string, status int, duration time.Duration)
+}
+
+// server is the strict server that gen describes; its operations stand in one
+// file per tag.
+type server struct {
+	Config
+}
+
+var _ gen.StrictServerInterface = (*server)(nil)
+
+// New returns the handler of every operation. It fails if the configuration is
+// incomplete, if the document is invalid, or if an operation would be left
+// without authentication or validation.
+func New(cfg Config) (http.Handler, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	s := &server{Config: cfg}
+	checks, err := s.operationChecks()
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	e := echo.New()
+	e.Binder = binder{}
+	e.HTTPErrorHandler = s.fail
+	routes := &checkedRouter{echo: e}
+	gen.RegisterHandlersWithOptions(routes, gen.NewStrictHandler(s, nil), gen.RegisterHandlersOptions{
+		BaseURL: cfg.BasePath, OperationMiddlewares: checks,
+	})
+	if err := routes.complete(len(checks)); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	return &edge{next: e, Config: cfg}, nil
+}
+
+// complete fills in the defaults and returns what is missing.
+func (c *Config) complete() error {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.OnRequest == nil {
+		c.OnRequest = func(string, int, time.Duration) {}
+	}
+	switch {
+	case c.Store == nil:
+		return errors.New("no store")
+	case c.CheckURL == nil:
+		return errors.New("no check of callback URLs")
+	case c.PlatformKeyHash == store.KeyHash{}:
+		return errors.New("no platform key")
+	}
+	return checkBasePath(c.BasePath)
+}
+
+// checkBasePath refuses what the router would not take literally.
+func checkBasePath(p string) error {
+	if p == "" {
+		return nil
+	}
+	if !strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/") || strings.Contains(p, "//") || strings.ContainsAny(p, ":*%?# ") {
+		return fmt.Errorf("base path %q: want /one/or/more/segments of plain characters", p)
+	}
+	return nil
+}

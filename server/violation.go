@@ -1,0 +1,116 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/recapito/recapito/gen"
+)
+
+// maxErrors is how many places a problem names.
+const maxErrors = 100
+
+// parameterDetail says in one sentence which parameter is wrong and how.
+func parameterDetail(err error) string {
+	var bad *openapi3filter.RequestError
+	if !errors.As(err, &bad) || bad.Parameter == nil {
+		return "A parameter is not valid."
+	}
+	reason := "is not valid"
+	var schema *openapi3.SchemaError
+	var parse *openapi3filter.ParseError
+	switch {
+	case errors.As(bad.Err, &schema):
+		reason = schemaReason(schema)
+	case errors.As(bad.Err, &parse):
+		reason = "cannot be read as " + strings.Join(bad.Parameter.Schema.Value.Type.Slice(), " or ")
+	case bad.Reason != "":
+		reason = bad.Reason
+	}
+	in := strings.ToUpper(bad.Parameter.In[:1]) + bad.Parameter.In[1:]
+	return fmt.Sprintf("%s parameter %q: %s.", in, bad.Parameter.Name, reason)
+}
+
+// decodingErrors says where a text is not JSON, or not JSON that we take.
+func decodingErrors(err error) []gen.ProblemError {
+	var semantic *json.SemanticError
+	if errors.As(err, &semantic) {
+		return []gen.ProblemError{{Pointer: clip(string(semantic.JSONPointer)), Detail: "cannot be decoded"}}
+	}
+	e := gen.ProblemError{Detail: "is not valid JSON"}
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) {
+		e.Pointer = clip(string(syntactic.JSONPointer))
+		e.Detail = fmt.Sprintf("is not valid JSON at byte %d", syntactic.ByteOffset)
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			e.Detail = "stands twice"
+		}
+	}
+	return []gen.ProblemError{e}
+}
+
+// schemaErrors says where a value is not what the schema describes: one entry
+// for each place, at most [maxErrors].
+func schemaErrors(err error) []gen.ProblemError {
+	var out []gen.ProblemError
+	seen := make(map[string]int)
+	walkSchemaErrors(err, func(e *openapi3.SchemaError) {
+		pointer := pointerTo(e.JSONPointer())
+		at, again := seen[pointer]
+		switch {
+		case !again && len(out) < maxErrors:
+			seen[pointer] = len(out)
+			out = append(out, gen.ProblemError{Pointer: pointer, Detail: schemaReason(e)})
+		case again && e.Origin != nil: // a format's own words say more than a pattern
+			out[at].Detail = schemaReason(e)
+		}
+	})
+	return out
+}
+
+// walkSchemaErrors visits the leaves of err.
+func walkSchemaErrors(err error, visit func(*openapi3.SchemaError)) {
+	var many openapi3.MultiError
+	var one *openapi3.SchemaError
+	if errors.As(err, &many) {
+		for _, e := range many {
+			walkSchemaErrors(e, visit)
+		}
+	} else if errors.As(err, &one) {
+		visit(one)
+	}
+}
+
+// schemaReason never shows the value, and never [openapi3.SchemaError.Error],
+// which dumps the schema.
+func schemaReason(e *openapi3.SchemaError) string {
+	if own := errors.Unwrap(e.Origin); e.SchemaField == "format" && own != nil {
+		return clip(own.Error())
+	}
+	return clip(e.Reason)
+}
+
+// clip bounds a text that may hold a name of the caller's choosing.
+func clip(text string) string {
+	const most = 256
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// pointerTo is the JSON Pointer of RFC 6901.
+func pointerTo(tokens []string) string {
+	var b strings.Builder
+	for _, t := range tokens {
+		b.WriteByte('/')
+		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(t))
+	}
+	return b.String()
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/store"
+)
+
+const webhookPath = "/webhooks/delivery-status"
+
+// secretOverlap is how long the old secret signs beside the new one.
+const secretOverlap = 24 * time.Hour
+
+var (
+	errNoWebhook     = &refusal{status: http.StatusNotFound, detail: "The account has no webhook."}
+	errWebhookExists = &refusal{
+		status: http.StatusConflict,
+		detail: "The account has a webhook already. Use PUT to change its callback URL.",
+	}
+)
+
+func (s *server) GetWebhook(ctx context.Context, _ gen.GetWebhookRequestObject) (gen.GetWebhookResponseObject, error) {
+	w, err := s.Store.Webhook(ctx, accountOf(ctx))
+	if err != nil {
+		return nil, when(err, store.ErrNotFound, errNoWebhook)
+	}
+	return gen.GetWebhook200JSONResponse(showWebhook(w)), nil
+}
+
+func (s *server) CreateWebhook(ctx context.Context, r gen.CreateWebhookRequestObject) (gen.CreateWebhookResponseObject, error) {
+	now := s.Now()
+	w, err := s.Store.CreateWebhook(ctx, store.Webhook{
+		AccountID: accountOf(ctx), ID: store.NewID("wh_"), CallbackURL: r.Body.CallbackURL,
+		Status: store.Active, Secret: store.NewSecret(), Version: 1, CreatedAt: now, UpdatedAt: now,
+	})
+	if err != nil {
+		// The account can only be gone if it was erased after the key was
+		// looked up: the key is not valid any more.
+		err = when(err, store.ErrNotFound, errNoAPIKey)
+		return nil, when(err, store.ErrConflict, errWebhookExists)
+	}
+	return gen.CreateWebhook201JSONResponse{
+		Body:    showSecret(w),
+		Headers: gen.CreateWebhook201ResponseHeaders{Location: s.BasePath + webhookPath},
+	}, nil
+}
+
+func (s *server) ReplaceWebhook(ctx context.Context, r gen.ReplaceWebhookRequestObject) (gen.ReplaceWebhookResponseObject, error) {
+	w, err := s.Store.ReplaceCallbackURL(ctx, accountOf(ctx), r.Body.CallbackURL, s.Now())
+	if err != nil {
+		return nil, when(err, store.ErrNotFound, errNoWebhook)
+	}
+	return gen.ReplaceWebhook200JSONResponse(showWebhook(w)), nil
+}
+
+func (s *server) DeleteWebhook(ctx context.Context, _ gen.DeleteWebhookRequestObject) (gen.DeleteWebhookResponseObject, error) {
+	if err := s.Store.DeleteWebhook(ctx, accountOf(ctx), s.Now()); err != nil {
+		return nil, when(err, store.ErrNotFound, errNoWebhook)
+	}
+	return gen.DeleteWebhook204Response{}, nil
+}
+
+func (s *server) RotateSigningSecret(ctx context.Context, _ gen.RotateSigningSecretRequestObject) (gen.RotateSigningSecretResponseObject, error) {
+	now := s.Now()
+	w, err := s.Store.RotateSecret(ctx, accountOf(ctx), store.NewSecret(), now.Add(secretOverlap), now)
+	if err != nil {
+		return nil, when(err, store.ErrNotFound, errNoWebhook)
+	}
+	return gen.RotateSigningSecret200JSONResponse(showSecret(w)), nil
+}
+
+func showWebhook(w store.Webhook) gen.Webhook {
+	return gen.Webhook{
+		ID: w.ID, CallbackURL: w.CallbackURL, Status: gen.WebhookStatus(w.Status),
+		CreatedAt: showTime(w.CreatedAt), UpdatedAt: showTime(w.UpdatedAt),
+	}
+}
+
+func showSecret(w store.Webhook) gen.WebhookWithSecret {
+	return gen.WebhookWithSecret{
+		ID: w.ID, CallbackURL: w.CallbackURL, Status: gen.WebhookStatus(w.Status),
+		CreatedAt: showTime(w.CreatedAt), UpdatedAt: showTime(w.UpdatedAt),
+		SigningSecret: store.SecretText(w.Secret),
+	}
+}
+
+// showTime is in UTC, to the millisecond.
+func showTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+// showOptionalTime shows the zero time as null.
+func showOptionalTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = showTime(t)
+	return &t
+}
