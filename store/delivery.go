@@ -102,7 +102,7 @@ type Attempt struct {
 
 // Outcome is what the dispatcher has to say of a delivery.
 type Outcome struct {
-	Delivery *Delivery // only Seq, AccountID and MessageID are used
+	Delivery *Delivery // as it was read; only Seq, AccountID, MessageID and DueAt are used
 	Attempt  *Attempt  // nil: none was made
 	State    State     // the new state
 	Failures int       // the new count
@@ -118,7 +118,8 @@ type Outcome struct {
 // delivery, so that finishing it must make them due: those of the same message
 // that are PENDING, put off beyond now, and never attempted.
 func (o *Outcome) Releases() bool {
-	return o.State != Pending && (o.State != Delivered || o.Attempt == nil || o.Attempt.Number > 1)
+	atFirst := o.State == Delivered && o.Delivery.DueAt.IsZero() && o.Attempt != nil && o.Attempt.Number == 1
+	return o.State != Pending && !atFirst
 }
 
 // BacklogQuery says what of an account's backlog is read.
