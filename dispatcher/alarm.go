@@ -1,0 +1,71 @@
+package dispatcher
+
+import (
+	"container/heap"
+	"time"
+)
+
+// alarms are the lanes that want attention at a time, earliest first. They
+// point at rows in the store that become due; nothing is lost with them.
+type alarms struct{ h alarmHeap }
+
+// set moves the lane's alarm; the zero time removes it. It reports whether the
+// lane is now the earliest.
+func (a *alarms) set(l *lane, at time.Time) (earliest bool) {
+	switch {
+	case at.Equal(l.alarm) && (l.alarmIndex >= 0 || at.IsZero()):
+		return false
+	case at.IsZero():
+		heap.Remove(&a.h, l.alarmIndex)
+		l.alarm = at
+		return false
+	case l.alarmIndex >= 0:
+		l.alarm = at
+		heap.Fix(&a.h, l.alarmIndex)
+	default:
+		l.alarm = at
+		heap.Push(&a.h, l)
+	}
+	return l.alarmIndex == 0
+}
+
+// due takes out a lane whose alarm has come, or returns nil.
+func (a *alarms) due(now time.Time) *lane {
+	if len(a.h) == 0 || a.h[0].alarm.After(now) {
+		return nil
+	}
+	l := heap.Pop(&a.h).(*lane)
+	l.alarm = time.Time{}
+	return l
+}
+
+func (a *alarms) next() (time.Time, bool) {
+	if len(a.h) == 0 {
+		return time.Time{}, false
+	}
+	return a.h[0].alarm, true
+}
+
+type alarmHeap []*lane
+
+func (h alarmHeap) Len() int           { return len(h) }
+func (h alarmHeap) Less(i, j int) bool { return h[i].alarm.Before(h[j].alarm) }
+func (h alarmHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].alarmIndex, h[j].alarmIndex = i, j
+}
+
+func (h *alarmHeap) Push(x any) {
+	l := x.(*lane)
+	l.alarmIndex = len(*h)
+	*h = append(*h, l)
+}
+
+func (h *alarmHeap) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	l.alarmIndex = -1
+	return l
+}

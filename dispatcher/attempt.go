@@ -1,0 +1,311 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/dispatcher/signature"
+	"github.com/recapito/recapito/store"
+)
+
+// Observation is what metrics learn of an attempt.
+type Observation struct {
+	Outcome    string // an error kind's word, or ACKNOWLEDGED
+	Duration   time.Duration
+	State      store.State // of the delivery, after it
+	AcceptedAt time.Time
+	Now        time.Time
+	Probe      bool
+}
+
+// errWithdrawn: the webhook changed between the start of an attempt and its
+// first byte.
+var errWithdrawn = errors.New("the webhook has changed")
+
+// flight is an attempt under way.
+type flight struct {
+	lane    *lane
+	item    *item
+	webhook *store.Webhook // as of the start
+	epoch   int
+	probe   bool
+	suspect bool // counted among the suspect ones
+	slow    bool
+	started time.Time
+
+	prev, next *flight // in the list of those not yet slow
+}
+
+// startAttempts gives free slots to lanes, in turn. Each attempt has a
+// goroutine, which goes on with another one as long as there is one.
+func (d *Dispatcher) startAttempts(now time.Time) {
+	for f := d.nextFlight(now); f != nil; f = d.nextFlight(now) {
+		d.attempts.Go(func() { d.fly(f) })
+	}
+}
+
+// nextFlight takes the next lane's next delivery into flight; nil: there is
+// none, or no slot.
+func (d *Dispatcher) nextFlight(now time.Time) *flight {
+	if !d.running || len(d.pending)+d.writing >= maxUnrecorded {
+		return nil
+	}
+	l := d.slots.next()
+	if l == nil {
+		return nil
+	}
+	f := &flight{lane: l, webhook: l.webhook, epoch: l.epoch, suspect: l.needsSuspectSlot(), started: now, probe: l.pace.open}
+	if f.probe {
+		f.item = l.probe
+	} else {
+		f.item = l.window.ready.pop()
+	}
+	f.item.state = inFlight
+	l.flights[f] = struct{}{}
+	d.slots.take(f)
+	if d.slots.open == 1 {
+		d.wakeLoop() // to watch it
+	}
+	d.flights.push(f)
+	if l.runnable() {
+		d.slots.enter(l)
+	}
+	return f
+}
+
+// fly makes one attempt after the other until there is none to make.
+func (d *Dispatcher) fly(f *flight) {
+	for f != nil {
+		res := d.post(f)
+		f = d.land(f, &res, time.Now())
+	}
+}
+
+// post makes the HTTP request.
+func (d *Dispatcher) post(f *flight) egress.Result {
+	ctx, cancel := context.WithDeadline(d.workCtx, f.started.Add(d.cfg.AttemptTimeout))
+	defer cancel()
+	del := f.item.delivery
+	return d.cfg.Sender.Post(ctx, &egress.Request{
+		URL:     f.webhook.CallbackURL,
+		Header:  d.header(f, time.Now()),
+		Body:    del.Body,
+		Proceed: func() error { return d.proceed(f) },
+	})
+}
+
+func (d *Dispatcher) header(f *flight, now time.Time) http.Header {
+	del := f.item.delivery
+	return http.Header{
+		"Content-Type":      {"application/json"},
+		"User-Agent":        {d.cfg.UserAgent},
+		"Webhook-Id":        {del.EventID},
+		"Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)},
+		"Webhook-Signature": {signature.Header(f.webhook.SigningSecrets(now), del.EventID, now, del.Body)},
+		"Webhook-Attempt":   {strconv.Itoa(del.Attempts + 1)},
+	}
+}
+
+// proceed is the last question before the first byte: is the webhook still the
+// one that this attempt began with?
+func (d *Dispatcher) proceed(f *flight) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := f.lane.webhook
+	if w == nil || w.ID != f.webhook.ID || w.Version != f.webhook.Version {
+		return errWithdrawn
+	}
+	return nil
+}
+
+// land takes in how an attempt ended and returns the next one for its
+// goroutine.
+func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time) *flight {
+	d.mu.Lock()
+	d.unlist(f)
+	var line *attemptLine
+	switch res.Kind {
+	case egress.Withdrawn, egress.Interrupted:
+		d.takeBack(f)
+	default:
+		line = d.conclude(f, res, now)
+	}
+	d.reconsider(f.lane, now)
+	next := d.nextFlight(now)
+	d.startAttempts(now)
+	d.mu.Unlock()
+	if line != nil {
+		line.write(d.cfg.Logger)
+		d.cfg.Observe(line.observation)
+	}
+	return next
+}
+
+// unlist ends the flight's part in the counts.
+func (d *Dispatcher) unlist(f *flight) {
+	d.flights.remove(f)
+	d.slots.release(f)
+	delete(f.lane.flights, f)
+	if f.slow {
+		f.lane.pace.slow--
+	}
+}
+
+// takeBack undoes the start of an attempt that sent nothing, or that our
+// shutdown cut short: it is not counted.
+func (d *Dispatcher) takeBack(f *flight) {
+	l := f.lane
+	if !f.probe && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
+		f.item.state = ready
+		l.window.ready.pushFront(f.item)
+		return
+	}
+	for _, it := range l.window.finish(f.item, true, func(*item) bool { return false }) {
+		d.putOff(l, it)
+	}
+	d.held -= l.window.forget(f.item)
+	if f.probe {
+		l.probe = nil
+		return
+	}
+	d.held -= l.behindStore() // to be read again, if it is still PENDING
+}
+
+// conclude decides what an attempt means for its delivery and its lane.
+func (d *Dispatcher) conclude(f *flight, res *egress.Result, now time.Time) *attemptLine {
+	del := f.item.delivery
+	a := &store.Attempt{
+		Number: del.Attempts + 1, At: f.started, Duration: now.Sub(f.started),
+		StatusCode: res.StatusCode, Error: errorKind(res.Kind), Response: res.Excerpt, Probe: f.probe,
+	}
+	o := store.Outcome{Attempt: a, State: store.Delivered, Failures: del.Failures}
+	var suspend *store.Webhook
+	if res.Kind == egress.Acknowledged {
+		d.acknowledged(f, a.Duration)
+	} else {
+		after := parseRetryAfter(res.RetryAfter, now)
+		d.refused(f, res, &o, after, now)
+		if res.StatusCode == http.StatusGone {
+			suspend = f.webhook
+		}
+	}
+	d.settle(f.lane, f.item, o, suspend)
+	for _, it := range f.lane.window.finish(f.item, o.State == store.Pending, func(it *item) bool { return d.overtakes(it, now) }) {
+		d.putOff(f.lane, it)
+	}
+	return &attemptLine{flight: f, attempt: a, err: res.Err, due: o.DueAt, observation: Observation{
+		Outcome: outcomeWord(a), Duration: a.Duration, State: o.State, AcceptedAt: del.AcceptedAt, Now: now, Probe: f.probe,
+	}}
+}
+
+func (d *Dispatcher) acknowledged(f *flight, took time.Duration) {
+	l := f.lane
+	if f.probe {
+		l.probe = nil
+	}
+	if f.current() && l.pace.succeeded(took, len(l.flights)+1) {
+		l.makeDue = true // and everything is read from the beginning
+		d.held -= l.behindStore()
+	}
+}
+
+// refused is anything but a 2xx.
+func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, after time.Duration, now time.Time) {
+	l, del := f.lane, f.item.delivery
+	if f.probe {
+		l.probe = nil
+		o.State, o.DueAt = store.Pending, del.DueAt
+		if f.current() {
+			l.pace.probeFailed(now, after)
+		}
+		return
+	}
+	o.Failures++
+	o.State = store.Failed
+	if due, again := d.policy.next(del.AcceptedAt, now, o.Failures, after); again {
+		o.State, o.DueAt = store.Pending, due
+	}
+	if f.current() && l.pace.failed(overload(res), res.Kind == egress.Timeout, f.started, now) {
+		l.expireAt = now
+		d.held -= l.behindStore()
+	}
+}
+
+// current reports whether the flight says something about the lane's present
+// endpoint.
+func (f *flight) current() bool {
+	w := f.lane.webhook
+	return w != nil && w.ID == f.webhook.ID && w.CallbackURL == f.webhook.CallbackURL
+}
+
+// overload: answers and silences that ask for fewer attempts at a time.
+func overload(res *egress.Result) bool {
+	return res.Kind != egress.HTTPStatus || res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500
+}
+
+func errorKind(k egress.Kind) store.ErrorKind {
+	if k == egress.Acknowledged {
+		return ""
+	}
+	return store.ErrorKind(k.String())
+}
+
+func outcomeWord(a *store.Attempt) string {
+	if a.Error == "" {
+		return egress.Acknowledged.String()
+	}
+	return string(a.Error)
+}
+
+// attemptLine is the one log line of an attempt. It names the callback's host,
+// never its path or query.
+type attemptLine struct {
+	flight      *flight
+	attempt     *store.Attempt
+	err         error
+	due         time.Time
+	observation Observation
+}
+
+func (a *attemptLine) write(log *slog.Logger) {
+	level := slog.LevelInfo
+	if !log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs,
+		slog.String("outcome", a.observation.Outcome),
+		slog.String("account", a.flight.lane.account),
+		slog.String("event", a.flight.item.delivery.EventID),
+		slog.Int("attempt", a.attempt.Number),
+		slog.String("host", host(a.flight.webhook.CallbackURL)),
+		slog.Duration("took", a.attempt.Duration),
+	)
+	if a.attempt.StatusCode != 0 {
+		attrs = append(attrs, slog.Int("status", a.attempt.StatusCode))
+	}
+	if a.err != nil {
+		attrs = append(attrs, slog.String("error", a.err.Error()))
+	}
+	if a.attempt.Probe {
+		attrs = append(attrs, slog.Bool("probe", true))
+	}
+	if !a.due.IsZero() {
+		attrs = append(attrs, slog.Time("next", a.due))
+	}
+	log.LogAttrs(context.Background(), level, "attempt", attrs...)
+}
+
+func host(callbackURL string) string {
+	u, err := url.Parse(callbackURL)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}

@@ -1,0 +1,245 @@
+// Package dispatcher brings accepted events to their callback URLs by HTTPS
+// POST.
+//
+// It promises that every PENDING delivery is attempted until it is
+// acknowledged, given up or cancelled; that of one message only one event is
+// in flight, in the order of acceptance; that an account's failing endpoint
+// takes neither slots nor memory from the others; and that what it holds in
+// memory is bounded by its configuration and never the only copy: the rows in
+// the store are the truth, and [Dispatcher.Run] goes on from them after any
+// stop. Delivery is at least once: an attempt whose outcome was not recorded
+// before a crash is made again.
+//
+// It decides nothing about what is accepted (package server), keeps nothing
+// (package store), and dials nothing itself (package egress).
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+)
+
+// Sender makes one HTTP request; *[egress.Client] is the real one.
+type Sender interface {
+	// Post ends by ctx's deadline at the latest.
+	Post(ctx context.Context, r *egress.Request) egress.Result
+	// CloseIdle closes the connections to a callback URL that are not in use.
+	CloseIdle(callbackURL string)
+}
+
+// Config is everything a [Dispatcher] can be told.
+type Config struct {
+	Store  store.Queue
+	Sender Sender
+	// Suspend makes a webhook SUSPENDED after a 410; the store's method.
+	Suspend func(ctx context.Context, seen store.Webhook, now time.Time) error
+
+	RetrySchedule  []time.Duration // gaps between attempts; default [DefaultSchedule]
+	RetryHorizon   time.Duration   // age at which a delivery is given up; default 72 h
+	AttemptTimeout time.Duration   // of one attempt, whole; default 10 s
+	OrderWait      time.Duration   // an event waits for an earlier one of its message; default 60 s
+	MaxInFlight    int             // attempts at a time; default 1024
+	WindowBytes    int             // bodies held in memory; default 32 MiB
+	Retention      time.Duration   // finished deliveries live so long; default 168 h
+	SoftStop       time.Duration   // attempts under way may take so long at shutdown; default 10 s
+	UserAgent      string          // default "Recapito"
+	// Jitter returns numbers in [0, 1) that spread the retries; default
+	// math/rand/v2's Float64.
+	Jitter func() float64
+	// Observe is told of every attempt, after it ended; may be nil.
+	Observe func(Observation)
+	Logger  *slog.Logger // default: discards
+}
+
+// Dispatcher owns the lanes and everything that works on them. It is the
+// store's [store.Listener].
+type Dispatcher struct {
+	cfg Config
+
+	// mu guards all that follows and every lane; nobody calls the store or the
+	// network while holding it.
+	mu      sync.Mutex
+	running bool // between the start of Run and its soft stop
+	scanned bool // the accounts with PENDING deliveries of the start all have lanes
+	lanes   map[string]*lane
+	slots   slots
+	flights flightList // under way for less than slowAfter, in order of their start
+	alarms  alarms     // lanes by the time at which they want attention
+	chores  choreQueue // lanes that want something of the store
+	held    int        // bytes of bodies in memory
+	pending []record   // outcomes not handed to the store yet
+	writing int        // outcomes handed to the store and not yet committed
+	policy  retryPolicy
+
+	kick     chan struct{} // wakes the run loop
+	recorder chan struct{} // wakes the recorder
+	workCtx  context.Context
+	attempts sync.WaitGroup
+}
+
+// New checks the configuration and fills in the defaults.
+func New(cfg Config) (*Dispatcher, error) {
+	if cfg.Store == nil || cfg.Sender == nil || cfg.Suspend == nil {
+		return nil, errors.New("dispatcher: Store, Sender and Suspend are required")
+	}
+	cfg.setDefaults()
+	d := &Dispatcher{
+		cfg:      cfg,
+		lanes:    map[string]*lane{},
+		slots:    newSlots(cfg.MaxInFlight),
+		kick:     make(chan struct{}, 1),
+		recorder: make(chan struct{}, 1),
+		policy: retryPolicy{
+			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
+			reserve: min(cfg.AttemptTimeout, cfg.RetryHorizon/10),
+		},
+	}
+	d.chores.ready = make(chan struct{}, 1)
+	return d, nil
+}
+
+// choreWorkers read and write the store for the lanes. Two keep a read under
+// way while another lane's answer is merged; more only compete for the disk.
+const choreWorkers = 2
+
+// Run delivers until ctx ends, then starts no more attempts, lets those under
+// way finish for Config.SoftStop, records their outcomes and returns. Every
+// goroutine that it started has ended by then. It can run once.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	// Work under way outlives ctx; hardStop ends it.
+	workCtx, hardStop := context.WithCancel(context.WithoutCancel(ctx))
+	defer hardStop()
+	choreCtx, stopChores := context.WithCancel(workCtx)
+	// The recorder outlives every attempt.
+	recordCtx, stopRecorder := context.WithCancel(context.WithoutCancel(ctx))
+
+	d.mu.Lock()
+	d.workCtx = workCtx
+	d.running = true
+	d.mu.Unlock()
+
+	var chores, recorder sync.WaitGroup
+	for range choreWorkers {
+		chores.Go(func() { d.doChores(choreCtx) })
+	}
+	chores.Go(func() { d.sweep(choreCtx) })
+	recorder.Go(func() { d.recordLoop(recordCtx) })
+
+	d.loop(ctx)
+
+	d.mu.Lock()
+	d.running = false
+	d.mu.Unlock()
+	stopChores()
+	chores.Wait()
+	d.awaitAttempts(hardStop)
+	stopRecorder()
+	recorder.Wait()
+	return nil
+}
+
+// awaitAttempts returns when no attempt is under way; those that take longer
+// than the soft stop are cut short.
+func (d *Dispatcher) awaitAttempts(hardStop context.CancelFunc) {
+	finished := make(chan struct{})
+	go func() { d.attempts.Wait(); close(finished) }()
+	soft := time.NewTimer(d.cfg.SoftStop)
+	defer soft.Stop()
+	select {
+	case <-finished:
+	case <-soft.C:
+		hardStop()
+		<-finished
+	}
+}
+
+// loop owns the alarms: it gives each lane attention when it is due, marks
+// slow attempts, and looks for lanes left by an earlier process.
+func (d *Dispatcher) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	scan := scanner{d: d}
+	for ctx.Err() == nil {
+		scan.step(ctx)
+		timer.Reset(d.attend(time.Now()))
+		select {
+		case <-ctx.Done():
+		case <-d.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+const (
+	// watchGap is how late an attempt may be found to be slow.
+	watchGap = 250 * time.Millisecond
+	// idleGap is how long the loop sleeps when nothing is to be done.
+	idleGap = time.Hour
+)
+
+// attend gives attention to the lanes whose alarm has come and says when to
+// look again.
+func (d *Dispatcher) attend(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.markSlow(now)
+	for l := d.alarms.due(now); l != nil; l = d.alarms.due(now) {
+		d.reconsider(l, now)
+	}
+	d.startAttempts(now)
+	wait := idleGap
+	if at, ok := d.alarms.next(); ok {
+		wait = max(at.Sub(now), 0)
+	}
+	if d.slots.open > 0 {
+		wait = min(wait, watchGap)
+	}
+	if !d.scanned {
+		wait = min(wait, watchGap)
+	}
+	return wait
+}
+
+// wakeLoop makes the run loop look at the alarms again.
+func (d *Dispatcher) wakeLoop() {
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Config) setDefaults() {
+	def(&c.RetryHorizon, 72*time.Hour)
+	def(&c.AttemptTimeout, 10*time.Second)
+	def(&c.OrderWait, time.Minute)
+	def(&c.MaxInFlight, 1024)
+	def(&c.WindowBytes, 32<<20)
+	def(&c.Retention, 168*time.Hour)
+	def(&c.SoftStop, 10*time.Second)
+	def(&c.UserAgent, "Recapito")
+	if c.RetrySchedule == nil {
+		c.RetrySchedule = DefaultSchedule
+	}
+	if c.Jitter == nil {
+		c.Jitter = defaultJitter
+	}
+	if c.Observe == nil {
+		c.Observe = func(Observation) {}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,49 @@
+package dispatcher
+
+import "time"
+
+// flightList are the attempts that are not slow yet, oldest first.
+type flightList struct{ first, last *flight }
+
+func (l *flightList) push(f *flight) {
+	f.prev = l.last
+	if l.last == nil {
+		l.first = f
+	} else {
+		l.last.next = f
+	}
+	l.last = f
+}
+
+// remove takes out a flight; one that has become slow is out already.
+func (l *flightList) remove(f *flight) {
+	if f.slow {
+		return
+	}
+	if f.prev == nil {
+		l.first = f.next
+	} else {
+		f.prev.next = f.next
+	}
+	if f.next == nil {
+		l.last = f.prev
+	} else {
+		f.next.prev = f.prev
+	}
+	f.prev, f.next = nil, nil
+}
+
+// markSlow makes suspect, at once, every lane with an attempt open for longer
+// than slowAfter, and counts all its attempts among the suspect ones.
+func (d *Dispatcher) markSlow(now time.Time) {
+	for f := d.flights.first; f != nil && now.Sub(f.started) > slowAfter; f = d.flights.first {
+		d.flights.remove(f)
+		f.slow = true
+		f.lane.pace.slow++
+		f.lane.pace.suspect = true
+		for other := range f.lane.flights {
+			d.slots.distrust(other)
+		}
+		d.reconsider(f.lane, now)
+	}
+}

@@ -1,0 +1,147 @@
+package dispatcher
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// lane is the part of one account's PENDING deliveries that is in memory, and
+// what is known of the rest. Dispatcher.mu guards it.
+//
+// A lane is direct while it holds everything fresh: then new deliveries are
+// handed to it in memory. When it cannot hold more, or cannot know what the
+// store has (after a start, a failed commit, a changed webhook), it is not
+// direct, ignores what is handed to it, and reads on from the store behind
+// cursor until it has caught up.
+type lane struct {
+	account string
+	webhook *store.Webhook // nil: none, or not known yet
+	known   bool           // webhook has been read
+	pace    pace
+	window  window
+	flights map[*flight]struct{} // under way
+	probe   *item                // to be attempted by the open breaker
+
+	direct bool
+	cursor int64 // fresh deliveries up to this Seq have been in memory
+	more   bool  // the store may have fresh ones beyond cursor
+	// dueAt is when the store has deliveries that were put off; zero: it has
+	// none.
+	dueAt    time.Time
+	makeDue  bool      // everything put off is to be made due
+	cancel   bool      // deliveries of a deleted webhook are to be cancelled
+	expireAt time.Time // when to look for deliveries past the horizon, while nothing is attempted
+	retryAt  time.Time // not before: the store failed
+	idleAt   time.Time // since when there was nothing to do
+
+	busy    bool // a worker asks, or will ask, the store for this lane
+	reading bool // it does so now
+	epoch   int  // counts what makes the answer worthless
+	// Since reading began:
+	late []store.Acceptance // handed over
+	lost bool               // more than late can hold
+	gone map[int64]struct{} // recorded: the answer may still show them
+
+	ring  *list.List // in which it waits for a slot
+	place *list.Element
+
+	alarm      time.Time
+	alarmIndex int
+}
+
+func newLane(account string) *lane {
+	return &lane{
+		account: account, pace: newPace(), window: newWindow(), alarmIndex: -1,
+		flights: map[*flight]struct{}{}, gone: map[int64]struct{}{},
+	}
+}
+
+// active reports whether deliveries may be attempted.
+func (l *lane) active() bool {
+	return l.webhook != nil && l.webhook.Status == store.Active
+}
+
+// runnable reports whether the lane could use a slot now.
+func (l *lane) runnable() bool {
+	if !l.active() {
+		return false
+	}
+	if l.pace.open {
+		return l.probe != nil && len(l.flights) == 0
+	}
+	return l.window.ready.len() > 0 && len(l.flights) < int(l.pace.limit)
+}
+
+// needsSuspectSlot: the lane's next attempt must come out of the quarter that
+// suspect lanes share.
+func (l *lane) needsSuspectSlot() bool {
+	return l.pace.suspect || l.pace.open || (!l.pace.proven && len(l.flights) > 0)
+}
+
+// The window grows with what the endpoint takes, so that lanes that get
+// nowhere hold little.
+const (
+	minWindow      = 32
+	maxWindow      = 1024
+	windowPerLimit = 16
+)
+
+func (l *lane) capacity() int {
+	return min(max(int(l.pace.limit)*windowPerLimit, minWindow), maxWindow)
+}
+
+// wantsPage reports whether there is room and reason to read on.
+func (l *lane) wantsPage(now time.Time) bool {
+	if !l.known {
+		return true
+	}
+	if !l.active() || l.pace.open || l.window.len() > l.capacity()/2 {
+		return false
+	}
+	return l.more || l.isDue(now)
+}
+
+func (l *lane) isDue(now time.Time) bool { return !l.dueAt.IsZero() && !l.dueAt.After(now) }
+
+// dueBy notes that the store has a delivery that was put off until then; the
+// zero time says nothing.
+func (l *lane) dueBy(at time.Time) {
+	if !at.IsZero() && (l.dueAt.IsZero() || at.Before(l.dueAt)) {
+		l.dueAt = at
+	}
+}
+
+// behindStore makes the lane forget what it holds but has not begun, and read
+// it again when it is wanted.
+func (l *lane) behindStore() (freed int) {
+	l.epoch++
+	l.direct, l.more, l.cursor = false, true, 0
+	l.probe = nil
+	return l.window.clear()
+}
+
+// idle reports whether nothing of the account is left to do, here or in the
+// store.
+func (l *lane) idle() bool {
+	return l.direct && l.window.len() == 0 && l.dueAt.IsZero() && !l.makeDue && !l.cancel && !l.busy && !l.pace.open
+}
+
+// item is a delivery in memory, until its outcome is on disk.
+type item struct {
+	delivery *store.Delivery
+	state    itemState
+	chain    *chain // nil: outside the order of its message
+}
+
+type itemState uint8
+
+const (
+	waiting  itemState = iota // behind another event of its message
+	ready                     // may be attempted
+	inFlight                  // being attempted
+	settled                   // its outcome waits to be recorded
+)
+
+func (it *item) seq() int64 { return it.delivery.Seq }

@@ -1,0 +1,341 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+)
+
+func TestTenHoursDownLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return c.At < 10*time.Hour }))
+		for range 100 {
+			r.accept("a", many(20)...)
+			r.after(6 * time.Minute)
+		}
+		r.after(5 * time.Minute)
+		r.after(10 * time.Second)
+		r.wantStates(map[store.State]int64{store.Delivered: 2000})
+		for _, c := range r.recv.got() {
+			if c.At > 10*time.Hour+5*time.Minute {
+				t.Fatalf("an attempt at %v; want the endpoint found within one probe gap of its return", c.At)
+			}
+		}
+	})
+}
+
+func TestOpenBreakerOnlyProbesWithTheOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		ev := r.accept("a", many(50)...)
+		r.settle()
+		before := r.recv.got()
+		if len(before) != 10 {
+			t.Fatalf("%d attempts before the breaker opened, want 10", len(before))
+		}
+		r.after(20 * time.Minute)
+		gap, at := 5*time.Second, 5*time.Second
+		for i, c := range r.recv.got()[10:] {
+			if c.ID != ev[0] || c.At != at {
+				t.Errorf("probe %d: event %s at %v, want %s at %v", i, c.ID, c.At, ev[0], at)
+			}
+			gap = min(2*gap, 5*time.Minute)
+			at += gap
+		}
+		d, attempts := r.delivery("a", ev[0])
+		if d.Failures != 1 || len(attempts) < 5 || !attempts[1].Probe {
+			t.Errorf("oldest: %d failures, attempts %+v; want 1 failure and the rest probes", d.Failures, attempts)
+		}
+		if d, _ := r.delivery("a", ev[30]); d.Attempts != 0 {
+			t.Errorf("another delivery had %d attempts, want none", d.Attempts)
+		}
+	})
+}
+
+func TestReplacedURLTakesEverythingOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return c.URL == url("a") }))
+		r.accept("a", many(300)...)
+		r.after(7 * time.Second)
+		put := len(r.recv.got())
+		if _, err := r.store.ReplaceCallbackURL(context.Background(), "a", "https://new.example/cb", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		r.wantStates(map[store.State]int64{store.Delivered: 300})
+		for _, c := range r.recv.got()[put:] {
+			if c.URL != "https://new.example/cb" {
+				t.Errorf("attempt of %s to %s after the replacement", c.ID, c.URL)
+			}
+		}
+	})
+}
+
+func TestGoneSuspendsUntilReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return false }))
+		r.accept("a", "m0")
+		r.settle()
+		r.recv.set(status(410))
+		ev := r.accept("a", "m1")[0]
+		r.settle()
+		if w, _ := r.store.Webhook(context.Background(), "a"); w.Status != store.Suspended {
+			t.Fatalf("webhook is %s, want SUSPENDED", w.Status)
+		}
+		r.recv.set(ok)
+		later := r.accept("a", "m2")[0]
+		r.after(48 * time.Hour)
+		if n := len(r.recv.got()); n != 2 {
+			t.Fatalf("%d attempts while suspended, want none", n-2)
+		}
+		r.wantState("a", ev, store.Pending)
+		if _, err := r.store.ReplaceCallbackURL(context.Background(), "a", url("a"), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.settle()
+		r.wantState("a", ev, store.Delivered)
+		r.wantState("a", later, store.Delivered)
+	})
+}
+
+func TestSuspendedEventsAreGivenUpAtTheHorizon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(410))
+		r.accept("a", many(3)...)
+		r.after(72*time.Hour + 6*time.Minute)
+		r.wantStates(map[store.State]int64{store.Failed: 3})
+	})
+}
+
+func TestDeletedWebhookStopsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		for range 4 {
+			r.accept("a", many(1000)...)
+		}
+		r.after(6 * time.Second)
+		n := len(r.recv.got())
+		if err := r.store.DeleteWebhook(context.Background(), "a", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.settle()
+		r.wantStates(map[store.State]int64{store.Cancelled: 4000})
+		r.after(time.Hour)
+		if got := len(r.recv.got()); got != n {
+			t.Errorf("%d attempts after the webhook was deleted, want none", got-n)
+		}
+	})
+}
+
+func TestWorkGoesOnAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		for i := range 50 {
+			r.account(fmt.Sprint("a", i))
+		}
+		r.stop()
+		for i := range 50 {
+			r.accept(fmt.Sprint("a", i), many(100)...)
+		}
+		at := time.Now()
+		r.start()
+		r.after(time.Second)
+		r.wantStates(map[store.State]int64{store.Delivered: 5000})
+		if got := r.recv.got()[0].At - at.Sub(r.recv.start); got > time.Second {
+			t.Errorf("first attempt %v after the start, want within a second", got)
+		}
+	})
+}
+
+func TestOverflowingLaneReadsOnFromTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.WindowBytes = 20_000 })
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(10 * time.Millisecond)
+			return ok(ctx, c)
+		})
+		held := 0
+		for range 20 {
+			r.accept("a", many(500)...)
+			r.after(5 * time.Millisecond)
+			held = max(held, r.disp.Stats().HeldBytes)
+		}
+		r.after(time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 10000})
+		if n := len(r.recv.got()); n != 10000 {
+			t.Errorf("%d attempts, want 10000: none twice", n)
+		}
+		if held > 2*20_000 {
+			t.Errorf("%d bytes held in memory, want about 20000 at most", held)
+		}
+		if held := r.disp.Stats().HeldBytes; held != 0 {
+			t.Errorf("%d bytes held when idle, want 0", held)
+		}
+	})
+}
+
+func TestLaneConcurrencyGrowsAndShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(10 * time.Millisecond)
+			return ok(ctx, c)
+		})
+		for range 5 {
+			r.accept("a", many(1000)...)
+		}
+		r.after(10 * time.Second)
+		if got := r.recv.peak[url("a")]; got != 64 {
+			t.Errorf("peak concurrency of a willing endpoint: %d, want 64", got)
+		}
+	})
+}
+
+func TestHangingEndpointsLeaveSlotsToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.MaxInFlight = 64 })
+		var healthy atomic.Int64
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if strings.Contains(c.URL, "hang") {
+				return hang(ctx, c)
+			}
+			healthy.Add(1)
+			return ok(ctx, c)
+		})
+		for i := range 50 {
+			r.account(fmt.Sprint("hang", i))
+			r.account(fmt.Sprint("good", i))
+		}
+		for range 10 {
+			for i := range 50 {
+				r.accept(fmt.Sprint("hang", i), many(20)...)
+				r.accept(fmt.Sprint("good", i), many(20)...)
+			}
+			r.after(time.Second)
+		}
+		if got := healthy.Load(); got != 10000 {
+			t.Errorf("%d events of healthy endpoints arrived while half of all hung, want 10000", got)
+		}
+		r.after(time.Minute)
+		if s := r.disp.Stats(); s.SuspectInUse > 16 {
+			t.Errorf("%d slots in use by suspect lanes, want 16 of 64 at most", s.SuspectInUse)
+		}
+	})
+}
+
+func TestShutdownLetsAttemptsFinishAndDoesNotCountThoseCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.account("b")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if c.URL == url("b") {
+				time.Sleep(9 * time.Second)
+				return ok(ctx, c)
+			}
+			return hang(ctx, c)
+		})
+		finishes := r.accept("b", "m")[0]
+		r.after(5 * time.Second)
+		cut := r.accept("a", "m")[0]
+		r.cfg.SoftStop = 0
+		r.settle()
+		begin := time.Now()
+		r.stop()
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("shutdown took %v, want at most 10s", took)
+		}
+		r.wantState("b", finishes, store.Delivered)
+		if d, attempts := r.delivery("a", cut); d.State != store.Pending && len(attempts) > 1 {
+			t.Errorf("cut short: %s with attempts %+v", d.State, attempts)
+		}
+	})
+}
+
+// flakyStore fails Record now and then, once after having recorded.
+type flakyStore struct {
+	store.Queue
+	n atomic.Int64
+}
+
+func (f *flakyStore) Record(ctx context.Context, o []store.Outcome, now time.Time) error {
+	switch f.n.Add(1) % 4 {
+	case 1:
+		return errors.New("disk full")
+	case 2:
+		_ = f.Queue.Record(ctx, o, now)
+		return errors.New("outcome unknown")
+	}
+	return f.Queue.Record(ctx, o, now)
+}
+
+func TestStoreThatFailsToRecordLosesAndRepeatsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.Store = &flakyStore{Queue: c.Store} })
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 && len(c.ID)%2 == 0 }))
+		for range 10 {
+			r.accept("a", many(100)...)
+			r.after(100 * time.Millisecond)
+		}
+		r.after(2 * time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 1000})
+		seen := map[string]int{}
+		for _, c := range r.recv.got() {
+			if seen[c.ID]++; seen[c.ID] != c.Attempt {
+				t.Errorf("%s: arrival %d says attempt %d", c.ID, seen[c.ID], c.Attempt)
+			}
+		}
+	})
+}
+
+func TestUncertainCommitIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.accept("a", "m0")
+		r.settle()
+		r.store.Listen(nil)
+		ev := r.accept("a", "m1")[0] // committed, but nobody was told
+		r.store.Listen(r.disp)
+		r.disp.Uncertain()
+		r.after(time.Second)
+		r.wantState("a", ev, store.Delivered)
+		r.wantStates(map[store.State]int64{store.Delivered: 2})
+	})
+}
+
+func TestFinishedDeliveriesAreRemovedAfterRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.Retention = time.Hour })
+		r.account("a")
+		r.accept("a", many(1200)...)
+		r.after(59 * time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 1200})
+		r.after(3 * time.Minute)
+		r.wantStates(map[store.State]int64{})
+	})
+}

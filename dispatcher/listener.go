@@ -1,0 +1,200 @@
+package dispatcher
+
+import (
+	"context"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+var _ store.Listener = (*Dispatcher)(nil)
+
+// Accepted implements [store.Listener]: the fast path, from the commit to the
+// lanes without a read.
+func (d *Dispatcher) Accepted(batch []store.Acceptance) {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.running {
+		return // the next start reads it
+	}
+	touched := make([]*lane, 0, len(batch))
+	for i := range batch {
+		l := d.laneOf(batch[i].Delivery.AccountID)
+		d.handOver(l, &batch[i], now)
+		if n := len(touched); n == 0 || touched[n-1] != l {
+			touched = append(touched, l)
+		}
+	}
+	for _, l := range touched {
+		d.reconsider(l, now)
+	}
+	d.startAttempts(now)
+}
+
+// laneOf finds or makes the account's lane. Once the scan of the start is
+// over, an account without a lane has nothing in the store, so that its new
+// lane is direct.
+func (d *Dispatcher) laneOf(account string) *lane {
+	l := d.lanes[account]
+	if l == nil {
+		l = newLane(account)
+		l.direct, l.more = d.scanned, !d.scanned
+		d.lanes[account] = l
+	}
+	return l
+}
+
+// handOver gives a delivery just committed to its lane, if the lane can keep
+// it; else the lane will read it.
+func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
+	l.idleAt = time.Time{}
+	d.renew(l, a.Webhook)
+	switch {
+	case l.direct && d.hasRoom(l):
+		l.cursor = a.Delivery.Seq
+		d.take(l, &a.Delivery, now)
+	case l.direct:
+		l.direct, l.more = false, true
+	case l.reading && len(l.late) < maxWindow && !l.lost:
+		l.late = append(l.late, *a)
+	default:
+		l.more, l.lost = true, true
+	}
+}
+
+func (d *Dispatcher) hasRoom(l *lane) bool {
+	return l.window.len() < l.capacity() && d.held < d.cfg.WindowBytes && !l.pace.open && l.active()
+}
+
+// take puts a delivery into the lane's window, in its place among those of its
+// message; one past the horizon is given up, one behind another that is being
+// retried is put off.
+func (d *Dispatcher) take(l *lane, del *store.Delivery, now time.Time) {
+	own := *del // so that it does not keep its whole batch in memory
+	it := l.window.hold(&own)
+	d.held += len(del.Body)
+	switch {
+	case d.policy.expired(del.AcceptedAt, now):
+		d.giveUp(l, it)
+	case !l.window.enqueue(it, d.overtakes(it, now)):
+		d.putOff(l, it)
+	}
+}
+
+// overtakes: an event waits for the earlier ones of its message for the order
+// wait at most.
+func (d *Dispatcher) overtakes(it *item, now time.Time) bool {
+	return !now.Before(it.delivery.AcceptedAt.Add(d.cfg.OrderWait))
+}
+
+// renew takes in the webhook that came with a delivery or a page.
+func (d *Dispatcher) renew(l *lane, w *store.Webhook) {
+	l.known = true
+	if w != nil && l.webhook != nil && w.ID == l.webhook.ID && w.Version < l.webhook.Version {
+		return // a page older than a change of the secret
+	}
+	l.webhook = w
+}
+
+// WebhookChanged implements [store.Listener]. When it returns, no attempt
+// begins that would go to the old URL: those under way ask [Dispatcher.proceed]
+// before their first byte.
+func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lanes[account]
+	if l == nil {
+		return // nothing pending; the next delivery brings the webhook along
+	}
+	before := l.webhook
+	d.renew(l, w)
+	if w != nil && before != nil && w.ID == before.ID && w.CallbackURL == before.CallbackURL && w.Status == before.Status {
+		return // a new secret
+	}
+	l.pace = d.freshPace(l)
+	d.held -= l.behindStore()
+	l.makeDue = w != nil
+	l.cancel = w == nil
+	l.retryAt = time.Time{}
+	d.reconsider(l, now)
+	if before != nil && d.running {
+		d.attempts.Go(func() { d.cfg.Sender.CloseIdle(before.CallbackURL) })
+	}
+}
+
+// freshPace forgets what was learnt of an endpoint; attempts that are still
+// slow stay counted.
+func (d *Dispatcher) freshPace(l *lane) pace {
+	p := newPace()
+	p.slow = l.pace.slow
+	p.suspect = p.slow > 0
+	return p
+}
+
+// Uncertain implements [store.Listener]: a commit failed and may have happened
+// all the same, so every lane reads anew and the scan begins again.
+func (d *Dispatcher) Uncertain() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	d.scanned = false
+	for _, l := range d.lanes {
+		d.held -= l.behindStore()
+		l.known = false
+		l.retryAt = now.Add(storeRetryGap)
+		d.reconsider(l, now)
+	}
+	d.wakeLoop()
+}
+
+// scanner makes a lane for every account that has PENDING deliveries, a page
+// at a time. The run loop owns it.
+type scanner struct {
+	d     *Dispatcher
+	after string
+	retry time.Time
+}
+
+const scanPage = 1000
+
+func (s *scanner) step(ctx context.Context) {
+	d := s.d
+	for ctx.Err() == nil && !time.Now().Before(s.retry) {
+		d.mu.Lock()
+		done := d.scanned
+		d.mu.Unlock()
+		if done {
+			s.after = ""
+			return
+		}
+		if !s.page(ctx) {
+			return
+		}
+	}
+}
+
+// page reports whether there may be another one at once.
+func (s *scanner) page(ctx context.Context) bool {
+	d := s.d
+	accounts, err := d.cfg.Store.PendingAccounts(ctx, s.after, scanPage)
+	now := time.Now()
+	if err != nil {
+		s.retry = now.Add(storeRetryGap)
+		d.cfg.Logger.Error("reading the accounts with pending deliveries failed", "error", err)
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, account := range accounts {
+		l := d.laneOf(account)
+		d.reconsider(l, now)
+		s.after = account
+	}
+	if len(accounts) < scanPage {
+		d.scanned, s.after = true, ""
+		d.cfg.Logger.Debug("scanned accounts with pending deliveries", "lanes", len(d.lanes))
+	}
+	return true
+}

@@ -1,0 +1,93 @@
+package dispatcher
+
+import "time"
+
+const (
+	maxLimit = 64 // attempts of one lane at a time
+	// failuresSuspect in a row make a lane suspect, failuresOpen open its
+	// breaker.
+	failuresSuspect = 3
+	failuresOpen    = 10
+	// slowAfter is how long an attempt may be open before its lane is suspect.
+	slowAfter = time.Second
+
+	minProbeGap = 5 * time.Second
+	maxProbeGap = 5 * time.Minute
+)
+
+// pace is what a lane has learnt of its endpoint: how many attempts it takes
+// at a time, whether it is to be trusted with everybody's slots, and whether
+// it answers at all.
+type pace struct {
+	limit    float64   // concurrency; additive increase, multiplicative decrease
+	steep    bool      // increase by one a success (slow start) until the first decrease
+	lastCut  time.Time // when it was decreased last
+	proven   bool      // has had a success
+	suspect  bool
+	slow     int // attempts open for longer than slowAfter
+	failures int // in a row
+
+	open      bool          // the breaker: only probes
+	probeGap  time.Duration // the present gap
+	nextProbe time.Time
+}
+
+func newPace() pace { return pace{limit: 1, steep: true} }
+
+// succeeded takes in an acknowledged attempt that took so long, beside which
+// so many (itself included) were under way. It reports whether that closed the
+// breaker.
+func (p *pace) succeeded(took time.Duration, underWay int) (closed bool) {
+	p.failures = 0
+	p.proven = true
+	if p.open {
+		*p = newPace()
+		p.proven = true
+		return true
+	}
+	if took < slowAfter && p.slow == 0 {
+		p.suspect = false
+	}
+	// A limit that is not used says nothing about the endpoint.
+	if float64(underWay) >= p.limit/2 {
+		if p.steep {
+			p.limit++
+		} else {
+			p.limit += 1 / p.limit
+		}
+		p.limit = min(p.limit, maxLimit)
+	}
+	return false
+}
+
+// failed takes in a failed attempt that began at started. overload: the
+// endpoint asked for less, or took too long. It reports whether that opened
+// the breaker.
+func (p *pace) failed(overload, timedOut bool, started, now time.Time) (opened bool) {
+	p.failures++
+	if timedOut || p.failures >= failuresSuspect {
+		p.suspect = true
+	}
+	// Attempts that began before the last decrease say nothing about the
+	// limit after it.
+	if overload && started.After(p.lastCut) {
+		p.limit = max(1, p.limit/2)
+		p.steep = false
+		p.lastCut = now
+	}
+	if p.open || p.failures < failuresOpen {
+		return false
+	}
+	p.open = true
+	p.proven = false
+	p.probeGap = minProbeGap
+	p.nextProbe = now.Add(p.probeGap)
+	return true
+}
+
+// probeFailed sets the time of the next probe: the gap doubles, and the
+// endpoint may ask for more.
+func (p *pace) probeFailed(now time.Time, after time.Duration) {
+	p.probeGap = min(2*p.probeGap, maxProbeGap)
+	p.nextProbe = now.Add(max(p.probeGap, after))
+}

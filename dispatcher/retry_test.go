@@ -1,0 +1,151 @@
+package dispatcher_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+)
+
+func TestEventIsDeliveredOnceAndRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		ev := r.accept("a", "m")
+		r.settle()
+		r.wantCalls(ev...)
+		d, attempts := r.delivery("a", ev[0])
+		if d.State != store.Delivered || len(attempts) != 1 || attempts[0].StatusCode != 204 {
+			t.Errorf("got state %s, attempts %+v; want DELIVERED after one attempt with 204", d.State, attempts)
+		}
+	})
+}
+
+// The schedule is seen whole only if the endpoint is not dead, or the breaker
+// would take over: other events succeed in between.
+func TestScheduleIsFollowedToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if strings.Contains(c.ID, "bad") {
+				return status(400)(ctx, c)
+			}
+			return ok(ctx, c)
+		})
+		bad := r.accept("a", "bad")[0]
+		var want []time.Duration
+		at := time.Duration(0)
+		for _, gap := range append([]time.Duration{0}, dispatcher.DefaultSchedule...) {
+			at += gap
+			want = append(want, at)
+		}
+		for range 73 {
+			r.after(time.Hour)
+			r.accept("a", "good")
+		}
+		r.settle()
+		var got []time.Duration
+		for _, c := range r.recv.got() {
+			if c.ID == bad {
+				got = append(got, c.At)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("attempts at\n got %v\nwant %v", got, want)
+		}
+		r.wantState("a", bad, store.Failed)
+	})
+}
+
+func TestGapsAreSpreadByTenPercent(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		jitter float64
+		want   time.Duration
+	}{{"least", 0, 4500 * time.Millisecond}, {"middle", 0.5, 5 * time.Second}, {"most", 1, 5500 * time.Millisecond}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(c *dispatcher.Config) { c.Jitter = func() float64 { return tt.jitter } })
+				r.account("a")
+				r.recv.set(status(500))
+				r.accept("a", "m")
+				r.after(6 * time.Second)
+				calls := r.recv.got()
+				if len(calls) != 2 || calls[1].At != tt.want {
+					t.Errorf("attempts %+v; want the second one at %v", calls, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestRetryAfterLengthensAGap(t *testing.T) {
+	for _, tt := range []struct {
+		name, value string
+		want        time.Duration
+	}{
+		{"longer", "60", time.Minute},
+		{"shorter than the schedule", "1", 5 * time.Second},
+		{"date", "Sat, 01 Jan 2000 00:02:00 GMT", 2 * time.Minute}, // the bubble starts at 2000-01-01
+		{"beyond the cap", "9223372036854775807", 24 * time.Hour},
+		{"nonsense", "soon", 5 * time.Second},
+		{"negative", "-5", 5 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.account("a")
+				r.recv.set(func(context.Context, call) egress.Result {
+					return egress.Result{Kind: egress.HTTPStatus, StatusCode: 503, RetryAfter: tt.value}
+				})
+				r.accept("a", "m")
+				r.settle()
+				r.recv.set(ok)
+				r.after(25 * time.Hour)
+				calls := r.recv.got()
+				if len(calls) != 2 || calls[1].At != tt.want {
+					t.Errorf("attempts %+v; want the second one at %v", calls, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestDeliveryIsGivenUpAtTheHorizon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		ev := r.accept("a", "m")[0]
+		r.after(71 * time.Hour)
+		r.wantState("a", ev, store.Pending)
+		r.after(time.Hour + 6*time.Minute)
+		r.wantState("a", ev, store.Failed)
+		n := len(r.recv.got())
+		r.after(10 * time.Hour)
+		if got := len(r.recv.got()); got != n {
+			t.Errorf("%d attempts after the delivery was given up, want none", got-n)
+		}
+	})
+}
+
+func TestErrorKindsAreRecordedWithoutInnerText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(func(context.Context, call) egress.Result { return egress.Result{Kind: egress.DestinationRefused} })
+		ev := r.accept("a", "m")[0]
+		r.settle()
+		_, attempts := r.delivery("a", ev)
+		if len(attempts) != 1 || attempts[0].Error != store.DestinationRefused || attempts[0].StatusCode != 0 {
+			t.Errorf("attempts %+v; want one with %s and no status", attempts, store.DestinationRefused)
+		}
+	})
+}

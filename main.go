@@ -1,0 +1,124 @@
+// Recapito is the delivery-status webhook service of a messaging platform: it
+// takes in the status events of the messages of many accounts and brings each
+// event to the callback URL that its account registered.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// spec is the contract: the validator and the docs page read these bytes.
+//
+//go:embed openapi.yaml
+var spec []byte
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal kills
+	err := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "recapito:", oneLine(err))
+		stop()
+		os.Exit(1)
+	}
+}
+
+// stdio are the process's standard streams, or a test's.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// cli is the command line. Every flag can be given as an environment variable:
+// RECAPITO_ and its name in capitals, "-" being "_".
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the service."`
+	Demo    demoCmd    `cmd:"" help:"Show the service at work: server, receiver and traffic in one command. Leaves nothing behind."`
+	Listen  listenCmd  `cmd:"" help:"Receive callbacks over HTTPS, verify and print them; to develop against."`
+	Send    sendCmd    `cmd:"" help:"Feed status events from NDJSON to a running server."`
+	Account accountCmd `cmd:"" help:"Provision accounts in the store."`
+	Key     keyCmd     `cmd:"" help:"Provision the API keys of an account in the store."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+const description = `The delivery-status webhook service of a messaging platform: accounts register one
+HTTPS callback URL, the platform hands in status events, and each event is POSTed to
+its account's URL: signed, retried, in order per message, never lost.
+
+Every flag can be given as an environment variable: --ops-listen is RECAPITO_OPS_LISTEN.
+Begin with "recapito demo".`
+
+// errHelp: help was asked for and printed.
+var errHelp = errors.New("help")
+
+// run is the whole program but for the process: what tests call.
+func run(ctx context.Context, args []string, std stdio) (err error) {
+	// kong leaves the parser by its Exit function after --help.
+	defer func() {
+		if r := recover(); r == errHelp {
+			err = nil
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("recapito"), kong.Description(description),
+		kong.DefaultEnvars("RECAPITO"),
+		kong.Writers(std.out, std.err), kong.Exit(func(int) { panic(errHelp) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
+	)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return fmt.Errorf("%w (see: recapito --help)", err)
+	}
+	return command.Run()
+}
+
+// oneLine keeps an error to one line, whatever it was made of.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(std stdio) error {
+	_, err := fmt.Fprintln(std.out, "recapito", version())
+	return err
+}
+
+// version is the module's version or, of a build from a checkout, its commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "devel-" + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "devel"
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/server"
+	"github.com/recapito/recapito/store"
+)
+
+type serveCmd struct {
+	Listen    string `default:":8080" placeholder:"ADDR" help:"Address of the API. Default: ${default}."`
+	TLSCert   string `type:"existingfile" placeholder:"FILE" help:"Certificate chain (PEM); the API is plain HTTP without it."`
+	TLSKey    string `type:"existingfile" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
+	OpsListen string `default:"127.0.0.1:9090" placeholder:"ADDR" help:"Address of /metrics, /livez, /readyz and /debug/pprof; keep it private. Default: ${default}."`
+	BasePath  string `placeholder:"PATH" help:"Prefix of every path of the API, for example /api/partner-gateway/v1."`
+
+	storeFlags
+	PlatformKey string `placeholder:"KEY" help:"The platform's bearer key. Without it, one is made at the first start, shown once, and only its digest kept."`
+
+	RetrySchedule  []time.Duration `placeholder:"GAP,…" help:"Gaps between the attempts of a delivery. Default: 5s,30s,2m,10m,30m,1h,2h,4h,8h,12h,20h,24h."`
+	RetryHorizon   time.Duration   `default:"72h" placeholder:"AGE" help:"Age at which a pending delivery is given up. Default: ${default}."`
+	AttemptTimeout time.Duration   `default:"10s" placeholder:"TIME" help:"Deadline of one attempt, whole. Default: ${default}."`
+	OrderWait      time.Duration   `default:"60s" placeholder:"TIME" help:"How long an event waits for an earlier one of its message that is being retried. Default: ${default}."`
+	MaxInFlight    int             `default:"1024" placeholder:"N" help:"Attempts at a time, of all accounts. Default: ${default}."`
+
+	AllowNetwork []netip.Prefix `placeholder:"CIDR" help:"Opens a private range to callbacks, for example 127.0.0.0/8; repeatable. Default: none."`
+	CallbackCA   string         `type:"existingfile" placeholder:"FILE" help:"Certificate authorities (PEM) trusted for callbacks, beside the system's."`
+	Retention    time.Duration  `default:"168h" placeholder:"TIME" help:"How long finished deliveries can be read. Default: ${default}."`
+
+	LogFormat string     `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json. Default: ${default}."`
+	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
+}
+
+// Validate is called by the parser.
+func (c *serveCmd) Validate() error {
+	switch {
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key go together")
+	case c.BasePath != "" && (!strings.HasPrefix(c.BasePath, "/") || strings.HasSuffix(c.BasePath, "/")):
+		return fmt.Errorf("--base-path %q: must begin with / and not end with it", c.BasePath)
+	case c.MaxInFlight < 1:
+		return errors.New("--max-in-flight: must be at least 1")
+	case c.PlatformKey != "" && len(c.PlatformKey) < 16:
+		return errors.New("--platform-key: must have at least 16 characters")
+	}
+	for flag, d := range map[string]time.Duration{
+		"retry-horizon": c.RetryHorizon, "attempt-timeout": c.AttemptTimeout, "order-wait": c.OrderWait, "retention": c.Retention,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("--%s: must be longer than zero", flag)
+		}
+	}
+	for _, d := range c.RetrySchedule {
+		if d <= 0 {
+			return errors.New("--retry-schedule: every gap must be longer than zero")
+		}
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then drains: no new requests, no new attempts;
+// those under way finish, their outcomes are recorded, the store closes.
+func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
+	log := c.logger(std)
+	m := newMetrics()
+	st, err := c.open(ctx, false, log, m.committed)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+
+	roots, err := loadRoots(c.CallbackCA)
+	if err != nil {
+		return err
+	}
+	client := egress.New(egress.Config{Allow: c.AllowNetwork, RootCAs: roots, Logger: log})
+	defer client.Close()
+	disp, err := dispatcher.New(dispatcher.Config{
+		Store: st, Sender: client, Suspend: st.SuspendWebhook,
+		RetrySchedule: c.RetrySchedule, RetryHorizon: c.RetryHorizon, AttemptTimeout: c.AttemptTimeout,
+		OrderWait: c.OrderWait, MaxInFlight: c.MaxInFlight, Retention: c.Retention,
+		UserAgent: "Recapito/" + version(), Observe: m.attempted, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	st.Listen(disp)
+	m.watch(st, disp)
+
+	apiListener, opsListener, err := c.listen()
+	if err != nil {
+		return err
+	}
+	keyHash, err := c.platformKeyHash(ctx, st, std)
+	if err != nil {
+		return errors.Join(err, apiListener.Close(), opsListener.Close())
+	}
+	api, err := server.New(server.Config{
+		Store: st, Spec: spec, PlatformKeyHash: keyHash, BasePath: c.BasePath,
+		CheckURL:  func(raw string) error { return egress.CheckURL(raw, c.AllowNetwork) },
+		Logger:    log,
+		OnRequest: m.requested,
+	})
+	if err != nil {
+		return errors.Join(err, apiListener.Close(), opsListener.Close())
+	}
+	ops := &opsHandler{store: st, metrics: m}
+	p := process{
+		api: newHTTPServer(api, log), ops: newHTTPServer(ops.routes(), log),
+		apiListener: apiListener, opsListener: opsListener,
+		dispatcher: disp, draining: &ops.draining, log: log,
+	}
+	log.Info("recapito is ready", "version", version(), "api", apiListener.Addr().String(), "ops", opsListener.Addr().String(), "store", c.Store)
+	return p.run(ctx)
+}
+
+func (c *serveCmd) logger(std stdio) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(std.err, opts))
+	}
+	return slog.New(slog.NewTextHandler(std.err, opts))
+}
+
+// listen opens both ports, or neither.
+func (c *serveCmd) listen() (api, ops net.Listener, err error) {
+	var tlsConfig *tls.Config
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--tls-cert: %w", err)
+		}
+		tlsConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	api, err = net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--listen: %w", err)
+	}
+	ops, err = net.Listen("tcp", c.OpsListen)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("--ops-listen: %w", err), api.Close())
+	}
+	if tlsConfig != nil {
+		api = tls.NewListener(api, tlsConfig)
+	}
+	return api, ops, nil
+}
+
+// loadRoots adds the authorities of a file to the system's.
+func loadRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--callback-ca: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--callback-ca %s: holds no certificate in PEM form", file)
+	}
+	return roots, nil
+}
+
+// platformKeySetting names the digest of the platform key that was made at the
+// first start.
+const platformKeySetting = "platform-key-sha256"
+
+// platformKeyHash is the digest of the given key, or of the one that was made
+// at the first start, now if this is it.
+func (c *serveCmd) platformKeyHash(ctx context.Context, st store.Settings, std stdio) (store.KeyHash, error) {
+	if c.PlatformKey != "" {
+		return store.HashKey(c.PlatformKey), nil
+	}
+	kept, err := st.Setting(ctx, platformKeySetting)
+	if err == nil && len(kept) == len(store.KeyHash{}) {
+		return store.KeyHash(kept), nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return store.KeyHash{}, fmt.Errorf("reading the platform key's digest: %w", err)
+	}
+	key := store.NewID("platform_")
+	hash := store.HashKey(key)
+	if err := st.PutSetting(ctx, platformKeySetting, hash[:]); err != nil {
+		return store.KeyHash{}, fmt.Errorf("keeping the platform key's digest: %w", err)
+	}
+	_, err = fmt.Fprintf(std.err, "\nA platform key was made. It is shown only now; keep it:\n\n    %s\n\n", key)
+	return hash, err
+}
+
+// newHTTPServer has limits against slow and idle clients: reliability demands
+// them, net/http's zero value has none.
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// process is what runs while the service runs, and the order of its end.
+type process struct {
+	api, ops                 *http.Server
+	apiListener, opsListener net.Listener
+	dispatcher               *dispatcher.Dispatcher
+	draining                 interface{ Store(bool) }
+	log                      *slog.Logger
+}
+
+// drainTimeout is how long requests under way may take at shutdown.
+const drainTimeout = 10 * time.Second
+
+// run ends when ctx does, or when a server fails. Everything that it started
+// has ended when it returns.
+func (p *process) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dispCtx, stopDispatcher := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDispatcher()
+
+	var servers, engine sync.WaitGroup
+	serve := func(s *http.Server, l net.Listener) {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			cancel(err)
+		}
+	}
+	servers.Go(func() { serve(p.api, p.apiListener) })
+	servers.Go(func() { serve(p.ops, p.opsListener) })
+	engine.Go(func() { _ = p.dispatcher.Run(dispCtx) })
+
+	<-ctx.Done()
+	p.log.Info("shutting down: finishing requests and attempts under way")
+	p.draining.Store(true)
+	shut, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer done()
+	err := p.api.Shutdown(shut)
+	stopDispatcher()
+	engine.Wait()
+	err = errors.Join(err, p.ops.Shutdown(shut))
+	servers.Wait()
+	p.log.Info("stopped")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}

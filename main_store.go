@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/memory"
+	"github.com/recapito/recapito/store/sqlite"
+)
+
+// storeFlags name the store; serve, account and key have them.
+type storeFlags struct {
+	Store     string    `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, or memory: (lost at the end). Default: ${default}."`
+	SecretKey secretKey `placeholder:"KEY" help:"Encrypts the signing secrets in the store: 32 bytes in hexadecimal or base64 (make one with: openssl rand -hex 32). Keep it: without it they cannot be read."`
+}
+
+// secretKey is a 32-byte key in text form.
+type secretKey []byte
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It never repeats the
+// text in an error.
+func (k *secretKey) UnmarshalText(text []byte) error {
+	for _, decode := range []func(string) ([]byte, error){hex.DecodeString, base64.StdEncoding.DecodeString} {
+		if b, err := decode(string(text)); err == nil && len(b) == 32 {
+			*k = b
+			return nil
+		}
+	}
+	return errors.New("must be 32 bytes in hexadecimal (64 digits) or base64 (44 characters)")
+}
+
+// open opens the store. shared: beside a running server.
+func (f *storeFlags) open(ctx context.Context, shared bool, log *slog.Logger, onCommit func(store.Commit)) (store.Store, error) {
+	kind, rest, found := strings.Cut(f.Store, ":")
+	switch {
+	case found && kind == "memory" && rest == "":
+		if shared {
+			return nil, errors.New("--store memory: lives in the server's process only; use the server's /accounts API")
+		}
+		return memory.New(memory.Config{}), nil
+	case found && kind == "sqlite" && rest != "":
+		return sqlite.Open(ctx, sqlite.Config{
+			Path: rest, SecretKey: f.SecretKey, Shared: shared, OnCommit: onCommit, Logger: log,
+		})
+	}
+	return nil, fmt.Errorf("--store %q: use sqlite:FILE or memory:", f.Store)
+}
