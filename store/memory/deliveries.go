@@ -1,0 +1,337 @@
+package memory
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// Accept implements [store.Intake].
+func (s *Store) Accept(_ context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
+	if err := s.lock(); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	verdicts := make([]store.Verdict, len(events))
+	var batch []store.Acceptance
+	for i := range events {
+		e := &events[i]
+		w := s.webhook(e.AccountID)
+		_, known := s.accounts[e.AccountID]
+		switch {
+		case !known:
+			verdicts[i] = store.UnknownAccount
+		case w == nil:
+			verdicts[i] = store.NoWebhook
+		case s.byEvent[[2]string{e.AccountID, e.ID}] != nil:
+			verdicts[i] = store.Duplicate
+		default:
+			verdicts[i] = store.Accepted
+			batch = append(batch, store.Acceptance{Delivery: s.accept(e, now), Webhook: w})
+		}
+	}
+	if s.listener != nil && len(batch) > 0 {
+		s.listener.Accepted(batch)
+	}
+	return verdicts, nil
+}
+
+func (s *Store) accept(e *store.Event, now time.Time) store.Delivery {
+	message := [2]string{e.AccountID, e.MessageID}
+	sequence := int64(1)
+	for _, o := range s.messages[message] {
+		if o.channel == e.Channel && o.part == e.Part {
+			sequence = max(sequence, o.sequence+1)
+		}
+	}
+	s.seq++
+	r := &row{channel: e.Channel, part: e.Part, sequence: sequence, Delivery: store.Delivery{
+		Seq: s.seq, AccountID: e.AccountID, EventID: e.ID, MessageID: e.MessageID,
+		Body: store.Body(e.Payload, sequence), AcceptedAt: now, State: store.Pending,
+	}}
+	s.rows = append(s.rows, r)
+	s.bySeq[r.Seq] = r
+	s.byEvent[[2]string{e.AccountID, e.ID}] = r
+	s.messages[message] = append(s.messages[message], r)
+	s.totals[store.Pending]++
+	return s.read(r)
+}
+
+// drop forgets a row everywhere but in rows.
+func (s *Store) drop(r *row) {
+	message := [2]string{r.AccountID, r.MessageID}
+	delete(s.bySeq, r.Seq)
+	delete(s.byEvent, [2]string{r.AccountID, r.EventID})
+	s.messages[message] = slices.DeleteFunc(s.messages[message], func(o *row) bool { return o == r })
+	if len(s.messages[message]) == 0 {
+		delete(s.messages, message)
+	}
+	s.totals[r.State]--
+}
+
+// finish ends a PENDING row.
+func (s *Store) finish(r *row, state store.State, now time.Time) {
+	s.totals[r.State]--
+	s.totals[state]++
+	r.State, r.FinishedAt = state, now
+}
+
+// read copies a row and says whether it is behind.
+func (s *Store) read(r *row) store.Delivery {
+	d := history(r)
+	for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {
+		d.Behind = d.Behind || (o.Seq < r.Seq && o.State == store.Pending)
+	}
+	return d
+}
+
+func history(r *row) store.Delivery {
+	d := r.Delivery
+	d.Body = bytes.Clone(d.Body)
+	return d
+}
+
+// pending visits the account's PENDING rows in order of Seq, until visit
+// returns false.
+func (s *Store) pending(accountID string, visit func(*row) bool) {
+	for _, r := range s.rows {
+		if r.AccountID == accountID && r.State == store.Pending && !visit(r) {
+			return
+		}
+	}
+}
+
+// PendingAccounts implements [store.Queue].
+func (s *Store) PendingAccounts(_ context.Context, after string, limit int) ([]string, error) {
+	if err := s.lock(); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var out []string
+	for _, r := range s.rows {
+		if r.State == store.Pending && r.AccountID > after {
+			out = append(out, r.AccountID)
+		}
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	return out[:min(limit, len(out))], nil
+}
+
+// Backlog implements [store.Queue].
+func (s *Store) Backlog(_ context.Context, q store.BacklogQuery) (store.Backlog, error) {
+	if err := s.lock(); err != nil {
+		return store.Backlog{}, err
+	}
+	defer s.mu.Unlock()
+	b := store.Backlog{Webhook: s.webhook(q.AccountID)}
+	var due []*row
+	s.pending(q.AccountID, func(r *row) bool {
+		switch {
+		case r.DueAt.IsZero():
+			if r.Seq > q.After && len(b.Fresh) < q.Fresh {
+				b.Fresh = append(b.Fresh, s.read(r))
+			}
+		case !r.DueAt.After(q.Now):
+			due = append(due, r)
+		case b.NextDue.IsZero() || r.DueAt.Before(b.NextDue):
+			b.NextDue = r.DueAt
+		}
+		return true
+	})
+	slices.SortStableFunc(due, func(a, b *row) int { return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.Seq, b.Seq)) })
+	for _, r := range due[:min(len(due), q.Due)] {
+		b.Due = append(b.Due, s.read(r))
+	}
+	return b, nil
+}
+
+// Oldest implements [store.Queue].
+func (s *Store) Oldest(_ context.Context, accountID string) (store.Backlog, error) {
+	if err := s.lock(); err != nil {
+		return store.Backlog{}, err
+	}
+	defer s.mu.Unlock()
+	b := store.Backlog{Webhook: s.webhook(accountID)}
+	s.pending(accountID, func(r *row) bool {
+		b.Fresh = []store.Delivery{s.read(r)}
+		return false
+	})
+	return b, nil
+}
+
+// Record implements [store.Queue].
+func (s *Store) Record(_ context.Context, outcomes []store.Outcome, now time.Time) error {
+	if err := s.lock(); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	for i := range outcomes {
+		o := &outcomes[i]
+		if r := s.bySeq[o.Delivery.Seq]; r != nil && r.AccountID == o.Delivery.AccountID {
+			s.record(r, o, now)
+		}
+	}
+	return nil
+}
+
+func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
+	if a := o.Attempt; a != nil && !slices.ContainsFunc(r.attempts, func(b store.Attempt) bool { return b.Number == a.Number }) {
+		own := *a
+		own.Response = bytes.Clone(a.Response)
+		r.attempts = append(r.attempts, own)
+		r.Attempts = max(r.Attempts, a.Number)
+	}
+	if r.State != store.Pending {
+		return
+	}
+	r.Failures = o.Failures
+	if o.State == store.Pending {
+		r.DueAt = o.DueAt
+		if o.Behind && !s.read(r).Behind {
+			r.DueAt = now
+		}
+		return
+	}
+	s.finish(r, o.State, now)
+	if o.Releases() {
+		for _, x := range s.messages[[2]string{r.AccountID, r.MessageID}] {
+			if x.State == store.Pending && x.Attempts == 0 && x.DueAt.After(now) {
+				x.DueAt = now
+			}
+		}
+	}
+}
+
+// MakeDue implements [store.Queue].
+func (s *Store) MakeDue(_ context.Context, accountID string, now time.Time, limit int) (int, error) {
+	return s.some(accountID, limit, func(r *row) bool {
+		if !r.DueAt.After(now) {
+			return false
+		}
+		r.DueAt = now
+		return true
+	})
+}
+
+// Expire implements [store.Queue].
+func (s *Store) Expire(_ context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error) {
+	return s.some(accountID, limit, func(r *row) bool {
+		if !r.AcceptedAt.Before(acceptedBefore) {
+			return false
+		}
+		s.finish(r, store.Failed, now)
+		return true
+	})
+}
+
+// Cancel implements [store.Queue].
+func (s *Store) Cancel(_ context.Context, accountID string, now time.Time, limit int) (int, error) {
+	if err := s.lock(); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return s.cancel(accountID, now, limit), nil
+}
+
+func (s *Store) cancel(accountID string, now time.Time, limit int) (n int) {
+	w := s.webhook(accountID)
+	s.pending(accountID, func(r *row) bool {
+		if n == limit || (w != nil && r.Seq >= w.FirstSeq) {
+			return false
+		}
+		s.finish(r, store.Cancelled, now)
+		n++
+		return true
+	})
+	return n
+}
+
+// some changes up to limit of the account's PENDING rows.
+func (s *Store) some(accountID string, limit int, change func(*row) bool) (n int, err error) {
+	if err := s.lock(); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	s.pending(accountID, func(r *row) bool {
+		if n < limit && change(r) {
+			n++
+		}
+		return n < limit
+	})
+	return n, nil
+}
+
+// Sweep implements [store.Queue].
+func (s *Store) Sweep(_ context.Context, finishedBefore time.Time, limit int) (n int, err error) {
+	if err := s.lock(); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	var old []*row
+	for _, r := range s.rows {
+		if r.State != store.Pending && r.FinishedAt.Before(finishedBefore) {
+			old = append(old, r)
+		}
+	}
+	slices.SortStableFunc(old, func(a, b *row) int { return a.FinishedAt.Compare(b.FinishedAt) })
+	old = old[:min(limit, len(old))]
+	for _, r := range old {
+		s.drop(r)
+	}
+	s.rows = slices.DeleteFunc(s.rows, func(r *row) bool { return s.bySeq[r.Seq] != r })
+	return len(old), nil
+}
+
+// Deliveries implements [store.History].
+func (s *Store) Deliveries(_ context.Context, q store.DeliveryQuery) ([]store.Delivery, error) {
+	if err := s.lock(); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var found []*row
+	for _, r := range s.rows {
+		if selects(&q, r) {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b *row) int {
+		return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), cmp.Compare(b.Seq, a.Seq))
+	})
+	var out []store.Delivery
+	for _, r := range found[:min(len(found), q.Limit)] {
+		out = append(out, history(r))
+	}
+	return out, nil
+}
+
+func selects(q *store.DeliveryQuery, r *row) bool {
+	before := q.BeforeTime.IsZero() || r.AcceptedAt.Before(q.BeforeTime) ||
+		(r.AcceptedAt.Equal(q.BeforeTime) && r.Seq < q.BeforeSeq)
+	return before && r.AccountID == q.AccountID &&
+		(q.State == "" || r.State == q.State) &&
+		(q.MessageID == "" || r.MessageID == q.MessageID) &&
+		(q.From.IsZero() || !r.AcceptedAt.Before(q.From)) &&
+		(q.To.IsZero() || r.AcceptedAt.Before(q.To))
+}
+
+// Delivery implements [store.History].
+func (s *Store) Delivery(_ context.Context, accountID, eventID string) (store.Delivery, []store.Attempt, error) {
+	if err := s.lock(); err != nil {
+		return store.Delivery{}, nil, err
+	}
+	defer s.mu.Unlock()
+	r := s.byEvent[[2]string{accountID, eventID}]
+	if r == nil {
+		return store.Delivery{}, nil, store.ErrNotFound
+	}
+	attempts := slices.Clone(r.attempts)
+	for i := range attempts {
+		attempts[i].Response = bytes.Clone(attempts[i].Response)
+	}
+	return history(r), attempts, nil
+}

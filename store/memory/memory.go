@@ -1,0 +1,115 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"sync"
+
+	"github.com/recapito/recapito/store"
+)
+
+// Config has nothing to configure.
+type Config struct{}
+
+// Store implements [store.Store]. It has no goroutines of its own, and tells
+// its listener while it holds its lock.
+type Store struct {
+	mu       sync.Mutex
+	listener store.Listener
+	closed   bool
+	seq      int64
+	accounts map[string]store.Account
+	keys     []store.APIKey // oldest first
+	webhooks map[string]store.Webhook
+	rows     []*row // in order of Seq
+	bySeq    map[int64]*row
+	byEvent  map[[2]string]*row   // by account and event
+	messages map[[2]string][]*row // by account and message, in order of Seq
+	settings map[string][]byte
+	totals   map[store.State]int64
+}
+
+var _ store.Store = (*Store)(nil)
+
+// row is a delivery with what only the store needs to know of it.
+type row struct {
+	store.Delivery
+	channel  string
+	part     int
+	sequence int64
+	attempts []store.Attempt
+}
+
+// New returns an empty store.
+func New(Config) *Store {
+	return &Store{
+		accounts: map[string]store.Account{}, webhooks: map[string]store.Webhook{}, settings: map[string][]byte{},
+		bySeq: map[int64]*row{}, byEvent: map[[2]string]*row{}, messages: map[[2]string][]*row{},
+		totals: map[store.State]int64{},
+	}
+}
+
+// lock begins every call.
+func (s *Store) lock() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return store.ErrClosed
+	}
+	return nil
+}
+
+// Listen implements [store.Queue].
+func (s *Store) Listen(l store.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener = l
+}
+
+// Ready implements [store.Store].
+func (s *Store) Ready(context.Context) error {
+	if err := s.lock(); err != nil {
+		return err
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// Stats implements [store.Store].
+func (s *Store) Stats() store.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return store.Stats{Deliveries: maps.Clone(s.totals)}
+}
+
+// Close implements [store.Store].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return nil
+}
+
+// Setting implements [store.Settings].
+func (s *Store) Setting(_ context.Context, name string) ([]byte, error) {
+	if err := s.lock(); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	v, ok := s.settings[name]
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	return bytes.Clone(v), nil
+}
+
+// PutSetting implements [store.Settings].
+func (s *Store) PutSetting(_ context.Context, name string, value []byte) error {
+	if err := s.lock(); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.settings[name] = bytes.Clone(value)
+	return nil
+}
