@@ -1,0 +1,148 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// maxURL is in characters; common servers take no more.
+const maxURL = 2048
+
+// CheckURL says why raw may not be a callback URL; nil: it may. The text is one
+// sentence for the caller. Ranges in allow were opened by the operator. What a
+// name resolves to is not looked up here, but each time it is dialled.
+func CheckURL(raw string, allow []netip.Prefix) error {
+	if err := checkText(raw); err != nil {
+		return err
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return errors.New("it is not a valid URL")
+	case u.Scheme != "https":
+		return errors.New("it must begin with https://")
+	case u.Opaque != "" || u.Host == "":
+		return errors.New("it must be absolute and name a host, as in https://example.com/status")
+	case u.User != nil:
+		return errors.New("it must not contain a user name or password")
+	}
+	if err := checkPort(u); err != nil {
+		return err
+	}
+	return checkHost(u.Hostname(), strings.HasPrefix(u.Host, "["), allow)
+}
+
+func checkText(raw string) error {
+	if raw == "" {
+		return errors.New("it must not be empty")
+	}
+	if len(raw) > maxURL {
+		return fmt.Errorf("it must have at most %d characters", maxURL)
+	}
+	for _, r := range raw {
+		switch {
+		case r > '~':
+			return errors.New("it must be ASCII: percent-encode the path, and give the host in its A-label form (xn--…)")
+		case r <= ' ', r == '\\', r == '"', r == '<', r == '>', r == '^', r == '`', r == '{', r == '|', r == '}':
+			return fmt.Errorf("it must not contain %q: percent-encode it", r)
+		case r == '#':
+			return errors.New("it must not have a fragment (#…)")
+		}
+	}
+	return nil
+}
+
+func checkPort(u *url.URL) error {
+	host := u.Host
+	if !strings.HasSuffix(host, "]") && strings.Contains(host[strings.LastIndex(host, "]")+1:], ":") {
+		port, err := strconv.ParseUint(u.Port(), 10, 16)
+		if err != nil || port == 0 {
+			return errors.New("its port must be 1 to 65535, or left out with its colon")
+		}
+	}
+	return nil
+}
+
+func checkHost(host string, bracketed bool, allow []netip.Prefix) error {
+	if bracketed {
+		addr, err := netip.ParseAddr(host)
+		if err != nil || !addr.Is6() {
+			return errors.New("its host is not a valid IPv6 address")
+		}
+		if addr.Zone() != "" {
+			return errors.New("its IPv6 address must not have a zone")
+		}
+		return checkAddr(addr, allow)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
+		return checkAddr(addr, allow)
+	}
+	return checkName(host, allow)
+}
+
+func checkAddr(addr netip.Addr, allow []netip.Prefix) error {
+	if !newGuard(allow).public(addr) {
+		return errors.New("its address is not a public one")
+	}
+	return nil
+}
+
+// privateSuffixes can only be names of a private network: special-use names
+// (RFC 6761, RFC 6762, RFC 8375, RFC 7686, ICANN's .internal) and the names
+// that routers and offices made common.
+var privateSuffixes = []string{
+	"localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "home.arpa",
+	"lan", "invalid", "test", "onion", "arpa",
+}
+
+var loopback4 = netip.MustParseAddr("127.0.0.1")
+
+func checkName(host string, allow []netip.Prefix) error {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	labels := strings.Split(name, ".")
+	if len(name) > 253 {
+		return errors.New("its host name must have at most 253 characters")
+	}
+	for _, label := range labels {
+		if !validLabel(label) {
+			return fmt.Errorf("its host %q is not a valid DNS name", host)
+		}
+	}
+	last := labels[len(labels)-1]
+	if last == "localhost" && (opened(allow, loopback4) || opened(allow, netip.IPv6Loopback())) {
+		return nil
+	}
+	switch {
+	case numeric(last):
+		return errors.New("its host looks like an IP address but is not one in the usual form")
+	case len(labels) == 1:
+		return fmt.Errorf("its host %q must be a full DNS name, as in status.example.com", host)
+	}
+	for _, suffix := range privateSuffixes {
+		if name == suffix || strings.HasSuffix(name, "."+suffix) {
+			return fmt.Errorf("its host ends with .%s, which can only be private", suffix)
+		}
+	}
+	return nil
+}
+
+func validLabel(label string) bool {
+	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	return strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+// numeric reports whether some resolvers would read a host that ends with this
+// label as an IPv4 address (WHATWG URL, "ends in a number").
+func numeric(label string) bool {
+	if strings.Trim(label, "0123456789") == "" {
+		return true
+	}
+	hex, ok := strings.CutPrefix(label, "0x")
+	return ok && strings.Trim(hex, "0123456789abcdef") == ""
+}
