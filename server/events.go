@@ -40,13 +40,12 @@ func unavailable(cause error) error {
 
 // prepare makes of the events what is stored, or says what is wrong with them.
 func prepare(in []gen.EventInput, now time.Time) (events []store.Event, wrong []gen.ProblemError) {
-	receivedAt := eventTime(now)
 	events = make([]store.Event, 0, len(in))
 	for i := range in {
 		name, why := checkEvent(&in[i])
 		var body []byte
 		if why == "" {
-			body = payloadOf(&in[i], receivedAt).text()
+			body = payload(&in[i], now)
 			if len(body) > payloadLimit {
 				name, why = "", fmt.Sprintf("is larger than %d bytes when it is sent", payloadLimit)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers"
@@ -30,33 +31,40 @@ const (
 	bodyLimit   = 64 << 10
 )
 
-// operationChecks returns what runs before each handler: authentication, then
-// validation.
-func (s *server) operationChecks() (map[string][]echo.MiddlewareFunc, error) {
+// operationChecks returns what runs before each handler (authentication, then
+// validation) by operationId, and the routes that the document describes.
+func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, routes []string, err error) {
 	doc, err := openapi3.NewLoader().LoadFromData(s.Spec)
 	if err != nil {
-		return nil, fmt.Errorf("load the document: %w", err)
+		return nil, nil, fmt.Errorf("load the document: %w", err)
+	}
+	if doc.IsOpenAPI31OrLater() {
+		return nil, nil, fmt.Errorf("the document is of OpenAPI %s: every validation would compile its schema anew", doc.OpenAPI)
 	}
 	if err := doc.Validate(openapi3.NewLoader().Context); err != nil {
-		return nil, fmt.Errorf("validate the document: %w", err)
+		return nil, nil, fmt.Errorf("validate the document: %w", err)
 	}
 	v := s.newValidator()
-	checks := make(map[string][]echo.MiddlewareFunc)
+	checks = make(map[string][]echo.MiddlewareFunc)
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			authenticate, err := s.authentication(op)
 			if err != nil {
-				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+				return nil, nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
 			o, err := newOperation(doc, path, method, item, op)
 			if err != nil {
-				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+				return nil, nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
+			routes = append(routes, method+" "+s.BasePath+routeParams.Replace(path))
 			checks[o.id] = []echo.MiddlewareFunc{s.name(o.id), authenticate, v.validate(o)}
 		}
 	}
-	return checks, nil
+	return checks, routes, nil
 }
+
+// routeParams writes a path template as echo does.
+var routeParams = strings.NewReplacer("{", ":", "}", "")
 
 func newOperation(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
 	own := *op
@@ -115,26 +123,28 @@ func (s *server) name(id string) echo.MiddlewareFunc {
 // leaves an operation open without a word (oapi-codegen #1274).
 type checkedRouter struct {
 	echo   *echo.Echo
-	routes int
+	routes []string
 	bare   []string
 }
 
 func (r *checkedRouter) add(method, path string, h echo.HandlerFunc, m []echo.MiddlewareFunc) *echo.Route {
-	r.routes++
+	r.routes = append(r.routes, method+" "+path)
 	if len(m) == 0 {
 		r.bare = append(r.bare, method+" "+path)
 	}
 	return r.echo.Add(method, path, h, m...)
 }
 
-// complete fails unless every route has its checks and every operation of the
-// document, of which there are want, has its route.
-func (r *checkedRouter) complete(want int) error {
+// complete fails unless every route has its checks and the routes are those of
+// the document.
+func (r *checkedRouter) complete(documented []string) error {
 	if len(r.bare) > 0 {
 		return fmt.Errorf("routes without authentication and validation: %v", r.bare)
 	}
-	if r.routes != want {
-		return fmt.Errorf("%d routes for %d operations", r.routes, want)
+	slices.Sort(r.routes)
+	slices.Sort(documented)
+	if !slices.Equal(r.routes, documented) {
+		return fmt.Errorf("routes %v are not those of the document: %v", r.routes, documented)
 	}
 	return nil
 }

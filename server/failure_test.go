@@ -1,0 +1,127 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server"
+	"github.com/recapito/recapito/store"
+)
+
+// errDown tells what no answer may.
+var errDown = errors.New("dial tcp 10.0.0.7:5432: connection refused")
+
+// down is a store that knows one key of one account and fails in all else.
+type down struct{ err error }
+
+func (d down) APIKeyByHash(_ context.Context, h store.KeyHash) (store.APIKey, error) {
+	if h == store.HashKey("broken-lookup") {
+		return store.APIKey{}, d.err
+	}
+	return store.APIKey{AccountID: "acc_1", ID: "key_1"}, nil
+}
+func (d down) PutAccount(context.Context, string, time.Time) (store.Account, bool, error) {
+	return store.Account{}, false, d.err
+}
+func (d down) Account(context.Context, string) (store.Account, error)         { return store.Account{}, d.err }
+func (d down) DeleteAccount(context.Context, string) error                    { return d.err }
+func (d down) AddAPIKey(context.Context, store.APIKey) error                  { return d.err }
+func (d down) APIKeys(context.Context, string) ([]store.APIKey, error)        { return nil, d.err }
+func (d down) RevokeAPIKey(context.Context, string, string) error             { return d.err }
+func (d down) Webhook(context.Context, string) (store.Webhook, error)         { return store.Webhook{}, d.err }
+func (d down) SuspendWebhook(context.Context, store.Webhook, time.Time) error { return d.err }
+func (d down) DeleteWebhook(context.Context, string, time.Time) error         { return d.err }
+func (d down) CreateWebhook(context.Context, store.Webhook) (store.Webhook, error) {
+	return store.Webhook{}, d.err
+}
+func (d down) ReplaceCallbackURL(context.Context, string, string, time.Time) (store.Webhook, error) {
+	return store.Webhook{}, d.err
+}
+func (d down) RotateSecret(context.Context, string, []byte, time.Time, time.Time) (store.Webhook, error) {
+	return store.Webhook{}, d.err
+}
+func (d down) Accept(context.Context, []store.Event, time.Time) ([]store.Verdict, error) {
+	return nil, d.err
+}
+func (d down) Deliveries(context.Context, store.DeliveryQuery) ([]store.Delivery, error) {
+	return nil, d.err
+}
+func (d down) Delivery(context.Context, string, string) (store.Delivery, []store.Attempt, error) {
+	return store.Delivery{}, nil, d.err
+}
+
+// validBody makes a request that only the store can fail.
+func validBody(id string) string {
+	switch id {
+	case "createWebhook", "replaceWebhook":
+		return `{"callbackUrl":"https://user-secret.example/?token=canary"}`
+	case "sendEvents":
+		return batch(event("evt_1", "acc_1"))
+	}
+	return ""
+}
+
+func TestStoreFailures(t *testing.T) {
+	const key = "canary-api-key"
+	s := start(t, func(c *server.Config) { c.Store = down{errDown} })
+	for _, o := range loadContract(t).operations(t) {
+		t.Run(o.id, func(t *testing.T) {
+			s.log.Reset()
+			want := http.StatusInternalServerError
+			if o.id == "sendEvents" {
+				want = http.StatusServiceUnavailable
+			}
+			got := s.do(call{method: o.method, path: o.path + "?canary=1", apiKey: key, platform: true, body: validBody(o.id),
+				header: map[string]string{"X-Request-Id": "request-of-" + o.id}}).want(t, want)
+			if o.id == "sendEvents" {
+				if got.header.Get("Retry-After") != "1" {
+					t.Errorf("Retry-After: got %q, want 1", got.header.Get("Retry-After"))
+				}
+			} else if diff := cmp.Diff(gen.Problem{Type: "about:blank", Title: "Internal Server Error", Status: 500}, decode[gen.Problem](t, got)); diff != "" {
+				t.Errorf("problem (-want +got):\n%s", diff)
+			}
+			if strings.Contains(got.body, "10.0.0.7") {
+				t.Errorf("body: got %s, want nothing of the inside", got.body)
+			}
+			line := s.log.String()
+			for _, part := range []string{"request-of-" + o.id, o.id, "10.0.0.7"} {
+				if strings.Count(line, "\n") != 1 || !strings.Contains(line, part) {
+					t.Errorf("log: got %q, want one line with %q", line, part)
+				}
+			}
+			if strings.Contains(line, "canary") || strings.Contains(line, platformKey) {
+				t.Errorf("log: got %q, want no credential, query or body in it", line)
+			}
+		})
+	}
+}
+
+func TestKeyLookupFails(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Store = down{errDown} })
+	s.do(call{method: "GET", path: webhookPath, apiKey: "broken-lookup"}).want(t, http.StatusInternalServerError)
+}
+
+// TestEventsAreRefusedWhileTheStoreIsDown: any error but the callers' own is
+// 503, also one that would be 404 elsewhere.
+func TestEventsAreRefusedWhileTheStoreIsDown(t *testing.T) {
+	for _, err := range []error{errDown, store.ErrClosed, store.ErrNotFound, store.ErrConflict, context.DeadlineExceeded} {
+		t.Run(err.Error(), func(t *testing.T) {
+			s := start(t, func(c *server.Config) { c.Store = down{err} })
+			s.do(call{method: "POST", path: "/events", platform: true, body: batch(event("evt_1", "acc_1"))}).want(t, http.StatusServiceUnavailable)
+		})
+	}
+}
+
+// TestErasedMeanwhile: the account was erased after its key was looked up, so
+// the key is not valid any more.
+func TestErasedMeanwhile(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Store = down{store.ErrNotFound} })
+	s.do(call{method: "POST", path: webhookPath, apiKey: "k", body: validBody("createWebhook")}).want(t, http.StatusUnauthorized)
+}
