@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/signature"
+)
+
+type listenCmd struct {
+	Listen string   `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Address of the receiver. Default: ${default}."`
+	Host   []string `placeholder:"NAME" help:"A further name or address for the certificate, beside localhost, 127.0.0.1 and ::1; repeatable."`
+	CAOut  string   `name:"ca-out" default:"recapito-listen-ca.pem" placeholder:"FILE" help:"Where the certificate of the authority is written, for serve --callback-ca. A new one at each start; its key is never written. Default: ${default}."`
+
+	Secret     []signingSecret `placeholder:"whsec_…" help:"Signing secret to verify with; repeatable, for rotations."`
+	SecretFile string          `placeholder:"FILE" help:"Verify with every whsec_… that stands in this file, such as the saved answer of the registration. Read anew for each callback; it need not exist yet."`
+
+	Fail   int           `default:"0" placeholder:"N" help:"Misbehave: answer the first N callbacks with --status, the rest with 204."`
+	Status int           `placeholder:"CODE" help:"Misbehave: the status of the failed answers, 500 unless given; without --fail, of all answers."`
+	Delay  time.Duration `placeholder:"TIME" help:"Misbehave: wait before every answer; an attempt ends after 10 s."`
+
+	JSON bool `name:"json" help:"Print the raw body of each callback, one a line, and nothing else on standard output."`
+}
+
+// Help is shown by listen --help.
+func (listenCmd) Help() string {
+	return `Each callback is printed as one line: time, event, message, channel, status, attempt,
+whether its signature verified, latency since the event was handed in, and the answer.
+A callback whose signature does not verify is answered with 401. Ctrl-C ends it with a
+summary.`
+}
+
+// Validate is called by the parser.
+func (c *listenCmd) Validate() error {
+	switch {
+	case c.Fail < 0:
+		return errors.New("--fail: must not be negative")
+	case c.Status != 0 && (c.Status < 200 || c.Status > 599):
+		return fmt.Errorf("--status %d: must be 200 to 599", c.Status)
+	case c.Delay < 0:
+		return errors.New("--delay: must not be negative")
+	}
+	return nil
+}
+
+// Run receives until ctx ends.
+func (c *listenCmd) Run(ctx context.Context, std stdio) error {
+	ca, err := newAuthority(time.Now())
+	if err != nil {
+		return err
+	}
+	cert, err := ca.issue(append([]string{"localhost", "127.0.0.1", "::1"}, c.Host...), time.Now())
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if err := os.WriteFile(c.CAOut, ca.pem(), 0o644); err != nil {
+		return errors.Join(fmt.Errorf("--ca-out: %w", err), l.Close())
+	}
+	notes := log.New(std.err, "", 0)
+	c.greet(notes, l.Addr())
+	r := newReceiver(c.secrets, c.answer, c.printer(std))
+	r.delay = c.Delay
+	err = serveHTTPS(ctx, l, cert, r, log.New(std.err, "not received: ", 0))
+	notes.Print(r.summary())
+	return err
+}
+
+// greet says what to do next.
+func (c *listenCmd) greet(notes *log.Logger, at net.Addr) {
+	url := c.url(at)
+	notes.Printf(`Receiving at %s. To send callbacks here, start the service with
+
+    recapito serve --allow-network 127.0.0.0/8 --callback-ca %s
+
+and register this URL with the API key of an account:
+
+    curl -X POST -H "X-API-Key: $KEY" -H 'Content-Type: application/json' -d '{"callbackUrl":"%s"}' http://127.0.0.1:8080/webhooks/delivery-status
+`, url, c.CAOut, url)
+	if len(c.Secret) == 0 && c.SecretFile == "" {
+		notes.Print("Nothing is verified without --secret or --secret-file.\n\n")
+	}
+}
+
+// url is the receiver's, by the first of the names that the certificate has
+// and that the service may be expected to reach.
+func (c *listenCmd) url(at net.Addr) string {
+	host, port, err := net.SplitHostPort(at.String())
+	if err != nil {
+		host, port = "localhost", "8443"
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	if len(c.Host) > 0 {
+		host = c.Host[0]
+	}
+	return "https://" + net.JoinHostPort(host, port) + "/status"
+}
+
+// answer chooses the status of the answer to the nth callback.
+func (c *listenCmd) answer(nth int) int {
+	switch {
+	case c.Fail > 0 && nth > c.Fail, c.Fail == 0 && c.Status == 0:
+		return http.StatusNoContent
+	case c.Status != 0:
+		return c.Status
+	}
+	return http.StatusInternalServerError
+}
+
+// printer prints callbacks on standard output.
+func (c *listenCmd) printer(std stdio) func(callback) {
+	out := log.New(std.out, "", 0)
+	if c.JSON {
+		return func(cb callback) { out.Print(string(cb.Body)) }
+	}
+	p := newPalette(std.out)
+	return func(cb callback) { out.Print(cb.line(p)) }
+}
+
+// signingSecret is a webhook's secret in its text form.
+type signingSecret []byte
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It never repeats the
+// text in an error.
+func (s *signingSecret) UnmarshalText(text []byte) (err error) {
+	*s, err = signature.ParseSecret(string(text))
+	return err
+}
+
+var secretPattern = regexp.MustCompile(signature.SecretPrefix + `[A-Za-z0-9+/=]+`)
+
+// secrets are those of --secret and those that stand in --secret-file now.
+func (c *listenCmd) secrets() [][]byte {
+	var out [][]byte
+	for _, s := range c.Secret {
+		out = append(out, s)
+	}
+	if c.SecretFile == "" {
+		return out
+	}
+	text, err := os.ReadFile(c.SecretFile)
+	if err != nil {
+		return out // not there yet
+	}
+	for _, found := range secretPattern.FindAll(text, -1) {
+		var s signingSecret
+		if s.UnmarshalText(found) == nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
