@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"text/tabwriter"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+type accountCmd struct {
+	Create accountCreateCmd `cmd:"" help:"Make an account, unless it exists. Works beside a running server."`
+	Show   accountShowCmd   `cmd:"" help:"Show an account, its webhook and how many keys it has. Works beside a running server."`
+	Delete accountDeleteCmd `cmd:"" help:"Erase an account with all its data. Not beside a running server: use DELETE /accounts/{id} there."`
+}
+
+// accountArg names an account.
+type accountArg string
+
+// accountPattern is that of AccountId in the API's document.
+var accountPattern = regexp.MustCompile(`^[A-Za-z0-9._~:@-]{1,64}$`)
+
+// Validate is called by the parser.
+func (a accountArg) Validate() error {
+	if !accountPattern.MatchString(string(a)) {
+		return fmt.Errorf("account %q: 1 to 64 of A–Z a–z 0–9 . _ ~ : @ - are allowed", string(a))
+	}
+	return nil
+}
+
+// with calls do with the store open; shared: beside a running server.
+func (f *storeFlags) with(ctx context.Context, std stdio, shared bool, do func(store.Store) error) (err error) {
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	st, err := f.open(ctx, shared, log, func(store.Commit) {})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return do(st)
+}
+
+// noSuch says what it is that was not found.
+func noSuch(what string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("there is no %s", what)
+	}
+	return err
+}
+
+type accountCreateCmd struct {
+	ID accountArg `arg:"" help:"Chosen by the platform."`
+	storeFlags
+}
+
+// Run is idempotent.
+func (c *accountCreateCmd) Run(ctx context.Context, std stdio) error {
+	return c.with(ctx, std, true, func(st store.Store) error {
+		a, created, err := st.PutAccount(ctx, string(c.ID), time.Now())
+		if err != nil {
+			return err
+		}
+		done := "created"
+		if !created {
+			done = "exists since " + a.CreatedAt.Local().Format(time.DateTime)
+		}
+		_, err = fmt.Fprintf(std.out, "account %s: %s\n", a.ID, done)
+		return err
+	})
+}
+
+type accountShowCmd struct {
+	ID accountArg `arg:"" help:"The account."`
+	storeFlags
+}
+
+// Run shows no secret.
+func (c *accountShowCmd) Run(ctx context.Context, std stdio) error {
+	return c.with(ctx, std, true, func(st store.Store) error {
+		a, err := st.Account(ctx, string(c.ID))
+		if err != nil {
+			return noSuch("account "+string(c.ID), err)
+		}
+		keys, err := st.APIKeys(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		webhook := "none"
+		w, err := st.Webhook(ctx, a.ID)
+		if err == nil {
+			webhook = fmt.Sprintf("%s %s %s", w.ID, w.Status, w.CallbackURL)
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		t := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+		_, err = fmt.Fprintf(t, "account\t%s\ncreated\t%s\nAPI keys\t%d\nwebhook\t%s\n", a.ID, a.CreatedAt.Local().Format(time.DateTime), len(keys), webhook)
+		return errors.Join(err, t.Flush())
+	})
+}
+
+type accountDeleteCmd struct {
+	ID accountArg `arg:"" help:"The account."`
+	storeFlags
+}
+
+// Run needs the store for itself: a running server would go on with what it
+// holds of the account in memory.
+func (c *accountDeleteCmd) Run(ctx context.Context, std stdio) error {
+	return c.with(ctx, std, false, func(st store.Store) error {
+		if err := st.DeleteAccount(ctx, string(c.ID)); err != nil {
+			return noSuch("account "+string(c.ID), err)
+		}
+		_, err := fmt.Fprintf(std.out, "account %s: deleted with all its data\n", c.ID)
+		return err
+	})
+}
