@@ -474,7 +474,7 @@ type EventInput struct {
 	// not occur on SMS, and DELIVERED need not come before it.
 	Status MessageStatus `json:"status"`
 
-	// Timestamp When it happened.
+	// Timestamp When it happened; from 1970 to 2261.
 	Timestamp time.Time `json:"timestamp"`
 
 	// TimestampSource Whose clock `timestamp` is by.
@@ -746,10 +746,10 @@ type ListDeliveriesParams struct {
 	// MessageID Only deliveries of events of this message.
 	MessageID *MessageID `form:"messageId,omitempty" json:"messageId,omitempty"`
 
-	// From Only events accepted at this time or later.
+	// From Only events accepted at this time or later; from 1970 to 2261.
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To Only events accepted before this time.
+	// To Only events accepted before this time; from 1970 to 2261.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Limit At most so many deliveries.

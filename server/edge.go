@@ -22,7 +22,7 @@ type edge struct {
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := e.Now()
-	body := &trackedBody{ReadCloser: r.Body, ended: r.ContentLength == 0}
+	body := &trackedBody{ReadCloser: r.Body, ended: r.ContentLength == 0 || r.ProtoMajor != 1}
 	out := &response{ResponseWriter: w, body: body}
 	h := w.Header()
 	h.Set(requestIDHeader, requestID(r))
@@ -73,7 +73,8 @@ func notInID(c rune) bool {
 	return !alphanumeric && !strings.ContainsRune("._-", c)
 }
 
-// trackedBody knows whether the body was read to its end.
+// trackedBody knows whether the body was read to its end, where that matters:
+// HTTP/2 does not read on.
 type trackedBody struct {
 	io.ReadCloser
 	ended bool

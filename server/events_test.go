@@ -95,6 +95,7 @@ func TestBadEvents(t *testing.T) {
 		{"timestamp:", "/timestamp"}, {`timestamp:"2026-11-20"`, "/timestamp"}, {`timestamp:"2026-02-31T10:00:00Z"`, "/timestamp"},
 		{`timestamp:"2026-11-20T10:30:00"`, "/timestamp"}, {`timestamp:"2026-11-20T10:30:00,5Z"`, "/timestamp"},
 		{`timestamp:"2026-11-20 10:30:00Z"`, "/timestamp"}, {"timestamp:1795170600", "/timestamp"},
+		{`timestamp:"9999-12-31T23:59:59-23:59"`, "/timestamp"}, {`timestamp:"1970-01-01T00:59:59+01:00"`, "/timestamp"},
 		{`timestampSource:"ME"`, "/timestampSource"},
 		{`part:{"number":0,"total":1}`, "/part/number"}, {`part:{"number":1,"total":256}`, "/part/total"},
 		{`part:{"number":3,"total":2}`, "/part/number"}, {`part:{"number":1}`, "/part/total"}, {`part:{"number":1.5,"total":2}`, "/part/number"},

@@ -173,7 +173,7 @@ func TestBadParameters(t *testing.T) {
 		{"limit=1&limit=2", 400}, {"limit=2147483648", 400}, {"limit=99999999999999999999", 400},
 		{"state=pending", 400}, {"state=DONE", 400}, {"state=PENDING&state=FAILED", 400},
 		{"messageId=" + strings.Repeat("m", 129), 400}, {"messageId=a%00b", 400},
-		{"from=2026-02-31T00:00:00Z", 400}, {"from=yesterday", 400}, {"to=2026-11-20", 400}, {"to=2026-11-20T00:00:00", 400},
+		{"from=2026-02-31T00:00:00Z", 400}, {"from=yesterday", 400}, {"from=0001-01-01T00:00:00Z", 400}, {"to=2262-01-01T00:00:00Z", 400}, {"to=2026-11-20", 400}, {"to=2026-11-20T00:00:00", 400},
 		{"cursor=!", 400}, {"cursor=AAAA", 400}, {"cursor=" + strings.Repeat("A", 129), 400},
 		{"limit=%zz", 400}, {"limit=1;state=x", 400},
 		{"limit=1", 200}, {"limit=100", 200}, {"state=PENDING", 200}, {"unknown=1", 200},

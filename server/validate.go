@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -37,12 +36,21 @@ func (s *server) newValidator() *validator {
 	}
 }
 
+// Times are within these years, in UTC: a store may count nanoseconds in 64
+// bits.
+const (
+	firstYear = 1970
+	lastYear  = 2261
+)
+
+var errNoTime = fmt.Errorf("must be an RFC 3339 date-time from %d to %d", firstYear, lastYear)
+
 // checkTime is as strict as the decoding that follows; the library's regular
 // expression lets 31 February pass.
 func checkTime(text string) error {
 	var t time.Time
-	if t.UnmarshalText([]byte(text)) != nil {
-		return errors.New("must be an RFC 3339 date-time")
+	if t.UnmarshalText([]byte(text)) != nil || t.UTC().Year() < firstYear || t.UTC().Year() > lastYear {
+		return errNoTime
 	}
 	return nil
 }

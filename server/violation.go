@@ -39,13 +39,11 @@ func parameterDetail(err error) string {
 
 // decodingErrors says where a text is not JSON, or not JSON that we take.
 func decodingErrors(err error) []gen.ProblemError {
-	var semantic *json.SemanticError
-	if errors.As(err, &semantic) {
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		return []gen.ProblemError{{Pointer: clip(string(semantic.JSONPointer)), Detail: "cannot be decoded"}}
 	}
 	e := gen.ProblemError{Detail: "is not valid JSON"}
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		e.Pointer = clip(string(syntactic.JSONPointer))
 		e.Detail = fmt.Sprintf("is not valid JSON at byte %d", syntactic.ByteOffset)
 		if errors.Is(err, jsontext.ErrDuplicateName) {
@@ -76,13 +74,11 @@ func schemaErrors(err error) []gen.ProblemError {
 
 // walkSchemaErrors visits the leaves of err.
 func walkSchemaErrors(err error, visit func(*openapi3.SchemaError)) {
-	var many openapi3.MultiError
-	var one *openapi3.SchemaError
-	if errors.As(err, &many) {
+	if many, ok := errors.AsType[openapi3.MultiError](err); ok {
 		for _, e := range many {
 			walkSchemaErrors(e, visit)
 		}
-	} else if errors.As(err, &one) {
+	} else if one, ok := errors.AsType[*openapi3.SchemaError](err); ok {
 		visit(one)
 	}
 }
