@@ -154,6 +154,8 @@ func TestBatchLimits(t *testing.T) {
 	s.hand().want(t, http.StatusBadRequest).wantPointers(t, "/events")
 	s.hand(thousand...).want(t, http.StatusBadRequest).wantPointers(t, "/events")
 	s.accept(t, thousand[:1000]...)
+	// What is wrong with each of too many is not looked for.
+	s.hand(slices.Repeat([]string{"{}"}, 1001)...).want(t, http.StatusBadRequest).wantPointers(t, "/events")
 
 	one := batch(event("evt_x", id))
 	for _, tt := range []struct {

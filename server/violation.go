@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -57,29 +58,36 @@ func decodingErrors(err error) []gen.ProblemError {
 // for each place, at most [maxErrors].
 func schemaErrors(err error) []gen.ProblemError {
 	var out []gen.ProblemError
-	seen := make(map[string]int)
-	walkSchemaErrors(err, func(e *openapi3.SchemaError) {
+	at := make(map[string]int)
+	for e := range leaves(err) {
 		pointer := pointerTo(e.JSONPointer())
-		at, again := seen[pointer]
+		i, again := at[pointer]
 		switch {
-		case !again && len(out) < maxErrors:
-			seen[pointer] = len(out)
-			out = append(out, gen.ProblemError{Pointer: pointer, Detail: schemaReason(e)})
 		case again && e.Origin != nil: // a format's own words say more than a pattern
-			out[at].Detail = schemaReason(e)
+			out[i].Detail = schemaReason(e)
+		case again:
+		case len(out) == maxErrors:
+			return out
+		default:
+			at[pointer] = len(out)
+			out = append(out, gen.ProblemError{Pointer: pointer, Detail: schemaReason(e)})
 		}
-	})
+	}
 	return out
 }
 
-// walkSchemaErrors visits the leaves of err.
-func walkSchemaErrors(err error, visit func(*openapi3.SchemaError)) {
-	if many, ok := errors.AsType[openapi3.MultiError](err); ok {
-		for _, e := range many {
-			walkSchemaErrors(e, visit)
+// leaves are the single errors that err is made of.
+func leaves(err error) iter.Seq[*openapi3.SchemaError] {
+	return func(yield func(*openapi3.SchemaError) bool) {
+		many, ok := errors.AsType[openapi3.MultiError](err)
+		if !ok {
+			many = openapi3.MultiError{err}
 		}
-	} else if one, ok := errors.AsType[*openapi3.SchemaError](err); ok {
-		visit(one)
+		for _, e := range many { // the library nests them no deeper
+			if one, ok := errors.AsType[*openapi3.SchemaError](e); ok && !yield(one) {
+				return
+			}
+		}
 	}
 }
 
@@ -101,12 +109,14 @@ func clip(text string) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
 // pointerTo is the JSON Pointer of RFC 6901.
 func pointerTo(tokens []string) string {
 	var b strings.Builder
 	for _, t := range tokens {
 		b.WriteByte('/')
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(t))
+		b.WriteString(pointerEscapes.Replace(t))
 	}
 	return b.String()
 }
