@@ -1,0 +1,73 @@
+package store
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+)
+
+// ErrSealed: a secret cannot be read without the key that it was sealed with.
+var ErrSealed = errors.New("the signing secrets in this store were encrypted with another --secret-key")
+
+// Sealer encrypts signing secrets at rest. Nil keeps them in clear.
+type Sealer struct{ aead cipher.AEAD }
+
+// NewSealer takes a key of 32 bytes (AES-256-GCM), or none: then it is nil.
+func NewSealer(key []byte) (*Sealer, error) {
+	if len(key) == 0 {
+		return nil, nil
+	}
+	if len(key) != 32 {
+		return nil, fmt.Errorf("the secret key has %d bytes, not 32", len(key))
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	return &Sealer{aead: aead}, nil
+}
+
+const (
+	inClear = 0
+	sealed  = 1
+)
+
+// Seal returns the form in which a secret is kept. context says whose it is: it
+// must be the same for Open, so that rows cannot be swapped.
+func (s *Sealer) Seal(secret []byte, context string) []byte {
+	if secret == nil {
+		return nil
+	}
+	if s == nil {
+		return append([]byte{inClear}, secret...)
+	}
+	nonce := make([]byte, s.aead.NonceSize())
+	_, _ = rand.Read(nonce) // never fails
+	out := append([]byte{sealed}, nonce...)
+	return s.aead.Seal(out, nonce, secret, []byte(context))
+}
+
+// Open reverses Seal. It returns [ErrSealed] if the key is missing or another.
+func (s *Sealer) Open(kept []byte, context string) ([]byte, error) {
+	if len(kept) == 0 {
+		return nil, nil
+	}
+	if kept[0] == inClear {
+		return append([]byte(nil), kept[1:]...), nil
+	}
+	if s == nil || len(kept) < 1+s.aead.NonceSize() {
+		return nil, ErrSealed
+	}
+	nonce, text := kept[1:1+s.aead.NonceSize()], kept[1+s.aead.NonceSize():]
+	secret, err := s.aead.Open(nil, nonce, text, []byte(context))
+	if err != nil {
+		return nil, ErrSealed
+	}
+	return secret, nil
+}

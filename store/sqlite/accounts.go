@@ -1,0 +1,142 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// eraseRows bounds what one transaction erases, so that the writer is never
+// held for long.
+const eraseRows = 1000
+
+// PutAccount implements [store.Accounts].
+func (s *Store) PutAccount(ctx context.Context, id string, now time.Time) (a store.Account, created bool, err error) {
+	a = store.Account{ID: id, CreatedAt: instant(micros(now))}
+	err = s.w.do(ctx, func(tx *txn) error {
+		n, err := tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now))
+		created = n == 1
+		return err
+	})
+	if err != nil || created {
+		return a, created, err
+	}
+	a, err = s.Account(ctx, id)
+	return a, false, err
+}
+
+// Account implements [store.Accounts].
+func (s *Store) Account(ctx context.Context, id string) (store.Account, error) {
+	var at int64
+	if err := s.one(ctx, s.reads.account, []any{id}, &at); err != nil {
+		return store.Account{}, err
+	}
+	return store.Account{ID: id, CreatedAt: instant(at)}, nil
+}
+
+// DeleteAccount implements [store.Accounts].
+func (s *Store) DeleteAccount(ctx context.Context, id string) error {
+	err := s.w.do(ctx, func(tx *txn) error {
+		if err := tx.mustHaveAccount(id); err != nil {
+			return err
+		}
+		tx.setWebhook(id, nil)
+		return errors.Join(
+			tx.exec(`DELETE FROM api_keys WHERE account_id = ?`, id),
+			tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))
+	})
+	for n := eraseRows; err == nil && n == eraseRows; {
+		err = s.w.do(ctx, func(tx *txn) (err error) {
+			n, err = tx.erase(`SELECT seq, state FROM deliveries WHERE account_id = ? LIMIT ?`, id, eraseRows)
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return s.w.do(ctx, func(tx *txn) error { return tx.exec(`DELETE FROM accounts WHERE id = ?`, id) })
+}
+
+func (tx *txn) mustHaveAccount(id string) error {
+	var one int
+	return tx.row(`SELECT 1 FROM accounts WHERE id = ?`, []any{id}, &one)
+}
+
+// AddAPIKey implements [store.APIKeys].
+func (s *Store) AddAPIKey(ctx context.Context, k store.APIKey) error {
+	return s.w.do(ctx, func(tx *txn) error {
+		if err := tx.mustHaveAccount(k.AccountID); err != nil {
+			return err
+		}
+		n, err := tx.changes(`INSERT INTO api_keys (hash, account_id, id, hint, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			k.Hash[:], k.AccountID, k.ID, k.Hint, micros(k.CreatedAt))
+		if err == nil && n == 0 {
+			return store.ErrConflict
+		}
+		return err
+	})
+}
+
+// APIKeys implements [store.APIKeys].
+func (s *Store) APIKeys(ctx context.Context, accountID string) ([]store.APIKey, error) {
+	if _, err := s.Account(ctx, accountID); err != nil {
+		return nil, err
+	}
+	rows, err := s.reads.keys.QueryContext(ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, scanKey)
+}
+
+// RevokeAPIKey implements [store.APIKeys].
+func (s *Store) RevokeAPIKey(ctx context.Context, accountID, keyID string) error {
+	return s.w.do(ctx, func(tx *txn) error {
+		n, err := tx.changes(`DELETE FROM api_keys WHERE account_id = ? AND id = ?`, accountID, keyID)
+		if err == nil && n == 0 {
+			return store.ErrNotFound
+		}
+		return err
+	})
+}
+
+// APIKeyByHash implements [store.APIKeys].
+func (s *Store) APIKeyByHash(ctx context.Context, hash store.KeyHash) (store.APIKey, error) {
+	rows, err := s.queryRead(ctx, s.reads.keyByHash, hash[:])
+	if err != nil {
+		return store.APIKey{}, err
+	}
+	keys, err := collect(rows, scanKey)
+	if err != nil {
+		return store.APIKey{}, err
+	}
+	if len(keys) == 0 {
+		return store.APIKey{}, store.ErrNotFound
+	}
+	return keys[0], nil
+}
+
+func scanKey(rows *sql.Rows) (k store.APIKey, err error) {
+	var hash []byte
+	var at int64
+	err = rows.Scan(&hash, &k.AccountID, &k.ID, &k.Hint, &at)
+	copy(k.Hash[:], hash)
+	k.CreatedAt = instant(at)
+	return k, err
+}
+
+// Setting implements [store.Settings].
+func (s *Store) Setting(ctx context.Context, name string) (value []byte, err error) {
+	err = s.one(ctx, s.reads.setting, []any{name}, &value)
+	return value, err
+}
+
+// PutSetting implements [store.Settings].
+func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error {
+	return s.w.do(ctx, func(tx *txn) error {
+		return tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	})
+}

@@ -1,0 +1,149 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/recapito/recapito/store"
+)
+
+// readStatements are prepared once; database/sql prepares them again on each
+// reading connection.
+type readStatements struct {
+	account, keys, keyByHash, webhook, setting *sql.Stmt
+	pendingAccounts, due, fresh, oldest        *sql.Stmt
+	nextDue, delivery, attempts                *sql.Stmt
+}
+
+const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.accepted_at, d.state, d.attempts, d.failures, d.due_at, d.finished_at`
+
+// behindColumn: an earlier event of the message is PENDING.
+const behindColumn = `, EXISTS (SELECT 1 FROM deliveries e WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.state = 0 AND e.seq < d.seq)`
+
+func (r *readStatements) prepare(db *sql.DB) error {
+	const pendingRows = `SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d INDEXED BY deliveries_pending WHERE d.account_id = ? AND d.state = 0`
+	for query, st := range map[string]**sql.Stmt{
+		`SELECT created_at FROM accounts WHERE id = ?`:                                                             &r.account,
+		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
+		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE hash = ?`:                               &r.keyByHash,
+		`SELECT ` + webhookColumns + ` FROM webhooks WHERE account_id = ?`:                                         &r.webhook,
+		`SELECT value FROM settings WHERE name = ?`:                                                                &r.setting,
+		`WITH RECURSIVE a (id) AS (
+			SELECT min(account_id) FROM deliveries WHERE state = 0 AND account_id > ?
+			UNION ALL SELECT (SELECT min(account_id) FROM deliveries WHERE state = 0 AND account_id > a.id) FROM a WHERE a.id IS NOT NULL)
+			SELECT id FROM a WHERE id IS NOT NULL LIMIT ?`: &r.pendingAccounts,
+		pendingRows + ` AND d.due_at > 0 AND d.due_at <= ? ORDER BY d.due_at, d.seq LIMIT ?`: &r.due,
+		pendingRows + ` AND d.due_at = 0 AND d.seq > ? ORDER BY d.seq LIMIT ?`:               &r.fresh,
+		`SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d WHERE d.seq = (SELECT min(seq) FROM (
+			SELECT min(seq) AS seq FROM deliveries WHERE account_id = ? AND state = 0 AND due_at = 0
+			UNION ALL SELECT min(seq) FROM deliveries WHERE account_id = ? AND state = 0 AND due_at > 0))`: &r.oldest,
+		`SELECT coalesce(min(due_at), 0) FROM deliveries INDEXED BY deliveries_pending WHERE account_id = ? AND state = 0 AND due_at > ?`: &r.nextDue,
+		`SELECT ` + deliveryColumns + `, 0 FROM deliveries d WHERE d.event_id = ? AND d.account_id = ?`:                                   &r.delivery,
+		`SELECT number, at, duration, status_code, error, response, probe FROM attempts WHERE seq = ? ORDER BY number`:                    &r.attempts,
+	} {
+		var err error
+		if *st, err = db.Prepare(query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readTxn is one snapshot.
+type readTxn struct {
+	ctx   context.Context
+	tx    *sql.Tx
+	store *Store
+}
+
+// snapshot reads in one transaction. Contexts that can be cancelled cost a
+// goroutine each in the driver; these reads are short.
+func (s *Store) snapshot(ctx context.Context, read func(*readTxn) error) error {
+	if s.isClosed() {
+		return store.ErrClosed
+	}
+	ctx = context.WithoutCancel(ctx)
+	tx, err := s.read.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(&readTxn{ctx: ctx, tx: tx, store: s}), tx.Rollback())
+}
+
+func (t *readTxn) deliveries(st *sql.Stmt, args ...any) ([]store.Delivery, error) {
+	rows, err := t.tx.StmtContext(t.ctx, st).QueryContext(t.ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, scanDelivery)
+}
+
+func (t *readTxn) number(st *sql.Stmt, args ...any) (n int64, err error) {
+	err = t.tx.StmtContext(t.ctx, st).QueryRowContext(t.ctx, args...).Scan(&n)
+	return n, err
+}
+
+// webhook is nil if the account has none.
+func (t *readTxn) webhook(accountID string) (*store.Webhook, error) {
+	rows, err := t.tx.StmtContext(t.ctx, t.store.reads.webhook).QueryContext(t.ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := collect(rows, t.store.scanWebhookRows)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+func (s *Store) scanWebhookRows(rows *sql.Rows) (*store.Webhook, error) { return s.scanWebhook(rows) }
+
+func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
+	var payload []byte
+	var sequence, accepted, due, finished int64
+	var state int
+	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &d.Attempts, &d.Failures, &due, &finished, &d.Behind)
+	if err != nil {
+		return d, err
+	}
+	d.Body = store.Body(payload, sequence)
+	d.State = states[state]
+	d.AcceptedAt, d.DueAt, d.FinishedAt = instant(accepted), instant(due), instant(finished)
+	return d, nil
+}
+
+// queryRead runs a statement outside a transaction.
+func (s *Store) queryRead(ctx context.Context, st *sql.Stmt, args ...any) (*sql.Rows, error) {
+	if s.isClosed() {
+		return nil, store.ErrClosed
+	}
+	return st.QueryContext(context.WithoutCancel(ctx), args...)
+}
+
+// one scans the only row, or returns [store.ErrNotFound].
+func (s *Store) one(ctx context.Context, st *sql.Stmt, args []any, dest ...any) error {
+	if s.isClosed() {
+		return store.ErrClosed
+	}
+	err := st.QueryRowContext(context.WithoutCancel(ctx), args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return store.ErrNotFound
+	}
+	return err
+}
+
+// collect scans all rows and closes them.
+func collect[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) (all []T, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, rows.Err()
+}
+
+func scanString(rows *sql.Rows) (v string, err error) { return v, rows.Scan(&v) }

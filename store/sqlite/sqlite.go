@@ -1,0 +1,283 @@
+// Package sqlite keeps everything in one SQLite database file: the embedded
+// default, and the one that needs nothing else.
+//
+// It promises that what it has reported as done survives a power cut: WAL with
+// synchronous=FULL, asserted at each connection of the writer. One goroutine
+// writes, all that is waiting in one commit; readers have connections of their
+// own and never wait for it. A second process that would serve the same file is
+// refused.
+//
+// It leaves out replication and backup (any tool that knows SQLite's WAL does
+// them), and more than one serving process (store/postgres).
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/gofrs/flock"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // registers the driver
+
+	"github.com/recapito/recapito/store"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Config is everything a [Store] can be told.
+type Config struct {
+	Path string // of the database file; its directory must exist
+	// SecretKey encrypts the signing secrets: 32 bytes, or none.
+	SecretKey []byte
+	// Shared opens the file beside a process that serves it, to provision
+	// accounts and keys. Webhooks and deliveries must be left alone then.
+	Shared bool
+	// OnCommit is told of every group commit; may be nil.
+	OnCommit func(store.Commit)
+	Logger   *slog.Logger // default: discards
+}
+
+// Store implements [store.Store].
+type Store struct {
+	cfg    Config
+	lock   *flock.Flock // nil if shared
+	sealer *store.Sealer
+	read   *sql.DB
+	reads  readStatements
+	w      *writer
+
+	closing sync.Once
+	closed  chan struct{}
+}
+
+var _ store.Store = (*Store)(nil)
+
+// applicationID marks our files: "RCPT".
+const applicationID = 0x52435054
+
+const readConnections = 4
+
+// Open opens the file, or makes it. Its errors are for people: a file of
+// another program, a second server, a directory that cannot be written.
+func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.OnCommit == nil {
+		cfg.OnCommit = func(store.Commit) {}
+	}
+	s := &Store{cfg: cfg, closed: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			s.release()
+			err = fmt.Errorf("%s: %w", cfg.Path, plain(err))
+		}
+	}()
+	if s.sealer, err = store.NewSealer(cfg.SecretKey); err != nil {
+		return nil, err
+	}
+	if err := s.claim(); err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, cfg.Path); err != nil {
+		return nil, err
+	}
+	if s.read, err = sql.Open("sqlite", dsn(cfg.Path, "query_only(1)", "cache_size(-2048)")); err != nil {
+		return nil, err
+	}
+	s.read.SetMaxOpenConns(readConnections)
+	s.read.SetMaxIdleConns(readConnections)
+	if err := s.reads.prepare(s.read); err != nil {
+		return nil, err
+	}
+	if s.w, err = newWriter(s); err != nil {
+		return nil, err
+	}
+	if err := s.checkSecretKey(ctx); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// claim takes the lock file and looks whether the database is ours.
+func (s *Store) claim() error {
+	dir := filepath.Dir(s.cfg.Path)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("the directory %s does not exist", dir)
+	}
+	if !s.cfg.Shared {
+		s.lock = flock.New(s.cfg.Path + ".lock")
+		locked, err := s.lock.TryLock()
+		if err != nil {
+			s.lock = nil
+			return fmt.Errorf("cannot be locked: %w", err)
+		}
+		if !locked {
+			s.lock = nil
+			return errors.New("is in use by another recapito process")
+		}
+	}
+	return checkFile(s.cfg.Path)
+}
+
+// checkFile refuses files that are not ours before anything is changed in them.
+func checkFile(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return errors.New("is a directory")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	header := make([]byte, 100)
+	n, err := f.Read(header)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if n < 72 || string(header[:16]) != "SQLite format 3\x00" {
+		return errors.New("is not a SQLite database")
+	}
+	id := uint32(header[68])<<24 | uint32(header[69])<<16 | uint32(header[70])<<8 | uint32(header[71])
+	if id != applicationID {
+		return errors.New("is a SQLite database of another program")
+	}
+	return nil
+}
+
+// dsn names the file with the pragmas of each of its connections.
+func dsn(path string, pragmas ...string) string {
+	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// migrate brings the schema up to date.
+func migrate(ctx context.Context, path string) (err error) {
+	db, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return err
+	}
+	has, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if has > known {
+		return fmt.Errorf("was written by a newer recapito (schema %d; this one knows %d)", has, known)
+	}
+	if has == known {
+		return nil
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// secretCheck names a setting that is sealed with the secret key, so that a
+// wrong one is found at the start.
+const secretCheck = "secret-key-check"
+
+func (s *Store) checkSecretKey(ctx context.Context) error {
+	kept, err := s.Setting(ctx, secretCheck)
+	if errors.Is(err, store.ErrNotFound) {
+		if s.sealer == nil {
+			return nil
+		}
+		return s.PutSetting(ctx, secretCheck, s.sealer.Seal([]byte(secretCheck), secretCheck))
+	}
+	if err != nil {
+		return err
+	}
+	_, err = s.sealer.Open(kept, secretCheck)
+	return err
+}
+
+// plain words the errors of SQLite that people meet.
+func plain(err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "readonly"), strings.Contains(text, "permission denied"):
+		return errors.New("cannot be written: permission denied")
+	case strings.Contains(text, "not a database"):
+		return errors.New("is not a SQLite database")
+	}
+	return err
+}
+
+// Stats implements [store.Store].
+func (s *Store) Stats() store.Stats {
+	t := s.w.totals.Load()
+	return store.Stats{Deliveries: map[store.State]int64{
+		store.Pending: t.count[pending], store.Delivered: t.count[delivered],
+		store.Failed: t.count[failed], store.Cancelled: t.count[cancelled],
+	}}
+}
+
+// Ready implements [store.Store]: it commits a row that says nothing new.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.w.do(ctx, func(tx *txn) error {
+		return tx.exec(`UPDATE totals SET last_seq = last_seq WHERE id = 1`)
+	})
+}
+
+// Listen implements [store.Queue].
+func (s *Store) Listen(l store.Listener) { s.w.listener.Store(&l) }
+
+// Close implements [store.Store].
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() {
+		close(s.closed)
+		err = s.w.close()
+		s.release()
+	})
+	return err
+}
+
+// release gives back what Open took.
+func (s *Store) release() {
+	if s.read != nil {
+		_ = s.read.Close() // only readers
+	}
+	if s.lock != nil {
+		_ = s.lock.Unlock()
+	}
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}

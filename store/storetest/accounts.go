@@ -1,0 +1,129 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/recapito/recapito/store"
+)
+
+func testAccounts(t *testing.T, open Opener) {
+	t.Run("put is idempotent", func(t *testing.T) {
+		s := open(t)
+		a, created, err := s.PutAccount(t.Context(), "a", t0)
+		must(t, err)
+		if want := (store.Account{ID: "a", CreatedAt: t0}); !created || !cmp.Equal(a, want) {
+			t.Errorf("first: %+v, created %v; want %+v, true", a, created, want)
+		}
+		b, created, err := s.PutAccount(t.Context(), "a", at(time.Hour))
+		must(t, err)
+		if created || !cmp.Equal(a, b) {
+			t.Errorf("second: %+v, created %v; want %+v, false", b, created, a)
+		}
+		got, err := s.Account(t.Context(), "a")
+		must(t, err)
+		if !cmp.Equal(got, a) {
+			t.Errorf("Account: %+v, want %+v", got, a)
+		}
+	})
+	t.Run("unknown", func(t *testing.T) {
+		s := open(t)
+		if _, err := s.Account(t.Context(), "x"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Account: %v, want ErrNotFound", err)
+		}
+		if err := s.DeleteAccount(t.Context(), "x"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("DeleteAccount: %v, want ErrNotFound", err)
+		}
+	})
+	t.Run("delete erases all of it and nothing else", func(t *testing.T) {
+		s := open(t)
+		l := &listener{}
+		s.Listen(l)
+		ready(t, s, "a", "b")
+		key := store.APIKey{AccountID: "a", ID: "key_1", Hash: store.HashKey("k"), CreatedAt: t0}
+		must(t, s.AddAPIKey(t.Context(), key))
+		var events []store.Event
+		for i := range 1500 {
+			events = append(events, event("a", "e"+time.Duration(i).String(), "m"))
+		}
+		accept(t, s, t0, append(events, event("b", "e1", "m"))...)
+		must(t, s.DeleteAccount(t.Context(), "a"))
+		_, keyErr := s.APIKeyByHash(t.Context(), key.Hash)
+		_, hookErr := s.Webhook(t.Context(), "a")
+		_, accountErr := s.Account(t.Context(), "a")
+		_, _, deliveryErr := s.Delivery(t.Context(), "a", events[0].ID)
+		for _, err := range []error{keyErr, hookErr, accountErr, deliveryErr} {
+			if !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("after the deletion: %v, want ErrNotFound", err)
+			}
+		}
+		wantTotals(t, s, 1, 0, 0, 0)
+		if n := len(l.changes); n == 0 || l.changes[n-1] != "a none" {
+			t.Errorf("the listener was told %v, want the last to be that a has no webhook", l.changes)
+		}
+		account(t, s, "a")
+		if _, err := s.Webhook(t.Context(), "a"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("webhook of the account made anew: %v, want ErrNotFound", err)
+		}
+	})
+}
+
+func testAPIKeys(t *testing.T, open Opener) {
+	key := func(account, id, text string) store.APIKey {
+		return store.APIKey{AccountID: account, ID: id, Hash: store.HashKey(text), Hint: "abcd", CreatedAt: t0}
+	}
+	t.Run("add, find, list, revoke", func(t *testing.T) {
+		s := open(t)
+		account(t, s, "a", "b")
+		one, two := key("a", "key_1", "one"), key("a", "key_2", "two")
+		two.CreatedAt = at(time.Second)
+		must(t, s.AddAPIKey(t.Context(), one))
+		must(t, s.AddAPIKey(t.Context(), two))
+		got, err := s.APIKeyByHash(t.Context(), one.Hash)
+		must(t, err)
+		if diff := cmp.Diff(one, got); diff != "" {
+			t.Errorf("APIKeyByHash (-want +got):\n%s", diff)
+		}
+		list, err := s.APIKeys(t.Context(), "a")
+		must(t, err)
+		if diff := cmp.Diff([]store.APIKey{one, two}, list); diff != "" {
+			t.Errorf("APIKeys (-want +got):\n%s", diff)
+		}
+		if err := s.RevokeAPIKey(t.Context(), "b", "key_1"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("revoking another account's key: %v, want ErrNotFound", err)
+		}
+		must(t, s.RevokeAPIKey(t.Context(), "a", "key_1"))
+		if _, err := s.APIKeyByHash(t.Context(), one.Hash); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("a revoked key: %v, want ErrNotFound", err)
+		}
+		if err := s.RevokeAPIKey(t.Context(), "a", "key_1"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("revoking again: %v, want ErrNotFound", err)
+		}
+	})
+	for _, tt := range []struct {
+		name string
+		add  store.APIKey
+		want error
+	}{
+		{"known digest of the same account", key("a", "key_2", "one"), store.ErrConflict},
+		{"known digest of another account", key("b", "key_2", "one"), store.ErrConflict},
+		{"unknown account", key("x", "key_2", "two"), store.ErrNotFound},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := open(t)
+			account(t, s, "a", "b")
+			must(t, s.AddAPIKey(t.Context(), key("a", "key_1", "one")))
+			if err := s.AddAPIKey(t.Context(), tt.add); !errors.Is(err, tt.want) {
+				t.Errorf("AddAPIKey: %v, want %v", err, tt.want)
+			}
+		})
+	}
+	t.Run("list of an unknown account", func(t *testing.T) {
+		if _, err := open(t).APIKeys(t.Context(), "x"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("APIKeys: %v, want ErrNotFound", err)
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/recapito/recapito/store"
+)
+
+func testHistory(t *testing.T, open Opener) {
+	t.Run("filters, newest first", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		var ds []store.Delivery
+		for i := range 6 {
+			ds = append(ds, accept(t, s, at(time.Duration(i/2)*time.Minute), event("a", fmt.Sprint("e", i), fmt.Sprint("m", i%3)))...)
+		}
+		accept(t, s, t0, event("b", "other", "m0"))
+		must(t, s.Record(t.Context(), []store.Outcome{done(&ds[1]), done(&ds[4])}, at(time.Hour)))
+		for _, tt := range []struct {
+			name string
+			q    store.DeliveryQuery
+			want string
+		}{
+			{"all", store.DeliveryQuery{}, " e5 e4 e3 e2 e1 e0"},
+			{"limit", store.DeliveryQuery{Limit: 2}, " e5 e4"},
+			{"state", store.DeliveryQuery{State: store.Delivered}, " e4 e1"},
+			{"message", store.DeliveryQuery{MessageID: "m0"}, " e3 e0"},
+			{"from", store.DeliveryQuery{From: at(time.Minute)}, " e5 e4 e3 e2"},
+			{"to is exclusive", store.DeliveryQuery{To: at(time.Minute)}, " e1 e0"},
+			{"window", store.DeliveryQuery{From: at(time.Minute), To: at(2 * time.Minute)}, " e3 e2"},
+			{"continued", store.DeliveryQuery{BeforeTime: ds[3].AcceptedAt, BeforeSeq: ds[3].Seq}, " e2 e1 e0"},
+			{"continued with filters", store.DeliveryQuery{State: store.Pending, BeforeTime: ds[3].AcceptedAt, BeforeSeq: ds[3].Seq, Limit: 1}, " e2"},
+			{"nothing", store.DeliveryQuery{State: store.Failed}, ""},
+		} {
+			tt.q.AccountID = "a"
+			if tt.q.Limit == 0 {
+				tt.q.Limit = 100
+			}
+			got, err := s.Deliveries(t.Context(), tt.q)
+			must(t, err)
+			wantIDs(t, tt.name, got, tt.want)
+		}
+	})
+	t.Run("one with its attempts", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		d := accept(t, s, t0, event("a", "e1", "m"))[0]
+		first := again(&d, at(5*time.Second))
+		first.Attempt.Probe = true
+		must(t, s.Record(t.Context(), []store.Outcome{first}, at(time.Second)))
+		d, _, err := s.Delivery(t.Context(), "a", "e1")
+		must(t, err)
+		second := done(&d)
+		must(t, s.Record(t.Context(), []store.Outcome{second}, at(6*time.Second)))
+		d, attempts, err := s.Delivery(t.Context(), "a", "e1")
+		must(t, err)
+		if diff := cmp.Diff([]store.Attempt{*first.Attempt, *second.Attempt}, attempts); diff != "" {
+			t.Errorf("attempts (-want +got):\n%s", diff)
+		}
+		if d.Attempts != 2 || d.Failures != 1 {
+			t.Errorf("%d attempts and %d failures, want 2 and 1", d.Attempts, d.Failures)
+		}
+		for _, q := range [][2]string{{"b", "e1"}, {"a", "e2"}, {"x", "e1"}} {
+			if _, _, err := s.Delivery(t.Context(), q[0], q[1]); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("Delivery(%s, %s): %v, want ErrNotFound", q[0], q[1], err)
+			}
+		}
+	})
+}
+
+func testRest(t *testing.T, open Opener) {
+	t.Run("settings", func(t *testing.T) {
+		s := open(t)
+		if _, err := s.Setting(t.Context(), "name"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("unset: %v, want ErrNotFound", err)
+		}
+		must(t, s.PutSetting(t.Context(), "name", []byte("one")))
+		must(t, s.PutSetting(t.Context(), "name", []byte("two")))
+		got, err := s.Setting(t.Context(), "name")
+		must(t, err)
+		if string(got) != "two" {
+			t.Errorf("got %q, want %q", got, "two")
+		}
+	})
+	t.Run("ready", func(t *testing.T) { must(t, open(t).Ready(t.Context())) })
+	t.Run("closed", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				_, err := s.Accept(t.Context(), []store.Event{event("a", fmt.Sprint("e", i), "m")}, t0)
+				if err != nil && !errors.Is(err, store.ErrClosed) {
+					t.Errorf("Accept while closing: %v, want nil or ErrClosed", err)
+				}
+			})
+		}
+		must(t, s.Close())
+		wg.Wait()
+		_, read := s.Webhook(t.Context(), "a")
+		_, write := s.Accept(t.Context(), []store.Event{event("a", "late", "m")}, t0)
+		_, page := s.Backlog(t.Context(), all(t0))
+		for name, err := range map[string]error{"Webhook": read, "Accept": write, "Backlog": page, "Ready": s.Ready(t.Context())} {
+			if !errors.Is(err, store.ErrClosed) {
+				t.Errorf("%s after Close: %v, want ErrClosed", name, err)
+			}
+		}
+	})
+}

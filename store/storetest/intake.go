@@ -1,0 +1,127 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/recapito/recapito/store"
+)
+
+func testIntake(t *testing.T, open Opener) {
+	t.Run("verdicts", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		account(t, s, "bare")
+		accept(t, s, t0, event("a", "old", "m"))
+		got, err := s.Accept(t.Context(), []store.Event{
+			event("a", "e1", "m"), event("a", "e1", "m"), event("b", "e1", "m"), event("a", "old", "m"),
+			event("bare", "e1", "m"), event("x", "e1", "m"), event("a", "e2", "m"),
+		}, t0)
+		must(t, err)
+		want := []store.Verdict{
+			store.Accepted, store.Duplicate, store.Accepted, store.Duplicate, store.NoWebhook, store.UnknownAccount, store.Accepted,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("verdicts (-want +got):\n%s", diff)
+		}
+		wantTotals(t, s, 4, 0, 0, 0)
+	})
+	t.Run("sequence counts per message, channel and part", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		part, rcs, other := event("a", "e3", "m"), event("a", "e4", "m"), event("b", "e5", "m")
+		part.Part, rcs.Channel = 2, "RCS"
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), part, rcs, other, event("a", "e6", "n"), event("a", "e7", "m"))
+		var got []string
+		for _, d := range ds {
+			got = append(got, string(d.Body))
+		}
+		want := []string{
+			`{"id":"e1","sequence":1}`, `{"id":"e2","sequence":2}`, `{"id":"e3","sequence":1}`, `{"id":"e4","sequence":1}`,
+			`{"id":"e5","sequence":1}`, `{"id":"e6","sequence":1}`, `{"id":"e7","sequence":3}`,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("bodies (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("the listener is told before the call returns, with the webhook", func(t *testing.T) {
+		s := open(t)
+		l := &listener{}
+		s.Listen(l)
+		ready(t, s, "a")
+		accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), event("a", "e3", "n"))
+		_, err := s.Accept(t.Context(), []store.Event{event("a", "e1", "m")}, t0) // a duplicate is not told
+		must(t, err)
+		var told []store.Delivery
+		for _, a := range l.accepted {
+			told = append(told, a.Delivery)
+			if a.Webhook == nil || a.Webhook.CallbackURL != "https://a.example/" {
+				t.Errorf("%s came with webhook %+v, want a's", a.Delivery.EventID, a.Webhook)
+			}
+		}
+		wantIDs(t, "told", told, " e1 e2+ e3")
+		page := backlog(t, s, all(t0))
+		if diff := cmp.Diff(page.Fresh, told); diff != "" {
+			t.Errorf("what was told is not what is read (-read +told):\n%s", diff)
+		}
+	})
+	t.Run("concurrent calls are told in the order of Seq", func(t *testing.T) {
+		s := open(t)
+		l := &listener{}
+		s.Listen(l)
+		ready(t, s, "a")
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				for j := range 10 {
+					if _, err := s.Accept(t.Context(), []store.Event{event("a", fmt.Sprintf("e%d-%d", i, j), "m")}, t0); err != nil {
+						t.Errorf("Accept: %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		last := int64(0)
+		for _, a := range l.accepted {
+			if a.Delivery.Seq <= last {
+				t.Fatalf("Seq %d was told after %d", a.Delivery.Seq, last)
+			}
+			last = a.Delivery.Seq
+		}
+		if len(l.accepted) != 200 {
+			t.Errorf("%d were told, want 200", len(l.accepted))
+		}
+	})
+	t.Run("Seq is never given again", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		first := accept(t, s, t0, event("a", "e1", "m"))[0]
+		must(t, s.Record(t.Context(), []store.Outcome{done(&first)}, t0))
+		n, err := s.Sweep(t.Context(), at(time.Hour), 10)
+		must(t, err)
+		second := accept(t, s, t0, event("a", "e1", "m"))[0] // the id is free again
+		if n != 1 || second.Seq <= first.Seq {
+			t.Errorf("swept %d, then Seq %d after %d; want a greater one", n, second.Seq, first.Seq)
+		}
+	})
+}
+
+func attempt(number int) *store.Attempt {
+	return &store.Attempt{Number: number, At: at(time.Second), Duration: 5 * time.Millisecond, StatusCode: 204}
+}
+
+// done is the outcome of a first attempt that was acknowledged.
+func done(d *store.Delivery) store.Outcome {
+	return store.Outcome{Delivery: d, Attempt: attempt(d.Attempts + 1), State: store.Delivered, Failures: d.Failures}
+}
+
+// again is the outcome of a failed attempt.
+func again(d *store.Delivery, due time.Time) store.Outcome {
+	a := attempt(d.Attempts + 1)
+	a.StatusCode, a.Error, a.Response = 500, store.HTTPStatus, []byte("no")
+	return store.Outcome{Delivery: d, Attempt: a, State: store.Pending, Failures: d.Failures + 1, DueAt: due}
+}

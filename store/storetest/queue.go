@@ -1,0 +1,207 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/recapito/recapito/store"
+)
+
+func testQueue(t *testing.T, open Opener) {
+	t.Run("fresh in order behind the cursor", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		ds := accept(t, s, t0, event("a", "e1", "m1"), event("a", "e2", "m2"), event("a", "e3", "m3"), event("a", "e4", "m4"))
+		accept(t, s, t0, event("b", "e9", "m1"))
+		page := backlog(t, s, store.BacklogQuery{AccountID: "a", Now: t0, After: ds[0].Seq, Fresh: 2})
+		wantIDs(t, "page", page.Fresh, " e2 e3")
+		if page.Webhook == nil || page.Webhook.AccountID != "a" || len(page.Webhook.Secret) == 0 {
+			t.Errorf("webhook %+v, want a's", page.Webhook)
+		}
+		if page := backlog(t, s, store.BacklogQuery{AccountID: "x", Now: t0, Fresh: 2, Due: 2}); page.Webhook != nil || len(page.Fresh) > 0 {
+			t.Errorf("backlog of an unknown account: %+v, want nothing", page)
+		}
+	})
+	t.Run("put off until due", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m1"), event("a", "e2", "m2"), event("a", "e3", "m3"), event("a", "e4", "m4"))
+		must(t, s.Record(t.Context(), []store.Outcome{
+			again(&ds[0], at(30*time.Second)), again(&ds[1], at(10*time.Second)), again(&ds[2], at(time.Hour)),
+		}, at(time.Second)))
+		page := backlog(t, s, all(at(time.Minute)))
+		wantIDs(t, "due", page.Due, " e2 e1")
+		wantIDs(t, "fresh", page.Fresh, " e4")
+		if !page.NextDue.Equal(at(time.Hour)) {
+			t.Errorf("NextDue %v, want %v", page.NextDue, at(time.Hour))
+		}
+		page = backlog(t, s, store.BacklogQuery{AccountID: "a", Now: at(time.Minute), Due: 1})
+		wantIDs(t, "one", page.Due, " e2")
+		page = backlog(t, s, all(t0))
+		wantIDs(t, "nothing due", page.Due, "")
+		if !page.NextDue.Equal(at(10 * time.Second)) {
+			t.Errorf("NextDue %v, want %v", page.NextDue, at(10*time.Second))
+		}
+	})
+	t.Run("oldest", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m1"), event("a", "e2", "m2"), event("a", "e3", "m3"))
+		must(t, s.Record(t.Context(), []store.Outcome{done(&ds[0]), again(&ds[1], at(time.Hour))}, t0))
+		b, err := s.Oldest(t.Context(), "a")
+		must(t, err)
+		wantIDs(t, "oldest", b.Fresh, " e2")
+		if b.Webhook == nil || b.Fresh[0].DueAt.IsZero() {
+			t.Errorf("got %+v, want the webhook and the delivery as it is", b)
+		}
+	})
+	t.Run("accounts with pending deliveries", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b", "c", "d")
+		var events []store.Event
+		for i := range 20 {
+			events = append(events, event(string(rune('a'+i%4)), fmt.Sprint("e", i), "m"))
+		}
+		ds := accept(t, s, t0, events...)
+		for i := range ds {
+			if ds[i].AccountID == "b" {
+				must(t, s.Record(t.Context(), []store.Outcome{done(&ds[i])}, t0))
+			}
+		}
+		for _, tt := range []struct {
+			after string
+			limit int
+			want  []string
+		}{{"", 10, []string{"a", "c", "d"}}, {"", 2, []string{"a", "c"}}, {"c", 2, []string{"d"}}, {"d", 2, nil}} {
+			got, err := s.PendingAccounts(t.Context(), tt.after, tt.limit)
+			must(t, err)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("after %q, limit %d (-want +got):\n%s", tt.after, tt.limit, diff)
+			}
+		}
+	})
+	t.Run("recording twice changes nothing", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m1"), event("a", "e2", "m2"))
+		outcomes := []store.Outcome{done(&ds[0]), again(&ds[1], at(time.Hour))}
+		must(t, s.Record(t.Context(), outcomes, at(time.Second)))
+		first, firstAttempts, err := s.Delivery(t.Context(), "a", "e1")
+		must(t, err)
+		must(t, s.Record(t.Context(), outcomes, at(time.Minute)))
+		second, secondAttempts, err := s.Delivery(t.Context(), "a", "e1")
+		must(t, err)
+		if !cmp.Equal(first, second) || !cmp.Equal(firstAttempts, secondAttempts) {
+			t.Errorf("after recording again %+v %+v, want %+v %+v", second, secondAttempts, first, firstAttempts)
+		}
+		want := store.Delivery{
+			Seq: ds[0].Seq, AccountID: "a", EventID: "e1", MessageID: "m1", Body: ds[0].Body, AcceptedAt: t0,
+			State: store.Delivered, Attempts: 1, FinishedAt: at(time.Second),
+		}
+		if diff := cmp.Diff(want, first); diff != "" {
+			t.Errorf("delivered (-want +got):\n%s", diff)
+		}
+		wantTotals(t, s, 1, 1, 0, 0)
+	})
+	t.Run("what is not pending any more only gets the attempt", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		d := accept(t, s, t0, event("a", "e1", "m1"))[0]
+		must(t, s.DeleteWebhook(t.Context(), "a", at(time.Second)))
+		must(t, s.Record(t.Context(), []store.Outcome{done(&d)}, at(time.Minute)))
+		got, attempts, err := s.Delivery(t.Context(), "a", "e1")
+		must(t, err)
+		if got.State != store.Cancelled || got.Attempts != 1 || len(attempts) != 1 {
+			t.Errorf("%+v with %d attempts, want CANCELLED with the attempt", got, len(attempts))
+		}
+		wantTotals(t, s, 0, 0, 0, 1)
+	})
+	t.Run("make due, expire, sweep", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		old := accept(t, s, t0, event("a", "e1", "m1"), event("a", "e2", "m2"), event("a", "e3", "m3"))
+		accept(t, s, at(time.Hour), event("a", "e4", "m4"))
+		must(t, s.Record(t.Context(), []store.Outcome{again(&old[0], at(9*time.Hour)), again(&old[1], at(8*time.Hour))}, t0))
+		n, err := s.MakeDue(t.Context(), "a", at(time.Minute), 1)
+		must(t, err)
+		m, err := s.MakeDue(t.Context(), "a", at(time.Minute), 5)
+		must(t, err)
+		wantIDs(t, "due", backlog(t, s, all(at(time.Minute))).Due, " e1 e2")
+		if n != 1 || m != 1 {
+			t.Errorf("MakeDue: %d, then %d; want 1, then 1", n, m)
+		}
+		n, err = s.Expire(t.Context(), "a", at(time.Minute), at(2*time.Hour), 2)
+		must(t, err)
+		m, err = s.Expire(t.Context(), "a", at(time.Minute), at(3*time.Hour), 2)
+		must(t, err)
+		if n != 2 || m != 1 {
+			t.Errorf("Expire: %d, then %d; want 2, then 1", n, m)
+		}
+		wantTotals(t, s, 1, 0, 3, 0)
+		n, err = s.Sweep(t.Context(), at(2*time.Hour), 10)
+		must(t, err)
+		m, err = s.Sweep(t.Context(), at(150*time.Minute), 10)
+		must(t, err)
+		if n != 0 || m != 2 {
+			t.Errorf("Sweep: %d, then %d; want 0 (finished at that time, not before), then 2", n, m)
+		}
+		wantTotals(t, s, 1, 0, 1, 0)
+	})
+}
+
+func testOrder(t *testing.T, open Opener) {
+	t.Run("behind what is pending, of the same message alone", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), event("a", "e3", "n"))
+		wantIDs(t, "at first", backlog(t, s, all(t0)).Fresh, " e1 e2+ e3")
+		must(t, s.Record(t.Context(), []store.Outcome{done(&ds[0])}, t0))
+		wantIDs(t, "after the first was delivered", backlog(t, s, all(t0)).Fresh, " e2 e3")
+	})
+	behind := func(d *store.Delivery) store.Outcome {
+		return store.Outcome{Delivery: d, State: store.Pending, DueAt: at(time.Minute), Behind: true}
+	}
+	t.Run("put off behind a pending one, released by its outcome", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), event("a", "e3", "m"), event("a", "e4", "n"))
+		must(t, s.Record(t.Context(), []store.Outcome{again(&ds[0], at(5*time.Second)), behind(&ds[1]), behind(&ds[2])}, at(time.Second)))
+		page := backlog(t, s, all(at(6*time.Second)))
+		wantIDs(t, "due", page.Due, " e1")
+		wantIDs(t, "fresh", page.Fresh, " e4")
+		second := page.Due[0]
+		must(t, s.Record(t.Context(), []store.Outcome{done(&second)}, at(7*time.Second)))
+		wantIDs(t, "released", backlog(t, s, all(at(7*time.Second))).Due, " e2 e3+")
+	})
+	t.Run("put off behind nothing is due now", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"))
+		must(t, s.Record(t.Context(), []store.Outcome{done(&ds[0]), behind(&ds[1])}, at(time.Second)))
+		wantIDs(t, "due", backlog(t, s, all(at(time.Second))).Due, " e2")
+	})
+	t.Run("one that was put off itself releases at its first attempt", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), event("a", "e3", "m"))
+		must(t, s.Record(t.Context(), []store.Outcome{again(&ds[0], at(5*time.Second)), behind(&ds[1])}, at(time.Second)))
+		failed := store.Outcome{Delivery: &ds[0], State: store.Failed, Failures: 1}
+		must(t, s.Record(t.Context(), []store.Outcome{failed, behind(&ds[2])}, at(2*time.Second)))
+		page := backlog(t, s, all(at(2*time.Second)))
+		wantIDs(t, "due", page.Due, " e2")
+		must(t, s.Record(t.Context(), []store.Outcome{done(&page.Due[0])}, at(3*time.Second)))
+		wantIDs(t, "due", backlog(t, s, all(at(3*time.Second))).Due, " e3")
+	})
+	t.Run("a retry's schedule is not shortened", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"))
+		must(t, s.Record(t.Context(), []store.Outcome{again(&ds[0], at(5*time.Second)), again(&ds[1], at(time.Hour))}, at(time.Second)))
+		d := backlog(t, s, all(at(6*time.Second))).Due[0]
+		must(t, s.Record(t.Context(), []store.Outcome{done(&d)}, at(7*time.Second)))
+		wantIDs(t, "due", backlog(t, s, all(at(8*time.Second))).Due, "")
+	})
+}
