@@ -109,11 +109,17 @@ type accountDeleteCmd struct {
 // Run needs the store for itself: a running server would go on with what it
 // holds of the account in memory.
 func (c *accountDeleteCmd) Run(ctx context.Context, std stdio) error {
-	return c.with(ctx, std, false, func(st store.Store) error {
+	opened := false
+	err := c.with(ctx, std, false, func(st store.Store) error {
+		opened = true
 		if err := st.DeleteAccount(ctx, string(c.ID)); err != nil {
 			return noSuch("account "+string(c.ID), err)
 		}
 		_, err := fmt.Fprintf(std.out, "account %s: deleted with all its data\n", c.ID)
 		return err
 	})
+	if err != nil && !opened {
+		return fmt.Errorf("%w (beside a running server use its API: DELETE /accounts/%s)", err, c.ID)
+	}
+	return err
 }

@@ -37,6 +37,14 @@ and prints each callback as it arrives. Then the same with an endpoint that fail
 recovers. Ends with a summary, and exit code 1 if a callback was missing or unverified.`
 }
 
+// Validate is called by the parser.
+func (c *demoCmd) Validate() error {
+	if c.Store != "" && c.Store != "memory:" && !strings.HasPrefix(c.Store, "sqlite:") {
+		return fmt.Errorf("--store %q: use sqlite:FILE or memory:", c.Store)
+	}
+	return nil
+}
+
 // demoTimeout ends a demo that hangs; it takes about 8 s.
 const demoTimeout = 28 * time.Second
 
@@ -57,27 +65,35 @@ type demo struct {
 }
 
 // Run is the whole demo. Whatever happens, it leaves nothing behind.
-func (c *demoCmd) Run(ctx context.Context, std stdio) (err error) {
+func (c *demoCmd) Run(ctx context.Context, std stdio) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	d := &demo{out: log.New(std.out, "", 0), paint: newPalette(std.out), mux: http.NewServeMux()}
-	defer func() { err = errors.Join(err, d.end(err, std)) }()
-	if err := d.start(ctx, c.Store); err != nil {
-		return d.explain(ctx, err)
+	err := d.show(ctx, c.Store)
+	if err := errors.Join(err, d.end(err, std)); err != nil {
+		return err
+	}
+	d.out.Printf("\nDone in %s; nothing is left behind.\n%s", brief(time.Since(began)), byHand(os.Args[0]))
+	return nil
+}
+
+// show is the demo but for its end.
+func (d *demo) show(ctx context.Context, storeURL string) error {
+	if err := d.start(ctx, storeURL); err != nil {
+		return explain(ctx, err)
 	}
 	steady, recovering, err := d.endpoints()
 	if err != nil {
 		return err
 	}
 	if err := d.play(ctx, steady, recovering); err != nil {
-		return d.explain(ctx, err)
+		return explain(ctx, err)
 	}
 	if err := d.service.stop(); err != nil {
 		return err
 	}
 	d.summary(steady, recovering)
-	d.out.Printf("\nDone in %s; nothing is left behind.\n%s", brief(time.Since(began)), byHand(os.Args[0]))
 	return errors.Join(steady.verdict(), recovering.verdict())
 }
 
@@ -172,7 +188,7 @@ func (d *demo) play(ctx context.Context, steady, recovering *endpoint) error {
 }
 
 // explain says why ctx ended, where that is the reason.
-func (d *demo) explain(ctx context.Context, err error) error {
+func explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("the demo did not end within %v: %w", demoTimeout, err)

@@ -88,7 +88,7 @@ and register this URL with the API key of an account:
     curl -X POST -H "X-API-Key: $KEY" -H 'Content-Type: application/json' -d '{"callbackUrl":"%s"}' http://127.0.0.1:8080/webhooks/delivery-status
 `, url, c.CAOut, url)
 	if len(c.Secret) == 0 && c.SecretFile == "" {
-		notes.Print("Nothing is verified without --secret or --secret-file.\n\n")
+		notes.Print("\nNothing is verified without --secret or --secret-file.\n\n")
 	}
 }
 
