@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -184,11 +185,11 @@ func metric(t *testing.T, svc *service, name string) float64 {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var text strings.Builder
-	if _, err := fmt.Fprint(&text, readAll(t, resp)); err != nil {
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(text.String()) {
+	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, name+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
 			if err != nil {
@@ -199,15 +200,6 @@ func metric(t *testing.T, svc *service, name string) float64 {
 	}
 	t.Fatalf("/metrics has no %s", name)
 	return 0
-}
-
-func readAll(t *testing.T, resp *http.Response) string {
-	t.Helper()
-	var b strings.Builder
-	if _, err := b.ReadFrom(resp.Body); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }
 
 // 200 concurrent mixed clients for a minute, against a server with the race

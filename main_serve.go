@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -76,6 +77,9 @@ func (c *serveCmd) Validate() error {
 // those under way finish, their outcomes are recorded, the store closes.
 func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	log := c.logger(std)
+	// net/http's client complains to package log alone.
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
 	m := newMetrics()
 	st, err := c.open(ctx, false, log, m.committed)
 	if err != nil {
@@ -87,7 +91,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	client := egress.New(egress.Config{Allow: c.AllowNetwork, RootCAs: roots, Logger: log})
+	client := egress.New(egress.Config{Allow: c.AllowNetwork, RootCAs: roots})
 	defer client.Close()
 	disp, err := dispatcher.New(dispatcher.Config{
 		Store: st, Sender: client, Suspend: st.SuspendWebhook,

@@ -16,8 +16,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -40,8 +38,6 @@ type Config struct {
 	// Default: 45 s; a reused connection asks neither the resolver nor the
 	// guard again.
 	IdleTimeout time.Duration
-	// Logger gets what net/http complains of, at debug level. Default: nobody.
-	Logger *slog.Logger
 }
 
 const (
@@ -84,20 +80,7 @@ func New(cfg Config) *Client {
 		IdleConnTimeout:        or(cfg.IdleTimeout, 45*time.Second),
 		WriteBufferSize:        writeBuffer,
 	}
-	quiet.Do(func() { silenceHTTP(cfg.Logger) })
 	return &Client{transport: t}
-}
-
-// quiet guards the process-wide log package, to which net/http complains of
-// unsolicited answers; it offers no other place.
-var quiet sync.Once
-
-func silenceHTTP(logger *slog.Logger) {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	log.SetFlags(0)
-	log.SetOutput(slog.NewLogLogger(logger.Handler(), slog.LevelDebug).Writer())
 }
 
 func or(d, otherwise time.Duration) time.Duration {

@@ -92,11 +92,11 @@ func checkAddr(addr netip.Addr, allow []netip.Prefix) error {
 }
 
 // privateSuffixes can only be names of a private network: special-use names
-// (RFC 6761, RFC 6762, RFC 8375, RFC 7686, ICANN's .internal) and the names
+// (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal) and the names
 // that routers and offices made common.
 var privateSuffixes = []string{
 	"localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "home.arpa",
-	"lan", "invalid", "test", "onion", "arpa",
+	"lan",
 }
 
 var loopback4 = netip.MustParseAddr("127.0.0.1")

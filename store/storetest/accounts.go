@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func testAccounts(t *testing.T, open Opener) {
 		must(t, s.AddAPIKey(t.Context(), key))
 		var events []store.Event
 		for i := range 1500 {
-			events = append(events, event("a", "e"+time.Duration(i).String(), "m"))
+			events = append(events, event("a", fmt.Sprint("e", i), fmt.Sprint("m", i)))
 		}
 		accept(t, s, t0, append(events, event("b", "e1", "m"))...)
 		must(t, s.DeleteAccount(t.Context(), "a"))
