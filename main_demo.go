@@ -227,7 +227,7 @@ func (d *demo) endService(failure error, std stdio) {
 		d.service.gone(time.Second)
 	}
 	_ = d.service.stop()
-	if failure != nil && !interrupted {
+	if failure != nil && !interrupted && !errors.Is(failure, errNotStarted) {
 		log.New(std.err, "", 0).Printf("\nThe log of recapito serve:\n%s", d.service.logged())
 	}
 }

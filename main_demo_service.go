@@ -26,8 +26,8 @@ type service struct {
 	failure     error         // of the process; read after exited
 }
 
-// startService returns when the service is ready. If it returns a service, that
-// has to be stopped, whatever the error.
+// startService returns when the service is ready. A service that it returns has
+// to be stopped, whatever the error.
 func startService(ctx context.Context, dir, storeURL, caFile string) (*service, error) {
 	binary, err := os.Executable()
 	if err != nil {
@@ -49,6 +49,10 @@ func startService(ctx context.Context, dir, storeURL, caFile string) (*service, 
 	}
 	return s, s.waitReady(ctx)
 }
+
+// errNotStarted: the service ended by itself before it was ready; the error has
+// all that it said.
+var errNotStarted = errors.New("recapito serve does not start")
 
 // withoutOurs drops the variables that would change how serve behaves.
 func withoutOurs(environ []string) []string {
@@ -85,7 +89,7 @@ func (s *service) waitReady(ctx context.Context) error {
 		case <-tick.C:
 		case <-s.exited:
 			lines := strings.Split(strings.TrimSpace(s.logged()), "\n")
-			return fmt.Errorf("recapito serve ended: %s", lines[len(lines)-1])
+			return fmt.Errorf("%w: %s", errNotStarted, strings.TrimPrefix(lines[len(lines)-1], "recapito: "))
 		case <-ctx.Done():
 			return errors.New("recapito serve did not become ready")
 		}
