@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -102,7 +103,7 @@ func newSink(t *testing.T, ca *authority) *sink {
 	s := &sink{arrivals: map[string][]arrival{}, secrets: map[string]*standardwebhooks.Webhook{}}
 	s.server = httptest.NewUnstartedServer(s)
 	s.server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.leaf}}
-	s.server.Config.ErrorLog = nil
+	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // kills break handshakes
 	s.server.StartTLS()
 	t.Cleanup(s.server.Close)
 	return s
