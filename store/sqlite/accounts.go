@@ -15,14 +15,11 @@ const eraseRows = 1000
 
 // PutAccount implements [store.Accounts].
 func (s *Store) PutAccount(ctx context.Context, id string, now time.Time) (a store.Account, created bool, err error) {
-	a = store.Account{ID: id, CreatedAt: instant(micros(now))}
-	err = s.w.do(ctx, func(tx *txn) error {
-		n, err := tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now))
-		created = n == 1
-		return err
+	n, err := write(ctx, s.w, func(tx *txn) (int, error) {
+		return tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now))
 	})
-	if err != nil || created {
-		return a, created, err
+	if err != nil || n == 1 {
+		return store.Account{ID: id, CreatedAt: instant(micros(now))}, err == nil, err
 	}
 	a, err = s.Account(ctx, id)
 	return a, false, err
@@ -49,9 +46,8 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 			tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))
 	})
 	for n := eraseRows; err == nil && n == eraseRows; {
-		err = s.w.do(ctx, func(tx *txn) (err error) {
-			n, err = tx.erase(`SELECT seq, state FROM deliveries WHERE account_id = ? LIMIT ?`, id, eraseRows)
-			return err
+		n, err = write(ctx, s.w, func(tx *txn) (int, error) {
+			return tx.erase(`SELECT seq, state FROM deliveries WHERE account_id = ? LIMIT ?`, id, eraseRows)
 		})
 	}
 	if err != nil {

@@ -9,14 +9,14 @@ import (
 )
 
 // Accept implements [store.Intake].
-func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time) (verdicts []store.Verdict, err error) {
-	err = s.w.do(ctx, func(tx *txn) error {
-		verdicts = make([]store.Verdict, len(events))
+func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
+	return write(ctx, s.w, func(tx *txn) ([]store.Verdict, error) {
+		verdicts := make([]store.Verdict, len(events))
 		batch := make([]store.Acceptance, 0, len(events))
 		for i := range events {
 			verdict, acceptance, err := tx.accept(&events[i], now)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if verdicts[i] = verdict; verdict == store.Accepted {
 				batch = append(batch, acceptance)
@@ -26,9 +26,8 @@ func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time)
 			tx.events += len(batch)
 			tx.tell = append(tx.tell, func(l store.Listener) { l.Accepted(batch) })
 		}
-		return nil
+		return verdicts, nil
 	})
-	return verdicts, err
 }
 
 func (tx *txn) accept(e *store.Event, now time.Time) (v store.Verdict, a store.Acceptance, err error) {

@@ -133,37 +133,31 @@ func (s *Store) Oldest(ctx context.Context, accountID string) (b store.Backlog, 
 }
 
 // MakeDue implements [store.Queue].
-func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (n int, err error) {
-	err = s.w.do(ctx, func(tx *txn) error {
-		n, err = tx.changes(`UPDATE deliveries SET due_at = ? WHERE seq IN
+func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
+	return write(ctx, s.w, func(tx *txn) (int, error) {
+		return tx.changes(`UPDATE deliveries SET due_at = ? WHERE seq IN
 			(SELECT seq FROM deliveries WHERE account_id = ? AND state = 0 AND due_at > ? ORDER BY due_at LIMIT ?)`,
 			micros(now), accountID, micros(now), limit)
-		return err
 	})
-	return n, err
 }
 
 // Expire implements [store.Queue]. The fresh ones are looked at in order of
 // acceptance, so that the search ends at the first that is young enough.
-func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (n int, err error) {
-	err = s.w.do(ctx, func(tx *txn) error {
-		n, err = tx.finish(failed, now, `SELECT seq FROM (
+func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error) {
+	return write(ctx, s.w, func(tx *txn) (int, error) {
+		return tx.finish(failed, now, `SELECT seq FROM (
 			SELECT seq, accepted_at FROM deliveries WHERE account_id = ?1 AND state = 0 AND due_at = 0 ORDER BY seq LIMIT ?2)
 			WHERE accepted_at < ?3
 			UNION ALL SELECT seq FROM deliveries WHERE account_id = ?1 AND state = 0 AND due_at > 0 AND accepted_at < ?3 LIMIT ?2`,
 			accountID, limit, micros(acceptedBefore))
-		return err
 	})
-	return n, err
 }
 
 // Cancel implements [store.Queue].
-func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, limit int) (n int, err error) {
-	err = s.w.do(ctx, func(tx *txn) error {
-		n, err = tx.cancel(accountID, now, limit)
-		return err
+func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
+	return write(ctx, s.w, func(tx *txn) (int, error) {
+		return tx.cancel(accountID, now, limit)
 	})
-	return n, err
 }
 
 func (tx *txn) cancel(accountID string, now time.Time, limit int) (int, error) {
@@ -188,12 +182,10 @@ func (tx *txn) finish(state int, now time.Time, selected string, args ...any) (i
 }
 
 // Sweep implements [store.Queue].
-func (s *Store) Sweep(ctx context.Context, finishedBefore time.Time, limit int) (n int, err error) {
-	err = s.w.do(ctx, func(tx *txn) error {
-		n, err = tx.erase(`SELECT seq, state FROM deliveries WHERE finished_at > 0 AND finished_at < ? ORDER BY finished_at LIMIT ?`, micros(finishedBefore), limit)
-		return err
+func (s *Store) Sweep(ctx context.Context, finishedBefore time.Time, limit int) (int, error) {
+	return write(ctx, s.w, func(tx *txn) (int, error) {
+		return tx.erase(`SELECT seq, state FROM deliveries WHERE finished_at > 0 AND finished_at < ? ORDER BY finished_at LIMIT ?`, micros(finishedBefore), limit)
 	})
-	return n, err
 }
 
 // erase removes the deliveries that a query selects, with their attempts.

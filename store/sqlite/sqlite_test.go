@@ -130,8 +130,8 @@ func TestFilesThatAreNotOursAreLeftAlone(t *testing.T) {
 		make func(t *testing.T, path string)
 		want string
 	}{
-		{"text", func(t *testing.T, path string) { write(t, path, strings.Repeat("not a database\n", 20)) }, "is not a SQLite database"},
-		{"short", func(t *testing.T, path string) { write(t, path, "x") }, "is not a SQLite database"},
+		{"text", func(t *testing.T, path string) { writeFile(t, path, strings.Repeat("not a database\n", 20)) }, "is not a SQLite database"},
+		{"short", func(t *testing.T, path string) { writeFile(t, path, "x") }, "is not a SQLite database"},
 		{"another program's", foreign, "is a SQLite database of another program"},
 		{"a directory", func(t *testing.T, path string) { mkdir(t, path) }, "is a directory"},
 	} {
@@ -162,7 +162,7 @@ func TestFilesThatAreNotOursAreLeftAlone(t *testing.T) {
 	})
 }
 
-func write(t *testing.T, path, text string) {
+func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -309,4 +309,24 @@ func TestFailedCommitIsUncertainAndTheWriterRecovers(t *testing.T) {
 	if _, err := s.Accept(t.Context(), []store.Event{event("e1")}, now); err != nil {
 		t.Errorf("Accept afterwards: %v", err)
 	}
+}
+
+// A caller that stops waiting must not share memory with the writer, which may
+// do the work all the same (the race detector watches).
+func TestCallerThatStopsWaitingSharesNothing(t *testing.T) {
+	s := open(t, file(t))
+	withWebhook(t, s)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		ctx, cancel := context.WithCancel(context.Background())
+		wg.Go(func() {
+			verdicts, err := s.Accept(ctx, []store.Event{event(fmt.Sprint("e", i))}, now)
+			n, _ := s.MakeDue(ctx, "a", now, 10)
+			if err == nil && len(verdicts) != 1 || n != 0 {
+				t.Errorf("Accept: %v, MakeDue: %d; want one verdict and 0", verdicts, n)
+			}
+		})
+		wg.Go(cancel)
+	}
+	wg.Wait()
 }

@@ -42,23 +42,20 @@ func sealContext(w *store.Webhook) string { return w.AccountID + " " + w.ID }
 func (s *Store) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webhook, error) {
 	w.Secret = bytes.Clone(w.Secret)
 	w.CreatedAt, w.UpdatedAt = instant(micros(w.CreatedAt)), instant(micros(w.UpdatedAt))
-	err := s.w.do(ctx, func(tx *txn) error {
+	return write(ctx, s.w, func(tx *txn) (store.Webhook, error) {
 		if err := tx.mustHaveAccount(w.AccountID); err != nil {
-			return err
+			return w, err
 		}
 		switch _, err := tx.webhook(w.AccountID); {
 		case err == nil:
-			return store.ErrConflict
+			return w, store.ErrConflict
 		case !errors.Is(err, store.ErrNotFound):
-			return err
+			return w, err
 		}
-		w.Version, w.FirstSeq = 1, tx.totals.lastSeq+1
-		return tx.putWebhook(w)
+		made := w
+		made.Version, made.FirstSeq = 1, tx.totals.lastSeq+1
+		return made, tx.putWebhook(made)
 	})
-	if err != nil {
-		return store.Webhook{}, err
-	}
-	return w, nil
 }
 
 // Webhook implements [store.Webhooks].
@@ -89,22 +86,18 @@ func (s *Store) RotateSecret(ctx context.Context, accountID string, secret []byt
 	})
 }
 
-func (s *Store) change(ctx context.Context, accountID string, now time.Time, apply func(*store.Webhook)) (w store.Webhook, err error) {
-	err = s.w.do(ctx, func(tx *txn) error {
+func (s *Store) change(ctx context.Context, accountID string, now time.Time, apply func(*store.Webhook)) (store.Webhook, error) {
+	return write(ctx, s.w, func(tx *txn) (store.Webhook, error) {
 		present, err := tx.webhook(accountID)
 		if err != nil {
-			return err
+			return store.Webhook{}, err
 		}
-		w = *present
+		w := *copyWebhook(present)
 		apply(&w)
 		w.UpdatedAt = instant(micros(now))
 		w.Version++
-		return tx.putWebhook(w)
+		return w, tx.putWebhook(w)
 	})
-	if err != nil {
-		return store.Webhook{}, err
-	}
-	return w, nil
 }
 
 // SuspendWebhook implements [store.Webhooks].

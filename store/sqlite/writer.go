@@ -167,6 +167,21 @@ func (w *writer) do(ctx context.Context, run func(*txn) error) error {
 	}
 }
 
+// write runs an operation that has a result. A caller that stopped waiting does
+// not see it, so that the writer never writes what a caller reads.
+func write[T any](ctx context.Context, w *writer, run func(*txn) (T, error)) (T, error) {
+	result := new(T)
+	err := w.do(ctx, func(tx *txn) (err error) {
+		*result, err = run(tx)
+		return err
+	})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return *result, nil
+}
+
 func (w *writer) close() error {
 	<-w.stopped
 	return w.closeConn()
