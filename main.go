@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,16 +59,18 @@ its account's URL: signed, retried, in order per message, never lost.
 Every flag can be given as an environment variable: --ops-listen is RECAPITO_OPS_LISTEN.
 Begin with "recapito demo".`
 
-// errHelp: help was asked for and printed.
-var errHelp = errors.New("help")
+// helpShown is what kong's Exit panics with: help was asked for and printed.
+const helpShown = "help was shown"
 
 // run is the whole program but for the process: what tests call.
 func run(ctx context.Context, args []string, std stdio) (err error) {
 	// kong leaves the parser by its Exit function after --help.
 	defer func() {
-		if r := recover(); r == errHelp {
+		switch r := recover(); r {
+		case nil:
+		case helpShown:
 			err = nil
-		} else if r != nil {
+		default:
 			panic(r)
 		}
 	}()
@@ -77,7 +78,7 @@ func run(ctx context.Context, args []string, std stdio) (err error) {
 	parser, err := kong.New(&c,
 		kong.Name("recapito"), kong.Description(description),
 		kong.DefaultEnvars("RECAPITO"),
-		kong.Writers(std.out, std.err), kong.Exit(func(int) { panic(errHelp) }),
+		kong.Writers(std.out, std.err), kong.Exit(func(int) { panic(helpShown) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
 	)

@@ -40,7 +40,7 @@ recovers. Ends with a summary, and exit code 1 if a callback was missing or unve
 // Validate is called by the parser.
 func (c *demoCmd) Validate() error {
 	if c.Store != "" && c.Store != "memory:" && !strings.HasPrefix(c.Store, "sqlite:") {
-		return fmt.Errorf("--store %q: use sqlite:FILE or memory:", c.Store)
+		return fmt.Errorf("--store %q: use memory: or sqlite:FILE", c.Store)
 	}
 	return nil
 }

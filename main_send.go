@@ -68,8 +68,7 @@ func (c *sendCmd) Run(ctx context.Context, std stdio) error {
 	}
 	total, err := post.all(ctx, &batchReader{in: newLines(in), account: c.AccountID, most: c.Batch}, bar)
 	_ = bar.Clear()
-	var bad *badEvents
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*badEvents](err); ok {
 		log.New(std.err, "", 0).Print(bad.list())
 	}
 	if _, printErr := fmt.Fprintln(std.out, total); err == nil {

@@ -49,5 +49,5 @@ func (f *storeFlags) open(ctx context.Context, shared bool, log *slog.Logger, on
 			Path: rest, SecretKey: f.SecretKey, Shared: shared, OnCommit: onCommit, Logger: log,
 		})
 	}
-	return nil, fmt.Errorf("--store %q: use sqlite:FILE or memory:", f.Store)
+	return nil, fmt.Errorf("--store %q: use memory: or sqlite:FILE", f.Store)
 }

@@ -1,3 +1,9 @@
+// Package memory keeps everything in the process's memory: for tests, and for
+// trying things out.
+//
+// It promises what package store promises but for durability: with the process
+// everything is gone. It is the reference implementation: simple, and slow
+// where that makes it simpler. It leaves out files and goroutines.
 package memory
 
 import (

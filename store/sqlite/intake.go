@@ -81,18 +81,18 @@ func (tx *txn) earlier(e *store.Event) (sequence int64, behind bool, err error) 
 	if err != nil {
 		return 0, false, err
 	}
-	defer rows.Close()
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	sequence = 1
+	var channel string
+	var part, state int
+	var last int64
 	for rows.Next() {
-		var channel string
-		var part, state int
-		var seq int64
-		if err := rows.Scan(&channel, &part, &seq, &state); err != nil {
+		if err := rows.Scan(&channel, &part, &last, &state); err != nil {
 			return 0, false, err
 		}
 		behind = behind || state == pending
 		if channel == e.Channel && part == e.Part {
-			sequence = max(sequence, seq+1)
+			sequence = max(sequence, last+1)
 		}
 	}
 	return sequence, behind, rows.Err()

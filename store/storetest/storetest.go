@@ -7,6 +7,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,14 +121,14 @@ func accept(t *testing.T, s store.Store, now time.Time, events ...store.Event) [
 }
 
 func ids(ds []store.Delivery) string {
-	out := ""
+	var out strings.Builder
 	for _, d := range ds {
-		out += " " + d.EventID
+		out.WriteString(" " + d.EventID)
 		if d.Behind {
-			out += "+"
+			out.WriteByte('+')
 		}
 	}
-	return out
+	return out.String()
 }
 
 func wantIDs(t *testing.T, what string, ds []store.Delivery, want string) {
