@@ -12,14 +12,16 @@
 package egress
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
-	"sync"
+	"net/url"
 	"time"
 )
 
@@ -45,16 +47,13 @@ const (
 	maxBody     = 64 << 10 // read of an answer, so that the connection can be reused
 	excerptSize = 1 << 10  // kept of a failed answer's body
 	// drainTime is how long a body may take after the header.
-	drainTime = time.Second
-	// writeBuffer holds a request's header and the longest URL: nothing is
-	// written before Request.Proceed has been asked.
-	writeBuffer = 16 << 10
+	drainTime   = time.Second
 	idlePerHost = 64 // as many as one lane has attempts at a time
 )
 
 // Client makes requests. It is safe for concurrent use.
 type Client struct {
-	transport *http.Transport
+	pool *pool
 }
 
 // New returns a client that keeps connections alive between requests.
@@ -67,20 +66,20 @@ func New(cfg Config) *Client {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // HTTP/2 repeats POSTs by itself
-	t := &http.Transport{
-		Proxy:                  nil, // a proxy would dial for us, unguarded
-		DialContext:            dialer.DialContext,
-		Protocols:              protocols,
-		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1024)},
-		TLSHandshakeTimeout:    or(cfg.TLSTimeout, 5*time.Second),
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeader,
-		MaxIdleConnsPerHost:    idlePerHost,
-		MaxIdleConns:           8192,
-		IdleConnTimeout:        or(cfg.IdleTimeout, 45*time.Second),
-		WriteBufferSize:        writeBuffer,
-	}
-	return &Client{transport: t}
+	sessions := tls.NewLRUClientSessionCache(1024)
+	return &Client{pool: newPool(func() *http.Transport {
+		return &http.Transport{
+			Proxy:                  nil, // a proxy would dial for us, unguarded
+			DialContext:            dialer.DialContext,
+			Protocols:              protocols,
+			TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: sessions},
+			TLSHandshakeTimeout:    or(cfg.TLSTimeout, 5*time.Second),
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeader,
+			MaxIdleConnsPerHost:    idlePerHost,
+			IdleConnTimeout:        or(cfg.IdleTimeout, 45*time.Second),
+		}
+	})}
 }
 
 func or(d, otherwise time.Duration) time.Duration {
@@ -113,15 +112,24 @@ type Result struct {
 // Post makes one POST and ends by ctx's deadline. It never follows a redirect
 // and never tries again.
 func (c *Client) Post(ctx context.Context, r *Request) Result {
-	body := &proceedingBody{body: r.Body, proceed: r.Proceed}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, body)
+	var refusal error
+	if r.Proceed != nil {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+			if refusal = r.Proceed(); refusal != nil {
+				sever(got.Conn)
+			}
+		}})
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, nil)
 	if err != nil {
 		return Result{Kind: ResponseInvalid, Err: err}
 	}
 	req.Header = r.Header.Clone()
+	// Without GetBody, and not NoBody: net/http cannot send it twice.
+	req.Body = io.NopCloser(bytes.NewReader(r.Body))
 	req.ContentLength = int64(len(r.Body))
-	resp, err := c.transport.RoundTrip(req)
-	if refusal := body.refusal(); refusal != nil {
+	resp, err := c.pool.transport(req.URL).RoundTrip(req)
+	if refusal != nil {
 		closeBody(resp)
 		return Result{Kind: Withdrawn, Err: refusal}
 	}
@@ -129,6 +137,16 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 		return Result{Kind: classify(ctx, err), Err: err}
 	}
 	return read(ctx, resp)
+}
+
+// sever ends a connection below TLS, so that nothing that net/http is about to
+// write leaves. It has no gentler way to take back a request: it writes the
+// header even when the context is done.
+func sever(conn net.Conn) {
+	if session, ok := conn.(*tls.Conn); ok {
+		conn = session.NetConn()
+	}
+	_ = conn.Close() // all that matters is that it is closed
 }
 
 // read takes in an answer whose header is complete.
@@ -178,51 +196,13 @@ func closeBody(resp *http.Response) {
 	}
 }
 
-// proceedingBody asks whether to proceed when net/http first reads the body:
-// the header is in the write buffer then, and no byte is on the wire. It has
-// no GetBody, so net/http cannot send it twice.
-type proceedingBody struct {
-	body    []byte
-	proceed func() error
-
-	mu      sync.Mutex
-	asked   bool
-	refused error
-}
-
-// Read implements [io.Reader].
-func (b *proceedingBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.asked {
-		b.asked = true
-		if b.proceed != nil {
-			b.refused = b.proceed()
-		}
+// CloseIdle closes the connections to a URL's host and port that are not in
+// use; those in use are closed after their request. The next request dials.
+func (c *Client) CloseIdle(callbackURL string) {
+	if u, err := url.Parse(callbackURL); err == nil {
+		c.pool.drop(u)
 	}
-	if b.refused != nil {
-		return 0, b.refused
-	}
-	if len(b.body) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, b.body)
-	b.body = b.body[n:]
-	return n, nil
 }
-
-// Close implements [io.Closer].
-func (b *proceedingBody) Close() error { return nil }
-
-func (b *proceedingBody) refusal() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.refused
-}
-
-// CloseIdle closes connections that are not in use. net/http cannot tell
-// those to one URL from the others, so all are closed.
-func (c *Client) CloseIdle(string) { c.transport.CloseIdleConnections() }
 
 // Close ends the client; requests under way go on to their deadline.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.pool.close() }
