@@ -1,0 +1,142 @@
+package main_test
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func TestMetricsTellWhatHappened(t *testing.T) {
+	ca := newAuthority(t)
+	to := newSink(t, ca)
+	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file)
+	svc.register(to, "acc", svc.account("acc"))
+	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT"), event("acc", "e2", "m2", "SENT")}})
+	eventually(t, 10*time.Second, "both outcomes to be recorded", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 2 })
+	for name, want := range map[string]float64{
+		"recapito_events_accepted_total":                                          2,
+		`recapito_attempts_total{outcome="ACKNOWLEDGED"}`:                         2,
+		"recapito_attempt_duration_seconds_count":                                 2,
+		"recapito_delivery_latency_seconds_count":                                 2,
+		"recapito_backlog":                                                        0,
+		`recapito_lanes{health="healthy"}`:                                        1,
+		`recapito_slots_in_use{health="healthy"}`:                                 0,
+		"recapito_slots":                                                          1024,
+		"recapito_window_bytes":                                                   0,
+		"recapito_unrecorded_outcomes":                                            0,
+		"recapito_commit_failures_total":                                          0,
+		`recapito_http_requests_total{operation="sendEvents",status="202"}`:       1,
+		`recapito_http_request_duration_seconds_count{operation="createWebhook"}`: 1,
+	} {
+		if got := metric(t, svc, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	if code, text := get(t, svc.ops+"/livez"); code != 200 {
+		t.Errorf("/livez: %d %s, want 200", code, text)
+	}
+}
+
+// While it drains, the service is alive but not ready; the attempt under way
+// finishes and is recorded, and is not made again after the next start.
+func TestShutdownDrains(t *testing.T) {
+	ca := newAuthority(t)
+	to := newSink(t, ca)
+	release := make(chan struct{})
+	to.answer = func(_ string, w http.ResponseWriter, _ *http.Request) {
+		<-release
+		w.WriteHeader(http.StatusNoContent)
+	}
+	bin, db := build(t, false), filepath.Join(t.TempDir(), "recapito.db")
+	svc := serve(t, bin, db, "--callback-ca", ca.file)
+	svc.register(to, "acc", svc.account("acc"))
+	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT")}})
+	eventually(t, 10*time.Second, "the callback", func() bool { return to.count("acc") == 1 })
+	if err := svc.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "/readyz to say that it drains", func() bool {
+		code, text := get(t, svc.ops+"/readyz")
+		return code == 503 && strings.Contains(text, "draining")
+	})
+	if code, _ := get(t, svc.ops+"/livez"); code != 200 {
+		t.Errorf("/livez while draining: %d, want 200", code)
+	}
+	close(release)
+	err := <-svc.exited
+	svc.exited <- err
+	if err != nil {
+		t.Errorf("the service ended with %v; log:\n%s", err, svc.log)
+	}
+	svc = serve(t, bin, db, "--callback-ca", ca.file)
+	if got := metric(t, svc, `recapito_deliveries{state="DELIVERED"}`); got != 1 || to.count("acc") != 1 {
+		t.Errorf("%v delivered after %d callbacks, want 1 after 1", got, to.count("acc"))
+	}
+}
+
+// Secrets are found nowhere but where they belong: keys and signing secrets
+// not in the log, the metrics or the database, callback queries not in the log.
+func TestSecretsStayOut(t *testing.T) {
+	const query = "token=canary-of-the-query"
+	ca := newAuthority(t)
+	to := newSink(t, ca)
+	to.answer = func(_ string, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
+	db := filepath.Join(t.TempDir(), "recapito.db")
+	svc := serve(t, build(t, false), db, "--callback-ca", ca.file, "--log-level", "debug",
+		"--secret-key", strings.Repeat("5a", 32))
+	key := svc.account("acc")
+	code, answer := svc.api("POST", hook, key, callback(to.url("acc")+"?"+query))
+	if code != 201 {
+		t.Fatalf("POST: %d %s", code, answer)
+	}
+	secret := field(t, answer, "signingSecret")
+	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT")}})
+	svc.api("GET", hook, "rcp_wrongkeywrongkeywrongkey", "")
+	svc.api("POST", hook, key, callback("https://127.0.0.1:1/?"+query+"\n"))
+	eventually(t, 10*time.Second, "the log line of the attempt", func() bool { return strings.Contains(svc.log.String(), "HTTP_STATUS") })
+	_, metrics := get(t, svc.ops+"/metrics")
+	svc.terminate()
+
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, suffix := range []string{"", "-wal"} {
+		content, _ := os.ReadFile(db + suffix)
+		files["the file recapito.db"+suffix] = string(content)
+	}
+	public := map[string]string{"the log": svc.log.String(), "the metrics": metrics}
+	for where, text := range public {
+		if strings.Contains(text, "canary-of-the-query") {
+			t.Errorf("%s holds the callback's query:\n%s", where, text)
+		}
+		files[where] = text
+	}
+	for where, text := range files {
+		for what, canary := range map[string]string{"the API key": key, "the platform key": platformKey, "the signing secret": strings.TrimPrefix(secret, "whsec_"), "the signing secret's bytes": string(raw)} {
+			if strings.Contains(text, canary) {
+				t.Errorf("%s holds %s", where, what)
+			}
+		}
+	}
+}
