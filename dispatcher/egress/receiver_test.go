@@ -25,8 +25,10 @@ import (
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
-// TestMain also proves that every goroutine ends once its client is closed.
+// TestMain also proves that every goroutine ends once its client is closed, and
+// that a proxy in the environment is nobody's way: net/http reads it once.
 func TestMain(m *testing.M) {
+	_ = os.Setenv("HTTPS_PROXY", "http://127.0.0.9:9")
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	for end := time.Now().Add(10 * time.Second); code == 0 && runtime.NumGoroutine() > before; runtime.Gosched() {
@@ -176,7 +178,12 @@ func (s *session) hang() { _, _ = io.Copy(io.Discard, s.in) }
 
 func listenTLS(t testing.TB, cfg *tls.Config, serve func(*session)) *receiver {
 	t.Helper()
-	return listen(t, "127.0.0.1", func(r *receiver, c net.Conn) {
+	return listenTLSAt(t, "127.0.0.1", cfg, serve)
+}
+
+func listenTLSAt(t testing.TB, host string, cfg *tls.Config, serve func(*session)) *receiver {
+	t.Helper()
+	return listen(t, host, func(r *receiver, c net.Conn) {
 		conn := tls.Server(c, cfg)
 		if conn.Handshake() != nil {
 			return

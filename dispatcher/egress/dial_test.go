@@ -1,0 +1,190 @@
+package egress_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+)
+
+// nameServer answers every question for an IPv4 address over UDP on loopback
+// with what addrs says; IPv6 addresses there are none. It returns a resolver
+// that asks it.
+func nameServer(t *testing.T, addrs func() []string) *net.Resolver {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := socket.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = socket.WriteTo(reply(buf[:n], addrs), from)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = socket.Close()
+		<-ended
+	})
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", socket.LocalAddr().String())
+	}}
+}
+
+func reply(query []byte, addrs func() []string) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(query) != nil {
+		return nil
+	}
+	m.Response, m.Authoritative, m.RecursionAvailable = true, true, true
+	m.Additionals = nil
+	q := m.Questions[0]
+	if q.Type == dnsmessage.TypeA {
+		for _, a := range addrs() {
+			m.Answers = append(m.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
+				Body:   &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()},
+			})
+		}
+		if len(m.Answers) == 0 {
+			m.RCode = dnsmessage.RCodeNameError
+		}
+	}
+	return must(m.Pack())
+}
+
+func port(r *receiver) string { return r.addr[strings.LastIndex(r.addr, ":")+1:] }
+
+// second opens 127.0.0.2 alone, so that a listener at 127.0.0.1 stands for an
+// address of the inside.
+func second(t *testing.T, resolver *net.Resolver) *egress.Client {
+	t.Helper()
+	c := egress.New(egress.Config{
+		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, RootCAs: testCA().pool, Resolver: resolver,
+	})
+	t.Cleanup(c.Close)
+	return c
+}
+
+func inside(t *testing.T) *receiver {
+	t.Helper()
+	return listen(t, "127.0.0.1", func(*receiver, net.Conn) {})
+}
+
+func TestRefusedAddressSeesNoConnection(t *testing.T) {
+	for name, addrs := range map[string][]string{
+		"alone": {"127.0.0.1"},
+		"all":   {"127.0.0.1", "127.0.0.3", "10.0.0.1", "169.254.169.254"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := inside(t)
+			c := second(t, nameServer(t, func() []string { return addrs }))
+			wantKind(t, post(t, c, newRequest("https://receiver.example.com:"+port(r)+"/")), egress.DestinationRefused)
+			if got := r.conns.Load(); got != 0 {
+				t.Errorf("connections to the refused address: %d, want 0", got)
+			}
+		})
+	}
+}
+
+func TestRefusedLiteralSeesNoConnection(t *testing.T) {
+	r := inside(t)
+	c := second(t, nil)
+	for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"} {
+		wantKind(t, post(t, c, newRequest("https://"+host+":"+port(r)+"/")), egress.DestinationRefused)
+	}
+	if got := r.conns.Load(); got != 0 {
+		t.Errorf("connections to the refused address: %d, want 0", got)
+	}
+}
+
+// Each address of a name is checked by itself: the refused one is passed over.
+func TestEveryAddressIsChecked(t *testing.T) {
+	r := listenTLSAt(t, "127.0.0.2", goodTLS(), answering(ok200))
+	trap, err := net.Listen("tcp", "127.0.0.1:"+port(r))
+	if err != nil {
+		t.Skipf("the port is taken at 127.0.0.1: %v", err)
+	}
+	var trapped atomic.Int32
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := trap.Accept()
+			if err != nil {
+				return
+			}
+			trapped.Add(1)
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = trap.Close()
+		<-ended
+	})
+	for _, addrs := range [][]string{{"127.0.0.1", "127.0.0.2"}, {"127.0.0.2", "127.0.0.1"}} {
+		c := second(t, nameServer(t, func() []string { return addrs }))
+		wantKind(t, post(t, c, newRequest("https://receiver.example.com:"+port(r)+"/")), egress.Acknowledged)
+	}
+	if got := trapped.Load(); got != 0 {
+		t.Errorf("connections to the refused address: %d, want 0", got)
+	}
+}
+
+func TestRebinding(t *testing.T) {
+	r := listenTLSAt(t, "127.0.0.2", goodTLS(), answering(ok200))
+	var rebound atomic.Bool
+	c := second(t, nameServer(t, func() []string {
+		if rebound.Load() {
+			return []string{"127.0.0.1"}
+		}
+		return []string{"127.0.0.2"}
+	}))
+	url := "https://receiver.example.com:" + port(r) + "/"
+	wantKind(t, post(t, c, newRequest(url)), egress.Acknowledged)
+	rebound.Store(true)
+	c.CloseIdle(url)
+	wantKind(t, post(t, c, newRequest(url)), egress.DestinationRefused)
+	if got := r.requests.Load(); got != 1 {
+		t.Errorf("requests received: %d, want 1", got)
+	}
+}
+
+func TestNameDoesNotResolve(t *testing.T) {
+	c := second(t, nameServer(t, func() []string { return nil }))
+	wantKind(t, post(t, c, newRequest("https://receiver.example.com/")), egress.DNSFailed)
+}
+
+func TestNothingListens(t *testing.T) {
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	addr := l.Addr().String()
+	_ = l.Close()
+	wantKind(t, post(t, newClient(t), newRequest("https://"+addr+"/")), egress.ConnectFailed)
+}
+
+func TestEnvironmentProxyIgnored(t *testing.T) {
+	proxy := inside(t)
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"} {
+		t.Setenv(name, "http://"+proxy.addr)
+	}
+	// The environment is read but once a process, and never for loopback:
+	// the name decides.
+	r := listenTLSAt(t, "127.0.0.2", goodTLS(), answering(ok200))
+	c := second(t, nameServer(t, func() []string { return []string{"127.0.0.2"} }))
+	wantKind(t, post(t, c, newRequest("https://receiver.example.com:"+port(r)+"/")), egress.Acknowledged)
+	if got := proxy.conns.Load(); got != 0 {
+		t.Errorf("connections to the proxy: %d, want 0", got)
+	}
+}
