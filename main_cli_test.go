@@ -32,6 +32,8 @@ func TestCommandLine(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			// The race detector keeps each process for a second after its end.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("EVENTS", filepath.Join(sourceDir(t), "testdata", "events.ndjson"))
 			return nil
 		},
