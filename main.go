@@ -90,9 +90,20 @@ func run(ctx context.Context, args []string, std stdio) (err error) {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return fmt.Errorf("%w (see: recapito --help)", err)
+		return fmt.Errorf("%s (see: recapito --help)", withoutValue(err.Error()))
 	}
 	return command.Run()
+}
+
+// withoutValue takes the value of an environment variable out of a parse
+// error: kong shows it, and it may be a secret.
+func withoutValue(text string) string {
+	before, variable, found := strings.Cut(text, " (from envar ")
+	if !found {
+		return text
+	}
+	name, _, _ := strings.Cut(variable, "=")
+	return before + " (from " + name + ")"
 }
 
 // oneLine keeps an error to one line, whatever it was made of.

@@ -32,7 +32,7 @@ type serveCmd struct {
 	storeFlags
 	PlatformKey string `placeholder:"KEY" help:"The platform's bearer key. Without it, one is made at the first start, shown once, and only its digest kept."`
 
-	RetrySchedule  []time.Duration `placeholder:"GAP,…" help:"Gaps between the attempts of a delivery. Default: 5s,30s,2m,10m,30m,1h,2h,4h,8h,12h,20h,24h."`
+	RetrySchedule  []time.Duration `placeholder:"GAP" help:"Gaps between the attempts of a delivery. Default: 5s,30s,2m,10m,30m,1h,2h,4h,8h,12h,20h,24h."`
 	RetryHorizon   time.Duration   `default:"72h" placeholder:"AGE" help:"Age at which a pending delivery is given up. Default: ${default}."`
 	AttemptTimeout time.Duration   `default:"10s" placeholder:"TIME" help:"Deadline of one attempt, whole. Default: ${default}."`
 	OrderWait      time.Duration   `default:"60s" placeholder:"TIME" help:"How long an event waits for an earlier one of its message that is being retried. Default: ${default}."`

@@ -26,6 +26,9 @@ type secretKey []byte
 // UnmarshalText implements [encoding.TextUnmarshaler]. It never repeats the
 // text in an error.
 func (k *secretKey) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // an empty environment variable
+	}
 	for _, decode := range []func(string) ([]byte, error){hex.DecodeString, base64.StdEncoding.DecodeString} {
 		if b, err := decode(string(text)); err == nil && len(b) == 32 {
 			*k = b

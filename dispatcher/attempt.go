@@ -220,10 +220,16 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	l, del := f.lane, f.item.delivery
 	if f.probe {
 		l.probe = nil
+	}
+	if !f.current() {
+		// The endpoint that failed is not the account's any more: the present
+		// one gets the event at once, its schedule unused.
+		o.State, o.DueAt = store.Pending, now
+		return
+	}
+	if f.probe {
 		o.State, o.DueAt = store.Pending, del.DueAt
-		if f.current() {
-			l.pace.probeFailed(now, after)
-		}
+		l.pace.probeFailed(now, after)
 		return
 	}
 	o.Failures++
@@ -231,7 +237,7 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	if due, again := d.policy.next(del.AcceptedAt, now, o.Failures, after); again {
 		o.State, o.DueAt = store.Pending, due
 	}
-	if f.current() && l.pace.failed(overload(res), res.Kind == egress.Timeout, f.started, now) {
+	if l.pace.failed(overload(res), res.Kind == egress.Timeout, f.started, now) {
 		l.expireAt = now
 		d.held -= l.behindStore()
 	}

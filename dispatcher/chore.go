@@ -155,7 +155,7 @@ func (d *Dispatcher) doChores(ctx context.Context) {
 		var epoch int
 		if l != nil {
 			c, epoch = d.choreFor(l, time.Now()), l.epoch
-			l.reading, l.lost = true, false
+			l.reading, l.lost, l.noted = true, false, time.Time{}
 		}
 		d.mu.Unlock()
 		if l != nil {
@@ -191,28 +191,27 @@ func (d *Dispatcher) readPage(ctx context.Context, l *lane, epoch int) error {
 	now := time.Now()
 	d.mu.Lock()
 	q := d.pageFor(l, now)
-	// What becomes due from here on is noted beside what the page will say.
-	was := l.dueAt
-	l.dueAt = time.Time{}
 	d.mu.Unlock()
 	page, err := d.cfg.Store.Backlog(ctx, q)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err != nil || l.epoch != epoch {
-		l.dueBy(was)
+	if err != nil {
 		return err
 	}
-	d.merge(l, &q, &page, time.Now())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l.epoch == epoch {
+		d.merge(l, &q, &page, time.Now())
+	}
 	return nil
 }
 
-// pageFor says how much the lane may take. Over the bound of memory a lane
-// still reads a little, so that none comes to a standstill.
+// maxBodySize is what the contract allows (openapi.yaml, StatusEvent).
+const maxBodySize = 16 << 10
+
+// pageFor says how much the lane may take, if every body were as large as they
+// come. Over the bound of memory a lane still reads a little, so that none
+// comes to a standstill.
 func (d *Dispatcher) pageFor(l *lane, now time.Time) store.BacklogQuery {
-	room := max(l.capacity()-l.window.len(), 1)
-	if d.held >= d.cfg.WindowBytes {
-		room = 1
-	}
+	room := max(1, min(l.capacity()-l.window.len(), (d.cfg.WindowBytes-d.held)/maxBodySize))
 	q := store.BacklogQuery{AccountID: l.account, Now: now, Due: room + l.window.due, After: l.cursor}
 	if l.more || !l.direct {
 		q.Fresh = room
@@ -229,7 +228,7 @@ func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, page *store.Backlog, 
 		l.direct, l.dueAt = !l.cancel, time.Time{}
 		return
 	}
-	l.dueBy(page.NextDue)
+	l.dueAt = earliest(l.noted, page.NextDue)
 	if len(page.Due) == q.Due {
 		l.dueBy(now)
 	}

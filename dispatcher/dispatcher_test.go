@@ -33,9 +33,12 @@ type receiver struct {
 	answer func(ctx context.Context, c call) egress.Result
 	open   map[string]int // attempts under way, by URL
 	peak   map[string]int
+	// connect is how long a request takes to its first byte.
+	connect time.Duration
 }
 
 func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result {
+	time.Sleep(r.connect)
 	attempt, _ := strconv.Atoi(req.Header["Webhook-Attempt"][0])
 	c := call{At: time.Since(r.start), URL: req.URL, ID: req.Header["Webhook-Id"][0], Attempt: attempt}
 	if err := req.Proceed(); err != nil {

@@ -28,8 +28,9 @@ type lane struct {
 	cursor int64 // fresh deliveries up to this Seq have been in memory
 	more   bool  // the store may have fresh ones beyond cursor
 	// dueAt is when the store has deliveries that were put off; zero: it has
-	// none.
+	// none, but for those that aside counts, which are on their way there.
 	dueAt    time.Time
+	aside    int
 	makeDue  bool      // everything put off is to be made due
 	cancel   bool      // deliveries of a deleted webhook are to be cancelled
 	expireAt time.Time // when to look for deliveries past the horizon, while nothing is attempted
@@ -40,9 +41,10 @@ type lane struct {
 	reading bool // it does so now
 	epoch   int  // counts what makes the answer worthless
 	// Since reading began:
-	late []store.Acceptance // handed over
-	lost bool               // more than late can hold
-	gone map[int64]struct{} // recorded: the answer may still show them
+	late  []store.Acceptance // handed over
+	lost  bool               // more than late can hold
+	noted time.Time          // the earliest that became due
+	gone  map[int64]struct{} // recorded: the answer may still show them
 
 	ring  *list.List // in which it waits for a slot
 	place *list.Element
@@ -108,9 +110,20 @@ func (l *lane) isDue(now time.Time) bool { return !l.dueAt.IsZero() && !l.dueAt.
 // dueBy notes that the store has a delivery that was put off until then; the
 // zero time says nothing.
 func (l *lane) dueBy(at time.Time) {
-	if !at.IsZero() && (l.dueAt.IsZero() || at.Before(l.dueAt)) {
-		l.dueAt = at
+	l.dueAt = earliest(l.dueAt, at)
+	l.noted = earliest(l.noted, at)
+}
+
+// mayHoldEarlier reports whether the store may hold deliveries that were put
+// off, so that a new one's predecessors are not all in memory.
+func (l *lane) mayHoldEarlier() bool { return !l.dueAt.IsZero() || l.aside > 0 }
+
+// earliest takes the zero time for never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
 	}
+	return a
 }
 
 // behindStore makes the lane forget what it holds but has not begun, and read

@@ -65,6 +65,10 @@ func TestLaterEventWaitsForTheRetryOfAnEarlierOne(t *testing.T) {
 		if want := []string{ev[0], ev[0], ev[0], ev[1], ev[2]}; !slices.Equal(got, want) {
 			t.Errorf("arrivals of the message:\n got %v\nwant %v", got, want)
 		}
+		calls := r.recv.got()
+		if at := calls[len(calls)-1].At; at != 35*time.Second {
+			t.Errorf("the last event arrived at %v, want at once after the retry that succeeded at 35s", at)
+		}
 		r.wantStates(map[store.State]int64{store.Delivered: 5})
 	})
 }

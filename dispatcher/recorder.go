@@ -30,6 +30,9 @@ type record struct {
 func (d *Dispatcher) settle(l *lane, it *item, o store.Outcome, suspend *store.Webhook) {
 	it.state = settled
 	o.Delivery = it.delivery
+	if o.State == store.Pending {
+		l.aside++
+	}
 	d.pending = append(d.pending, record{outcome: o, lane: l, item: it, suspend: suspend})
 	select {
 	case d.recorder <- struct{}{}:
@@ -138,6 +141,9 @@ func (d *Dispatcher) recorded(batch []record) {
 	for i := range batch {
 		r := &batch[i]
 		d.held -= r.lane.window.forget(r.item)
+		if r.outcome.State == store.Pending {
+			r.lane.aside--
+		}
 		if r.lane.reading {
 			r.lane.gone[r.item.seq()] = struct{}{}
 		}

@@ -65,9 +65,13 @@ func (w *window) forget(it *item) int {
 
 // enqueue gives an item its place in its message's order. It reports false if
 // the item is behind one that is not in memory and may not overtake it; then
-// the item has no place.
-func (w *window) enqueue(it *item, overtakes bool) bool {
+// the item has no place. mayHoldEarlier: that one may be in the store, though
+// the message has a chain.
+func (w *window) enqueue(it *item, overtakes, mayHoldEarlier bool) bool {
 	c := w.chains[it.delivery.MessageID]
+	if c != nil && it.delivery.Behind && mayHoldEarlier {
+		c.behind = true
+	}
 	switch {
 	case c == nil && it.delivery.Behind && !overtakes, c != nil && c.head == nil && c.behind && !overtakes:
 		return false
