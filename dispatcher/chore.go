@@ -70,10 +70,19 @@ func (d *Dispatcher) choreFor(l *lane, now time.Time) chore {
 		return (*Dispatcher).expireSome
 	case l.pace.open && l.active() && l.probe == nil && l.window.len() == 0 && !now.Before(l.pace.nextProbe):
 		return (*Dispatcher).readProbe
-	case l.wantsPage(now) && !l.pace.open:
+	case !l.known, l.active() && !l.pace.open && (l.more || l.isDue(now)) && d.hasPageRoom(l):
 		return (*Dispatcher).readPage
 	}
 	return nil
+}
+
+// hasPageRoom reports whether the lane should read on. Over the bound of memory
+// it does only when it holds nothing.
+func (d *Dispatcher) hasPageRoom(l *lane) bool {
+	if d.held >= d.cfg.WindowBytes {
+		return l.window.len() == 0
+	}
+	return l.window.len() <= l.capacity()/2
 }
 
 // reconsider brings everything about a lane up to date after a change: its
@@ -106,13 +115,13 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	} else {
 		l.idleAt = time.Time{}
 	}
-	if d.alarms.set(l, l.nextAlarm()) {
+	if d.alarms.set(l, d.nextAlarm(l)) {
 		d.wakeLoop()
 	}
 }
 
 // nextAlarm is when the lane wants attention if nothing happens before.
-func (l *lane) nextAlarm() time.Time {
+func (d *Dispatcher) nextAlarm(l *lane) time.Time {
 	if l.busy {
 		return time.Time{} // whoever works for it reconsiders it
 	}
@@ -132,7 +141,7 @@ func (l *lane) nextAlarm() time.Time {
 		}
 	case l.known && l.webhook != nil && !l.active():
 		by(l.expireAt)
-	case !l.dueAt.IsZero() && l.active() && l.window.len() <= l.capacity()/2:
+	case !l.dueAt.IsZero() && l.active() && d.hasPageRoom(l):
 		by(l.dueAt)
 	}
 	if !l.retryAt.IsZero() && (at.IsZero() || at.Before(l.retryAt)) {
@@ -190,7 +199,7 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 func (d *Dispatcher) readPage(ctx context.Context, l *lane, epoch int) error {
 	now := time.Now()
 	d.mu.Lock()
-	q := d.pageFor(l, now)
+	q, room := d.pageFor(l, now)
 	d.mu.Unlock()
 	page, err := d.cfg.Store.Backlog(ctx, q)
 	if err != nil {
@@ -199,7 +208,7 @@ func (d *Dispatcher) readPage(ctx context.Context, l *lane, epoch int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.epoch == epoch {
-		d.merge(l, &q, &page, time.Now())
+		d.merge(l, &q, room, &page, time.Now())
 	}
 	return nil
 }
@@ -210,18 +219,19 @@ const maxBodySize = 16 << 10
 // pageFor says how much the lane may take, if every body were as large as they
 // come. Over the bound of memory a lane still reads a little, so that none
 // comes to a standstill.
-func (d *Dispatcher) pageFor(l *lane, now time.Time) store.BacklogQuery {
-	room := max(1, min(l.capacity()-l.window.len(), (d.cfg.WindowBytes-d.held)/maxBodySize))
-	q := store.BacklogQuery{AccountID: l.account, Now: now, Due: room + l.window.due, After: l.cursor}
+func (d *Dispatcher) pageFor(l *lane, now time.Time) (q store.BacklogQuery, room int) {
+	room = max(1, min(l.capacity()-l.window.len(), (d.cfg.WindowBytes-d.held)/maxBodySize))
+	// What is due and in memory already comes again.
+	q = store.BacklogQuery{AccountID: l.account, Now: now, Due: room + l.window.due, After: l.cursor}
 	if l.more || !l.direct {
 		q.Fresh = room
 	}
-	return q
+	return q, room
 }
 
 // merge takes a page into the window. What is there already, or was recorded
 // while the page was read, is passed over.
-func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, page *store.Backlog, now time.Time) {
+func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, room int, page *store.Backlog, now time.Time) {
 	d.renew(l, page.Webhook)
 	if page.Webhook == nil {
 		l.cancel, l.more = len(page.Due)+len(page.Fresh) > 0 || !page.NextDue.IsZero(), false
@@ -235,7 +245,12 @@ func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, page *store.Backlog, 
 	if !l.active() {
 		return
 	}
+	full := l.window.len() + room
 	for i := range page.Due {
+		if l.window.len() == full {
+			l.dueBy(now)
+			break
+		}
 		d.mergeOne(l, &page.Due[i], now)
 	}
 	for i := range page.Fresh {

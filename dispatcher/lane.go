@@ -94,17 +94,6 @@ func (l *lane) capacity() int {
 	return min(max(int(l.pace.limit)*windowPerLimit, minWindow), maxWindow)
 }
 
-// wantsPage reports whether there is room and reason to read on.
-func (l *lane) wantsPage(now time.Time) bool {
-	if !l.known {
-		return true
-	}
-	if !l.active() || l.pace.open || l.window.len() > l.capacity()/2 {
-		return false
-	}
-	return l.more || l.isDue(now)
-}
-
 func (l *lane) isDue(now time.Time) bool { return !l.dueAt.IsZero() && !l.dueAt.After(now) }
 
 // dueBy notes that the store has a delivery that was put off until then; the
