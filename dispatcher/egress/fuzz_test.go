@@ -1,0 +1,90 @@
+package egress_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+)
+
+// FuzzAnswer: whatever bytes a receiver answers, an attempt ends in time, with
+// a kind that agrees with its status. Two attempts, as the first may leave its
+// connection to the second.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		"", ok200, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx", "HTTP/1.1 000 x\r\n\r\n",
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 500 x\r\n\r\nbody", ok200 + ok200,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n",
+		"HTTP/1.1 429 x\r\nRetry-After: 99999999999999999999\r\nContent-Length: 1\r\n\r\nx", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", "\x15\x03\x01\x00\x02\x02\x28",
+	} {
+		f.Add([]byte(seed))
+	}
+	answers := make(chan []byte, 1)
+	cfg := goodTLS()
+	r := listenTLS(f, cfg, func(s *session) {
+		text := <-answers
+		answers <- text
+		if s.request() == nil {
+			return
+		}
+		s.say(string(text))
+		_ = s.CloseWrite()
+		_ = s.SetReadDeadline(time.Now().Add(5 * time.Second))
+		s.hang()
+	})
+	answers <- nil
+	f.Fuzz(func(t *testing.T, text []byte) {
+		<-answers
+		answers <- bytes.Clone(text)
+		c := newClient(t)
+		for range 2 {
+			checkResult(t, postWithin(t, c, newRequest(r.url()), 5*time.Second))
+		}
+	})
+}
+
+func checkResult(t *testing.T, res egress.Result) {
+	t.Helper()
+	success := res.StatusCode >= 200 && res.StatusCode <= 299
+	switch res.Kind {
+	case egress.Acknowledged:
+		if !success || len(res.Excerpt) != 0 {
+			t.Errorf("ACKNOWLEDGED with status %d and an excerpt of %d bytes, want 2xx and none", res.StatusCode, len(res.Excerpt))
+		}
+	case egress.HTTPStatus:
+		if success || res.StatusCode < 200 || len(res.Excerpt) > 1024 {
+			t.Errorf("HTTP_STATUS with status %d and an excerpt of %d bytes, want another than 2xx and at most 1024", res.StatusCode, len(res.Excerpt))
+		}
+	case egress.ConnectionLost, egress.ResponseInvalid, egress.TLSFailed:
+	default:
+		t.Errorf("kind %v (%v), want one that bytes can cause", res.Kind, res.Err)
+	}
+}
+
+// FuzzHandshake: the same for what comes in the place of TLS.
+func FuzzHandshake(f *testing.F) {
+	for _, seed := range []string{"", ok200, "\x15\x03\x01\x00\x02\x02\x28", "\x16\x03\x03\x00\x04\x02\x00\x00\x00", "\x16\x03\x03\xff\xff"} {
+		f.Add([]byte(seed))
+	}
+	texts := make(chan []byte, 1)
+	r := listen(f, "127.0.0.1", func(_ *receiver, conn net.Conn) {
+		text := <-texts
+		buf := make([]byte, 4096)
+		_, _ = conn.Read(buf)
+		_, _ = conn.Write(text)
+	})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		texts <- bytes.Clone(text)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		switch res := newClient(t).Post(ctx, newRequest(r.url())); res.Kind {
+		case egress.TLSFailed, egress.ConnectionLost:
+		default:
+			t.Errorf("kind %v (%v), want TLS_FAILED or CONNECTION_LOST", res.Kind, res.Err)
+		}
+	})
+}

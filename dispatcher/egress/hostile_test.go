@@ -1,0 +1,295 @@
+package egress_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+)
+
+// once answers one request with raw bytes and closes.
+func once(answer string) func(*session) {
+	return func(s *session) {
+		if s.request() != nil {
+			s.say(answer)
+		}
+	}
+}
+
+// drip answers slowly, without end.
+func drip(start, each string) func(*session) {
+	return func(s *session) {
+		s.request()
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			s.hang()
+		}()
+		for said := s.say(start); said; said = s.say(each) {
+			select {
+			case <-gone:
+				return
+			case <-time.After(10 * time.Millisecond): // the receiver's pace, not the test's
+			}
+		}
+		<-gone
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	chunked := "Transfer-Encoding: chunked"
+	tests := []struct {
+		name   string
+		answer string
+		kind   egress.Kind
+		status int
+	}{
+		{"200", ok200, egress.Acknowledged, 200},
+		{"HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nfine", egress.Acknowledged, 200},
+		{"truncated 200", answer("200 OK", "Content-Length: 100") + "short", egress.Acknowledged, 200},
+		{"broken chunks after 200", answer("200 OK", chunked) + "zz\r\n", egress.Acknowledged, 200},
+		{"204 with a body", answer("204 No Content", "Content-Length: 4") + "body", egress.Acknowledged, 204},
+		{"205", answer("205 Reset Content", "Content-Length: 4") + "body", egress.Acknowledged, 205},
+		{"299", answer("299 Fine", "Content-Length: 0"), egress.Acknowledged, 299},
+		{"200 without a reason", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", egress.Acknowledged, 200},
+		{"100, then 200", answer("100 Continue") + ok200, egress.Acknowledged, 200},
+		{"103, then 200", answer("103 Early Hints", "Link: </x>") + ok200, egress.Acknowledged, 200},
+		{"000", answer("000 None", "Content-Length: 0"), egress.ResponseInvalid, 0},
+		{"101", answer("101 Switching Protocols", "Upgrade: x", "Connection: upgrade"), egress.ResponseInvalid, 101},
+		{"999", answer("999 Blocked", "Content-Length: 0"), egress.HTTPStatus, 999},
+		{"300", answer("300 Choices", "Content-Length: 0"), egress.HTTPStatus, 300},
+		{"304", answer("304 Not Modified"), egress.HTTPStatus, 304},
+		{"401", answer("401 Unauthorized", "WWW-Authenticate: Basic", "Content-Length: 0"), egress.HTTPStatus, 401},
+		{"407", answer("407 Proxy", "Proxy-Authenticate: Basic", "Content-Length: 0"), egress.HTTPStatus, 407},
+		{"408", answer("408 Request Timeout", "Connection: close"), egress.HTTPStatus, 408},
+		{"410", answer("410 Gone", "Content-Length: 0"), egress.HTTPStatus, 410},
+		{"421", answer("421 Misdirected", "Content-Length: 0"), egress.HTTPStatus, 421},
+		{"503", answer("503 Busy", "Content-Length: 0"), egress.HTTPStatus, 503},
+		{"closed before the status", "", egress.ConnectionLost, 0},
+		{"closed after the status", "HTTP/1.1 200 OK\r\n", egress.ConnectionLost, 0},
+		{"closed after a header line", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", egress.ConnectionLost, 0},
+		{"closed in the status", "HTTP/1.1 2", egress.ResponseInvalid, 0},
+		{"closed in a header line", "HTTP/1.1 200 OK\r\nContent-Le", egress.ResponseInvalid, 0},
+		{"garbage", "\x00\xff\x80garbage\r\n\r\n", egress.ResponseInvalid, 0},
+		{"two-digit status", "HTTP/1.1 20 OK\r\n\r\n", egress.ResponseInvalid, 0},
+		{"negative status", "HTTP/1.1 -20 OK\r\n\r\n", egress.ResponseInvalid, 0},
+		{"another protocol", "ICY 200 OK\r\n\r\n", egress.ResponseInvalid, 0},
+		{"SSH", "SSH-2.0-OpenSSH_9.6\r\n", egress.ResponseInvalid, 0},
+		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", egress.ResponseInvalid, 0},
+		{"HTTP/2 frames", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\r\n\r\n", egress.ResponseInvalid, 0},
+		{"two lengths", answer("200 OK", "Content-Length: 1", "Content-Length: 2") + "ab", egress.ResponseInvalid, 0},
+		{"bad length", answer("200 OK", "Content-Length: -1"), egress.ResponseInvalid, 0},
+		{"unknown coding", answer("200 OK", "Transfer-Encoding: gzip"), egress.ResponseInvalid, 0},
+		{"bad header", "HTTP/1.1 200 OK\r\nno colon\r\n\r\n", egress.ResponseInvalid, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := listenTLS(t, goodTLS(), once(tt.answer))
+			res := post(t, newClient(t), newRequest(r.url()))
+			if res.Kind != tt.kind || res.StatusCode != tt.status {
+				t.Errorf("Post: %v %d (%v), want %v %d", res.Kind, res.StatusCode, res.Err, tt.kind, tt.status)
+			}
+			if got := r.requests.Load(); got != 1 {
+				t.Errorf("requests received: %d, want 1", got)
+			}
+		})
+	}
+}
+
+func TestSlowReceivers(t *testing.T) {
+	tests := []struct {
+		name  string
+		serve func(*session)
+		kind  egress.Kind
+	}{
+		{"hangs before the header", func(s *session) { s.request(); s.hang() }, egress.Timeout},
+		{"does not read", func(s *session) { <-time.After(2 * brief) }, egress.Timeout},
+		{"drips its status", drip("H", ""), egress.Timeout},
+		{"drips its header", drip("HTTP/1.1 200 OK\r\n", "X: y\r\n"), egress.Timeout},
+		{"drips 1xx", drip("", "HTTP/1.1 102 Processing\r\n\r\n"), egress.Timeout},
+		{"drips a 200's body", drip(answer("200 OK", "Content-Length: 100000"), "x"), egress.Acknowledged},
+		{"drips a 500's body", drip(answer("500 Oops", "Content-Length: 100000"), "x"), egress.HTTPStatus},
+		{"hangs in the body", drip(answer("200 OK", "Content-Length: 10"), ""), egress.Acknowledged},
+		{"200 after the deadline", func(s *session) { s.request(); <-time.After(brief + slack); s.say(ok200) }, egress.Timeout},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := listenTLS(t, goodTLS(), tt.serve)
+			req := newRequest(r.url())
+			if tt.name == "does not read" {
+				req.Body = make([]byte, 16<<20) // more than sockets hold
+			}
+			wantKind(t, post(t, newClient(t), req), tt.kind)
+			if got := r.requests.Load(); got > 1 {
+				t.Errorf("requests received: %d, want at most 1", got)
+			}
+		})
+	}
+}
+
+func TestHandshakeHangs(t *testing.T) {
+	mute := func(_ *receiver, c net.Conn) {
+		buf := make([]byte, 4096)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+		}
+	}
+	r := listen(t, "127.0.0.1", mute)
+	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.Timeout)
+
+	c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, TLSTimeout: 100 * time.Millisecond})
+	defer c.Close()
+	start := time.Now()
+	wantKind(t, postWithin(t, c, newRequest(r.url()), 10*time.Second), egress.Timeout)
+	if took := time.Since(start); took > 100*time.Millisecond+slack {
+		t.Errorf("TLSTimeout of 100 ms: Post took %v, want at most %v", took, 100*time.Millisecond+slack)
+	}
+}
+
+func TestTLSRefused(t *testing.T) {
+	key, cert := selfSigned()
+	tests := map[string]*tls.Config{
+		"self-signed": {Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}},
+		"TLS 1.1":     {Certificates: goodTLS().Certificates, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+		"expired":     serverTLS(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
+		"not yet":     serverTLS(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }),
+		"wrong host":  serverTLS(func(c *x509.Certificate) { c.IPAddresses = nil }),
+		"wrong use":   serverTLS(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
+		"20,000 names": serverTLS(func(c *x509.Certificate) {
+			for i := range 20_000 {
+				c.DNSNames = append(c.DNSNames, fmt.Sprintf("a%d.example.com", i))
+			}
+		}),
+		"client certificate": {Certificates: goodTLS().Certificates, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12},
+	}
+	for name, cfg := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := listenTLS(t, cfg, answering(ok200))
+			wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
+			if got := r.requests.Load(); got != 0 {
+				t.Errorf("requests received: %d, want 0", got)
+			}
+		})
+	}
+}
+
+// TLS 1.3 refuses a missing client certificate only after the handshake.
+func TestClientCertificateWanted(t *testing.T) {
+	r := listenTLS(t, &tls.Config{Certificates: goodTLS().Certificates, ClientAuth: tls.RequireAnyClientCert}, answering(ok200))
+	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
+}
+
+func TestNotTLS(t *testing.T) {
+	for name, text := range map[string]string{
+		"plain HTTP": "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+		"garbage":    "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09",
+		"SSH":        "SSH-2.0-OpenSSH_9.6\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := listen(t, "127.0.0.1", func(_ *receiver, c net.Conn) {
+				buf := make([]byte, 4096)
+				_, _ = c.Read(buf)
+				_, _ = c.Write([]byte(text))
+				for err := error(nil); err == nil; _, err = c.Read(buf) {
+				}
+			})
+			wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
+		})
+	}
+}
+
+func TestClosedInHandshake(t *testing.T) {
+	r := listen(t, "127.0.0.1", func(*receiver, net.Conn) {})
+	res := post(t, newClient(t), newRequest(r.url()))
+	if res.Kind != egress.ConnectionLost && res.Kind != egress.TLSFailed {
+		t.Errorf("Post: %v (%v), want CONNECTION_LOST or TLS_FAILED", res.Kind, res.Err)
+	}
+}
+
+func TestResetBeforeStatus(t *testing.T) {
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		s.request()
+		_ = s.NetConn().(*net.TCPConn).SetLinger(0)
+		_ = s.NetConn().Close()
+	})
+	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.ConnectionLost)
+	if got := r.requests.Load(); got != 1 {
+		t.Errorf("requests received: %d, want 1", got)
+	}
+}
+
+func TestRedirectNotFollowed(t *testing.T) {
+	for _, status := range []string{"301 Moved", "302 Found", "303 Other", "307 Temporary", "308 Permanent"} {
+		trap := inside(t)
+		r := listenTLS(t, goodTLS(), answering(answer(status, "Location: https://"+trap.addr+"/", "Content-Length: 0")))
+		res := post(t, newClient(t), newRequest(r.url()))
+		wantKind(t, res, egress.HTTPStatus)
+		if want := status[:3]; fmt.Sprint(res.StatusCode) != want {
+			t.Errorf("Post: status %d, want %s", res.StatusCode, want)
+		}
+		if got := r.requests.Load() + trap.conns.Load(); got != 1 {
+			t.Errorf("%s: requests, followed ones included: %d, want 1", status, got)
+		}
+	}
+}
+
+func TestAnswerCarriedBack(t *testing.T) {
+	long := strings.Repeat("é", 2000)
+	tests := []struct{ name, answer, retryAfter, excerpt string }{
+		{"raw Retry-After", answer("503 Busy", "Retry-After: 9223372036854775807", "Content-Length: 0"), "9223372036854775807", ""},
+		{"a date", answer("429 Slow", "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", "Content-Length: 0"), "Wed, 21 Oct 2026 07:28:00 GMT", ""},
+		{"nonsense", answer("503 Busy", "Retry-After: -1 soon", "Content-Length: 0"), "-1 soon", ""},
+		{"short body", answer("500 Oops", "Content-Length: 5") + "error", "", "error"},
+		{"long body", answer("500 Oops", fmt.Sprintf("Content-Length: %d", len(long))) + long, "", long[:1024]},
+		{"truncated body", answer("500 Oops", "Content-Length: 50") + "err", "", "err"},
+		{"body of a 200", answer("200 OK", "Content-Length: 5") + "hello", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := listenTLS(t, goodTLS(), once(tt.answer))
+			res := post(t, newClient(t), newRequest(r.url()))
+			if res.RetryAfter != tt.retryAfter {
+				t.Errorf("RetryAfter = %q, want %q", res.RetryAfter, tt.retryAfter)
+			}
+			if string(res.Excerpt) != tt.excerpt {
+				t.Errorf("Excerpt = %.40q… (%d bytes), want %.40q… (%d bytes)", res.Excerpt, len(res.Excerpt), tt.excerpt, len(tt.excerpt))
+			}
+		})
+	}
+}
+
+func TestRequestAsReceived(t *testing.T) {
+	got := make(chan *http.Request, 2)
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		for req := s.request(); req != nil; req = s.request() {
+			got <- req
+			s.say(answer("200 OK", "Set-Cookie: a=b", "Alt-Svc: h2=\":443\"", "Content-Length: 0"))
+		}
+	})
+	c := newClient(t)
+	req := newRequest(r.url() + "?a=b")
+	for range 2 {
+		wantKind(t, post(t, c, req), egress.Acknowledged)
+		in := <-got
+		if in.Method != http.MethodPost || in.RequestURI != "/status?a=b" || in.Host != r.addr || in.ContentLength != int64(len(req.Body)) {
+			t.Errorf("received %s %s of %s, %d bytes, want POST /status?a=b of %s, %d bytes",
+				in.Method, in.RequestURI, in.Host, in.ContentLength, r.addr, len(req.Body))
+		}
+		for _, name := range []string{"Cookie", "Accept-Encoding", "Authorization", "Idempotency-Key", "X-Idempotency-Key", "Expect"} {
+			if v, ok := in.Header[name]; ok {
+				t.Errorf("received %s: %q, want none", name, v)
+			}
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package egress_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+)
+
+func TestReuse(t *testing.T) {
+	body := func(n int) string {
+		return answer("200 OK", fmt.Sprintf("Content-Length: %d", n)) + strings.Repeat("x", n)
+	}
+	tests := []struct {
+		name   string
+		answer string
+		conns  int32 // for three requests
+	}{
+		{"no body", ok200, 1},
+		{"10 bytes", body(10), 1},
+		{"60 KiB", body(60 << 10), 1},
+		{"64 KiB", body(64 << 10), 1},
+		{"100 KiB", body(100 << 10), 3},
+		{"chunks", answer("200 OK", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n", 1},
+		{"a failure's body", strings.Replace(body(2000), "200 OK", "500 Oops", 1), 1},
+		{"close", answer("200 OK", "Connection: close", "Content-Length: 0"), 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := listenTLS(t, goodTLS(), answering(tt.answer))
+			c := newClient(t)
+			for range 3 {
+				if res := post(t, c, newRequest(r.url())); res.StatusCode == 0 {
+					t.Errorf("Post: %v (%v), want an answer", res.Kind, res.Err)
+				}
+			}
+			if got := r.conns.Load(); got != tt.conns {
+				t.Errorf("connections for three requests: %d, want %d", got, tt.conns)
+			}
+			if got := r.requests.Load(); got != 3 {
+				t.Errorf("requests received: %d, want 3", got)
+			}
+		})
+	}
+}
+
+// The receiver takes the second request of a connection and closes: net/http
+// would repeat a request that it takes for idempotent.
+func TestReusedConnectionClosedIsNotReplayed(t *testing.T) {
+	for _, key := range []string{"", "Idempotency-Key", "X-Idempotency-Key"} {
+		for _, body := range []string{"", "{}", strings.Repeat("x", 64<<10)} {
+			t.Run(fmt.Sprintf("%s %d", key, len(body)), func(t *testing.T) {
+				r := listenTLS(t, goodTLS(), func(s *session) {
+					s.request()
+					s.say(ok200)
+					s.request()
+				})
+				c := newClient(t)
+				wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+				asked := 0
+				req := newRequest(r.url())
+				req.Body = []byte(body)
+				req.Proceed = func() error { asked++; return nil }
+				if key != "" {
+					req.Header.Set(key, "evt_1")
+				}
+				wantKind(t, post(t, c, req), egress.ConnectionLost)
+				if got := r.requests.Load(); got != 2 {
+					t.Errorf("requests received: %d, want 2", got)
+				}
+				if asked != 1 {
+					t.Errorf("Proceed asked %d times, want 1", asked)
+				}
+			})
+		}
+	}
+}
+
+// The receiver closes an idle connection just as the next request may be on
+// its way: each attempt ends with at most one request, and Proceed asked at
+// most once.
+func TestIdleConnectionClosedByReceiver(t *testing.T) {
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		s.request()
+		s.say(ok200)
+	})
+	c := newClient(t)
+	acknowledged := int32(0)
+	for range 50 {
+		asked := 0
+		req := newRequest(r.url())
+		req.Proceed = func() error { asked++; return nil }
+		switch res := post(t, c, req); res.Kind {
+		case egress.Acknowledged:
+			acknowledged++
+		case egress.ConnectionLost:
+		default:
+			t.Errorf("Post: %v (%v), want ACKNOWLEDGED or CONNECTION_LOST", res.Kind, res.Err)
+		}
+		if asked > 1 {
+			t.Errorf("Proceed asked %d times, want at most 1", asked)
+		}
+	}
+	if got := r.requests.Load(); got != acknowledged {
+		t.Errorf("requests received: %d, want %d, as many as were acknowledged", got, acknowledged)
+	}
+}
+
+// A second answer that nobody asked for ends an idle connection: it is not
+// taken for the next request's.
+func TestUnsolicitedAnswer(t *testing.T) {
+	unsolicited, ended := make(chan struct{}, 1), make(chan struct{}, 2)
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		s.request()
+		s.say(ok200)
+		select {
+		case <-unsolicited:
+			s.say(answer("410 Gone", "Content-Length: 0"))
+		case <-t.Context().Done():
+		}
+		s.hang()
+		ended <- struct{}{}
+	})
+	c := newClient(t)
+	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	unsolicited <- struct{}{}
+	<-ended
+	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	if got := r.conns.Load(); got != 2 {
+		t.Errorf("connections for two requests: %d, want 2", got)
+	}
+}
+
+// A receiver that answers without reading: small bodies lose nothing.
+func TestAnswerWithoutReadingBody(t *testing.T) {
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		if _, err := s.in.ReadString('\n'); err == nil {
+			s.say(answer("200 OK", "Connection: close", "Content-Length: 0"))
+		}
+	})
+	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.Acknowledged)
+
+	large := newRequest(r.url())
+	large.Body = make([]byte, 8<<20)
+	res := post(t, newClient(t), large)
+	if res.Kind != egress.Acknowledged && res.Kind != egress.ConnectionLost {
+		t.Errorf("8 MiB: Post: %v (%v), want ACKNOWLEDGED or CONNECTION_LOST", res.Kind, res.Err)
+	}
+}
+
+func TestCloseIdleClosesOneHost(t *testing.T) {
+	changed, other := listenTLS(t, goodTLS(), answering(ok200)), listenTLS(t, goodTLS(), answering(ok200))
+	c := newClient(t)
+	both := func() {
+		for _, r := range []*receiver{changed, other} {
+			wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+		}
+	}
+	both()
+	c.CloseIdle(strings.Replace(changed.url(), "https", "HTTPS", 1))
+	c.CloseIdle("://not a URL")
+	c.CloseIdle("https://example.com/")
+	both()
+	if got := changed.conns.Load(); got != 2 {
+		t.Errorf("connections to the changed one: %d, want 2", got)
+	}
+	if got := other.conns.Load(); got != 1 {
+		t.Errorf("connections to the other: %d, want 1", got)
+	}
+}
+
+// A connection in use when CloseIdle is called serves its request, and no
+// other.
+func TestCloseIdleDuringRequest(t *testing.T) {
+	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		s.request()
+		close(arrived)
+		<-release
+		s.say(ok200)
+		s.hang()
+		close(ended)
+	})
+	c := newClient(t)
+	go func() {
+		<-arrived
+		c.CloseIdle(r.url())
+		close(release)
+	}()
+	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the connection is open 5 s after its request, want it closed")
+	}
+}
+
+// Many posts beside many CloseIdle: for the race detector, and none is lost.
+func TestCloseIdleConcurrently(t *testing.T) {
+	r := listenTLS(t, goodTLS(), answering(ok200))
+	c := newClient(t)
+	const workers, each = 8, 20
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for range each {
+				res := postWithin(t, c, newRequest(r.url()), 10*time.Second)
+				wantKind(t, res, egress.Acknowledged)
+				c.CloseIdle(r.url())
+			}
+		})
+	}
+	running.Wait()
+	if got := r.requests.Load(); got != workers*each {
+		t.Errorf("requests received: %d, want %d", got, workers*each)
+	}
+}
