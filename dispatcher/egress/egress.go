@@ -47,7 +47,7 @@ const (
 	maxBody     = 64 << 10 // read of an answer, so that the connection can be reused
 	excerptSize = 1 << 10  // kept of a failed answer's body
 	// drainTime is how long a body may take after the header.
-	drainTime   = time.Second
+	drainTime = time.Second
 	// idlePerHost: many accounts may share a host, as behind an API gateway, and
 	// a connection closed for want of a place costs a handshake of 0.7 ms.
 	idlePerHost = 1024
