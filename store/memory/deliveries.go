@@ -180,13 +180,17 @@ func (s *Store) Record(_ context.Context, outcomes []store.Outcome, now time.Tim
 }
 
 func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
-	if a := o.Attempt; a != nil && !slices.ContainsFunc(r.attempts, func(b store.Attempt) bool { return b.Number == a.Number }) {
+	known := false
+	if a := o.Attempt; a != nil {
+		known = slices.ContainsFunc(r.attempts, func(b store.Attempt) bool { return b.Number == a.Number })
+	}
+	if a := o.Attempt; a != nil && !known {
 		own := *a
 		own.Response = bytes.Clone(a.Response)
 		r.attempts = append(r.attempts, own)
 		r.Attempts = max(r.Attempts, a.Number)
 	}
-	if r.State != store.Pending {
+	if r.State != store.Pending || (known && o.State == store.Pending) {
 		return
 	}
 	r.Failures = o.Failures

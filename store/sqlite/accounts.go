@@ -15,7 +15,7 @@ const eraseRows = 1000
 
 // PutAccount implements [store.Accounts].
 func (s *Store) PutAccount(ctx context.Context, id string, now time.Time) (a store.Account, created bool, err error) {
-	n, err := write(ctx, s.w, func(tx *txn) (int, error) {
+	n, err := write(ctx, s.w, 1, func(tx *txn) (int, error) {
 		return tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now))
 	})
 	if err != nil || n == 1 {
@@ -34,26 +34,34 @@ func (s *Store) Account(ctx context.Context, id string) (store.Account, error) {
 	return store.Account{ID: id, CreatedAt: instant(at)}, nil
 }
 
-// DeleteAccount implements [store.Accounts].
+// DeleteAccount implements [store.Accounts]. The account itself goes with the
+// last of its deliveries.
 func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	err := s.w.do(ctx, func(tx *txn) error {
 		if err := tx.mustHaveAccount(id); err != nil {
 			return err
 		}
-		tx.setWebhook(id, nil)
-		return errors.Join(
-			tx.exec(`DELETE FROM api_keys WHERE account_id = ?`, id),
-			tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))
+		return tx.lockOut(id)
 	})
 	for n := eraseRows; err == nil && n == eraseRows; {
-		n, err = write(ctx, s.w, func(tx *txn) (int, error) {
-			return tx.erase(`SELECT seq, state FROM deliveries WHERE account_id = ? LIMIT ?`, id, eraseRows)
+		n, err = write(ctx, s.w, eraseRows, func(tx *txn) (int, error) {
+			n, err := tx.erase(`SELECT seq, state FROM deliveries WHERE account_id = ? LIMIT ?`, id, eraseRows)
+			if err != nil || n == eraseRows {
+				return n, err
+			}
+			// Keys and a webhook may have been made in between.
+			return n, errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id))
 		})
 	}
-	if err != nil {
-		return err
-	}
-	return s.w.do(ctx, func(tx *txn) error { return tx.exec(`DELETE FROM accounts WHERE id = ?`, id) })
+	return err
+}
+
+// lockOut ends an account's keys and its webhook.
+func (tx *txn) lockOut(id string) error {
+	tx.setWebhook(id, nil)
+	return errors.Join(
+		tx.exec(`DELETE FROM api_keys WHERE account_id = ?`, id),
+		tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))
 }
 
 func (tx *txn) mustHaveAccount(id string) error {
@@ -133,6 +141,6 @@ func (s *Store) Setting(ctx context.Context, name string) (value []byte, err err
 // PutSetting implements [store.Settings].
 func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error {
 	return s.w.do(ctx, func(tx *txn) error {
-		return tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+		return tx.exec(`INSERT INTO settings (name, value) VALUES (?, coalesce(?, x'')) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 	})
 }

@@ -10,57 +10,173 @@ import (
 
 // Accept implements [store.Intake].
 func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
-	return write(ctx, s.w, func(tx *txn) ([]store.Verdict, error) {
-		verdicts := make([]store.Verdict, len(events))
-		batch := make([]store.Acceptance, 0, len(events))
-		for i := range events {
-			verdict, acceptance, err := tx.accept(&events[i], now)
-			if err != nil {
-				return nil, err
-			}
-			if verdicts[i] = verdict; verdict == store.Accepted {
-				batch = append(batch, acceptance)
-			}
+	return write(ctx, s.w, len(events), func(tx *txn) ([]store.Verdict, error) {
+		in := intake{tx: tx, at: micros(now), verdicts: make([]store.Verdict, len(events)), batch: make([]store.Acceptance, 0, len(events))}
+		if err := in.accept(events); err != nil {
+			return nil, err
 		}
-		if len(batch) > 0 {
-			tx.events += len(batch)
-			tx.tell = append(tx.tell, func(l store.Listener) { l.Accepted(batch) })
+		if len(in.batch) > 0 {
+			tx.events += len(in.batch)
+			tx.tell = append(tx.tell, func(l store.Listener) { l.Accepted(in.batch) })
 		}
-		return verdicts, nil
+		return in.verdicts, nil
 	})
 }
 
-func (tx *txn) accept(e *store.Event, now time.Time) (v store.Verdict, a store.Acceptance, err error) {
-	a.Webhook, err = tx.webhook(e.AccountID)
-	if errors.Is(err, store.ErrNotFound) {
-		v, err = tx.whyNoWebhook(e.AccountID)
-		return v, a, err
+// intake is one call of Accept.
+type intake struct {
+	tx       *txn
+	at       int64
+	verdicts []store.Verdict
+	batch    []store.Acceptance
+}
+
+// candidate is an event that will be stored if it is not a duplicate.
+type candidate struct {
+	*store.Event
+	index    int // in the caller's batch
+	webhook  *store.Webhook
+	sequence int64
+	behind   bool
+}
+
+func (in *intake) accept(events []store.Event) error {
+	todo := make([]candidate, 0, len(events))
+	for i := range events {
+		w, err := in.tx.webhook(events[i].AccountID)
+		switch {
+		case err == nil:
+			todo = append(todo, candidate{Event: &events[i], index: i, webhook: w})
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		default:
+			if in.verdicts[i], err = in.tx.whyNoWebhook(events[i].AccountID); err != nil {
+				return err
+			}
+		}
 	}
+	return bulk(len(todo), func(from, to int) error { return in.chunk(todo[from:to]) })
+}
+
+// chunk stores many events with one statement. Duplicates are rare: if there
+// is one, the chunk is undone and goes event by event.
+func (in *intake) chunk(todo []candidate) error {
+	if err := in.tx.earlier(todo); err != nil {
+		return err
+	}
+	first := in.tx.totals.lastSeq + 1
+	n, err := in.tx.insert(todo, first, in.at)
+	switch {
+	case err != nil:
+		return err
+	case n == len(todo):
+		in.accepted(todo, first)
+		return nil
+	case len(todo) == 1:
+		in.verdicts[todo[0].index] = store.Duplicate
+		return nil
+	}
+	if err := in.tx.exec(`DELETE FROM deliveries WHERE seq >= ?`, first); err != nil {
+		return err
+	}
+	for i := range todo {
+		if err := in.chunk(todo[i : i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accepted notes what has been stored, the first with the given Seq.
+func (in *intake) accepted(stored []candidate, first int64) {
+	for i := range stored {
+		c := &stored[i]
+		in.verdicts[c.index] = store.Accepted
+		in.batch = append(in.batch, store.Acceptance{Webhook: c.webhook, Delivery: store.Delivery{
+			Seq: first + int64(i), AccountID: c.AccountID, EventID: c.ID, MessageID: c.MessageID,
+			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(in.at), State: store.Pending, Behind: c.behind,
+		}})
+	}
+	in.tx.totals.lastSeq += int64(len(stored))
+	in.tx.totals.count[pending] += int64(len(stored))
+}
+
+func (tx *txn) insert(todo []candidate, first, at int64) (int, error) {
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)`
+	args := make([]any, 0, 9*len(todo))
+	for i := range todo {
+		c := &todo[i]
+		args = append(args, first+int64(i), c.AccountID, c.ID, c.MessageID, c.Channel, int64(c.Part), c.sequence, c.Payload, at)
+	}
+	return tx.changes(text(insertDeliveries, row, len(todo)), args...)
+}
+
+const insertDeliveries = `INSERT INTO deliveries
+	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at, state, attempts, failures, due_at, finished_at)
+	VALUES %s ON CONFLICT (event_id, account_id) DO NOTHING`
+
+// earlierEvents finds the last sequence of each event's part and channel, and
+// whether an earlier event of its message is PENDING.
+const earlierEvents = `SELECT column1,
+	coalesce((SELECT max(sequence) FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3 AND channel = column4 AND part = column5), 0),
+	EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3 AND state = 0)
+	FROM (VALUES %s)`
+
+// earlier completes candidates with what the store has of their messages, and
+// what comes before them among themselves.
+func (tx *txn) earlier(todo []candidate) (err error) {
+	args := make([]any, 0, 5*len(todo))
+	for i := range todo {
+		args = append(args, int64(i), todo[i].MessageID, todo[i].AccountID, todo[i].Channel, int64(todo[i].Part))
+	}
+	rows, err := tx.query(text(earlierEvents, `(?, ?, ?, ?, ?)`, len(todo)), args...)
 	if err != nil {
-		return 0, a, err
+		return err
 	}
-	sequence, behind, err := tx.earlier(e)
-	if err != nil {
-		return 0, a, err
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var i int
+		var last int64
+		var behind bool
+		if err := rows.Scan(&i, &last, &behind); err != nil {
+			return err
+		}
+		todo[i].sequence, todo[i].behind = last+1, behind
 	}
-	seq, at := tx.totals.lastSeq+1, micros(now)
-	n, err := tx.changes(`INSERT INTO deliveries
-		(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at, state, attempts, failures, due_at, finished_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING`,
-		seq, e.AccountID, e.ID, e.MessageID, e.Channel, e.Part, sequence, e.Payload, at)
-	if err != nil {
-		return 0, a, err
+	if err := rows.Err(); err != nil {
+		return err
 	}
-	if n == 0 {
-		return store.Duplicate, a, nil
+	follow(todo)
+	return nil
+}
+
+// message names a message and counter what is counted by sequence.
+type (
+	message struct{ account, id string }
+	counter struct {
+		message
+		channel string
+		part    int
 	}
-	tx.totals.lastSeq = seq
-	tx.totals.count[pending]++
-	a.Delivery = store.Delivery{
-		Seq: seq, AccountID: e.AccountID, EventID: e.ID, MessageID: e.MessageID,
-		Body: store.Body(e.Payload, sequence), AcceptedAt: instant(at), State: store.Pending, Behind: behind,
+)
+
+// follow puts candidates behind those of the same message before them.
+func follow(todo []candidate) {
+	if len(todo) == 1 {
+		return
 	}
-	return store.Accepted, a, nil
+	last, seen := make(map[counter]int64, len(todo)), make(map[message]bool, len(todo))
+	for i := range todo {
+		c := &todo[i]
+		m := message{c.AccountID, c.MessageID}
+		k := counter{m, c.Channel, c.Part}
+		if n, ok := last[k]; ok {
+			c.sequence = n + 1
+		}
+		last[k] = c.sequence
+		c.behind = c.behind || seen[m]
+		seen[m] = true
+	}
 }
 
 func (tx *txn) whyNoWebhook(accountID string) (store.Verdict, error) {
@@ -72,28 +188,4 @@ func (tx *txn) whyNoWebhook(accountID string) (store.Verdict, error) {
 	default:
 		return 0, err
 	}
-}
-
-// earlier looks at the message's earlier events: it returns the next sequence,
-// and whether one of them is PENDING.
-func (tx *txn) earlier(e *store.Event) (sequence int64, behind bool, err error) {
-	rows, err := tx.query(`SELECT channel, part, sequence, state FROM deliveries WHERE account_id = ? AND message_id = ?`, e.AccountID, e.MessageID)
-	if err != nil {
-		return 0, false, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	sequence = 1
-	var channel string
-	var part, state int
-	var last int64
-	for rows.Next() {
-		if err := rows.Scan(&channel, &part, &last, &state); err != nil {
-			return 0, false, err
-		}
-		behind = behind || state == pending
-		if channel == e.Channel && part == e.Part {
-			sequence = max(sequence, last+1)
-		}
-	}
-	return sequence, behind, rows.Err()
 }

@@ -19,7 +19,7 @@ type readStatements struct {
 const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.accepted_at, d.state, d.attempts, d.failures, d.due_at, d.finished_at`
 
 // behindColumn: an earlier event of the message is PENDING.
-const behindColumn = `, EXISTS (SELECT 1 FROM deliveries e WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.state = 0 AND e.seq < d.seq)`
+const behindColumn = `, EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.state = 0 AND e.seq < d.seq)`
 
 func (r *readStatements) prepare(db *sql.DB) error {
 	const pendingRows = `SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d INDEXED BY deliveries_pending WHERE d.account_id = ? AND d.state = 0`

@@ -42,7 +42,7 @@ func sealContext(w *store.Webhook) string { return w.AccountID + " " + w.ID }
 func (s *Store) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webhook, error) {
 	w.Secret = bytes.Clone(w.Secret)
 	w.CreatedAt, w.UpdatedAt = instant(micros(w.CreatedAt)), instant(micros(w.UpdatedAt))
-	return write(ctx, s.w, func(tx *txn) (store.Webhook, error) {
+	return write(ctx, s.w, 1, func(tx *txn) (store.Webhook, error) {
 		if err := tx.mustHaveAccount(w.AccountID); err != nil {
 			return w, err
 		}
@@ -87,7 +87,7 @@ func (s *Store) RotateSecret(ctx context.Context, accountID string, secret []byt
 }
 
 func (s *Store) change(ctx context.Context, accountID string, now time.Time, apply func(*store.Webhook)) (store.Webhook, error) {
-	return write(ctx, s.w, func(tx *txn) (store.Webhook, error) {
+	return write(ctx, s.w, 1, func(tx *txn) (store.Webhook, error) {
 		present, err := tx.webhook(accountID)
 		if err != nil {
 			return store.Webhook{}, err
@@ -128,7 +128,15 @@ func (s *Store) DeleteWebhook(ctx context.Context, accountID string, now time.Ti
 			return store.ErrNotFound
 		}
 		tx.setWebhook(accountID, nil)
-		_, err = tx.cancel(accountID, now, cancelAtOnce)
+		rows, err := tx.query(cancelable, accountID, tx.totals.lastSeq+1, cancelAtOnce)
+		if err != nil {
+			return err
+		}
+		seqs, err := collect(rows, scanSeq)
+		if err != nil {
+			return err
+		}
+		_, err = tx.finish(cancelled, now, seqs)
 		return err
 	})
 }

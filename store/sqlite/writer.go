@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,50 +27,26 @@ type writer struct {
 	stmts    map[string]*sql.Stmt
 	webhooks map[string]*store.Webhook // a cache; only of webhooks that exist
 	damaged  bool                      // the connection must be opened anew
+	failing  bool                      // the last transaction failed
 }
-
-// totals are the row of that name.
-type totals struct {
-	lastSeq int64
-	count   [4]int64 // by state
-}
-
-// The states as they are kept.
-const (
-	pending = iota
-	delivered
-	failed
-	cancelled
-)
-
-var stateCodes = map[store.State]int{
-	store.Pending: pending, store.Delivered: delivered, store.Failed: failed, store.Cancelled: cancelled,
-}
-
-var states = [4]store.State{store.Pending, store.Delivered, store.Failed, store.Cancelled}
 
 // operation is one caller's part of a transaction. run returns one of the
 // store's sentinels only if it has written nothing; any other error undoes the
 // whole transaction.
 type operation struct {
+	ctx  context.Context
+	rows int // how much it writes, roughly
 	run  func(*txn) error
 	err  error
 	done chan struct{}
 }
 
-// txn is the transaction under way.
-type txn struct {
-	w        *writer
-	totals   totals
-	tell     []func(store.Listener) // after the commit
-	webhooks map[string]*store.Webhook
-	events   int
-	outcomes int
-}
-
 const (
-	queueSize    = 1024
-	maxOps       = 128 // operations in one transaction
+	queueSize = 1024
+	// maxOps and maxRows bound one transaction, so that nobody waits long for
+	// what others write.
+	maxOps       = 256
+	maxRows      = 5000
 	webhookCache = 16384
 	// reopenGap is how long the writer waits before it opens a database anew
 	// that failed it.
@@ -87,61 +62,12 @@ func newWriter(s *Store) (*writer, error) {
 	return w, nil
 }
 
-// open makes the connection, asserts that it is durable, and reads what the
-// writer keeps in memory.
-func (w *writer) open() (err error) {
-	ctx := context.Background()
-	db, err := sql.Open("sqlite", dsn(w.store.cfg.Path, "journal_mode(WAL)", "synchronous(FULL)",
-		"cache_size(-16384)", "wal_autocheckpoint(2000)", "journal_size_limit(67108864)", "temp_store(2)"))
-	if err != nil {
-		return err
-	}
-	db.SetMaxOpenConns(1)
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	w.db, w.conn, w.stmts, w.webhooks = db, conn, map[string]*sql.Stmt{}, map[string]*store.Webhook{}
-	if err := w.assertDurable(ctx); err != nil {
-		return errors.Join(err, w.closeConn())
-	}
-	t := &totals{}
-	row := conn.QueryRowContext(ctx, `SELECT last_seq, pending, delivered, failed, cancelled FROM totals`)
-	if err := row.Scan(&t.lastSeq, &t.count[pending], &t.count[delivered], &t.count[failed], &t.count[cancelled]); err != nil {
-		return errors.Join(err, w.closeConn())
-	}
-	w.totals.Store(t)
-	w.damaged = false
-	return nil
-}
-
-func (w *writer) assertDurable(ctx context.Context) error {
-	var mode string
-	var synchronous int
-	if err := w.conn.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
-		return err
-	}
-	if err := w.conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
-		return err
-	}
-	if mode != "wal" || synchronous != 2 {
-		return fmt.Errorf("journal_mode is %s and synchronous %d, not wal and 2 (FULL): not durable", mode, synchronous)
-	}
-	return nil
-}
-
-func (w *writer) closeConn() error {
-	var errs []error
-	for _, st := range w.stmts {
-		errs = append(errs, st.Close())
-	}
-	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
-}
-
 // do runs an operation and returns when it is durable. If ctx ends before, the
 // operation may still happen.
-func (w *writer) do(ctx context.Context, run func(*txn) error) error {
-	op := &operation{run: run, done: make(chan struct{})}
+func (w *writer) do(ctx context.Context, run func(*txn) error) error { return w.doRows(ctx, 1, run) }
+
+func (w *writer) doRows(ctx context.Context, rows int, run func(*txn) error) error {
+	op := &operation{ctx: ctx, rows: rows, run: run, done: make(chan struct{})}
 	if w.store.isClosed() {
 		return store.ErrClosed
 	}
@@ -169,9 +95,9 @@ func (w *writer) do(ctx context.Context, run func(*txn) error) error {
 
 // write runs an operation that has a result. A caller that stopped waiting does
 // not see it, so that the writer never writes what a caller reads.
-func write[T any](ctx context.Context, w *writer, run func(*txn) (T, error)) (T, error) {
+func write[T any](ctx context.Context, w *writer, rows int, run func(*txn) (T, error)) (T, error) {
 	result := new(T)
-	err := w.do(ctx, func(tx *txn) (err error) {
+	err := w.doRows(ctx, rows, func(tx *txn) (err error) {
 		*result, err = run(tx)
 		return err
 	})
@@ -207,13 +133,13 @@ func (w *writer) run() {
 	}
 }
 
-// gather takes all that is waiting.
+// gather takes what is waiting.
 func (w *writer) gather(first *operation) []*operation {
-	ops := append(make([]*operation, 0, 16), first)
-	for len(ops) < maxOps {
+	ops, rows := append(make([]*operation, 0, 16), first), first.rows
+	for len(ops) < maxOps && rows < maxRows {
 		select {
 		case op := <-w.queue:
-			ops = append(ops, op)
+			ops, rows = append(ops, op), rows+op.rows
 		default:
 			return ops
 		}
@@ -224,33 +150,51 @@ func (w *writer) gather(first *operation) []*operation {
 // commit does the operations in one transaction and answers them.
 func (w *writer) commit(ops []*operation) {
 	start := time.Now()
-	tx := &txn{w: w, totals: *w.totals.Load(), webhooks: map[string]*store.Webhook{}}
+	tx := &txn{w: w, webhooks: map[string]*store.Webhook{}}
 	err := w.transact(tx, ops)
+	if err == nil {
+		w.publish(tx)
+	}
+	w.store.cfg.OnCommit(store.Commit{Events: tx.events, Outcomes: tx.outcomes, Duration: time.Since(start), Err: err})
+	w.report(err)
 	if err != nil {
 		err = fmt.Errorf("sqlite: the outcome of this write is unknown: %w", err)
 		for _, op := range ops {
 			op.err = err
 		}
-	} else {
-		w.publish(tx)
 	}
-	w.store.cfg.OnCommit(store.Commit{Events: tx.events, Outcomes: tx.outcomes, Duration: time.Since(start), Err: err})
 	for _, op := range ops {
 		close(op.done)
 	}
 }
 
+// report logs when writing begins to fail and when it works again.
+func (w *writer) report(err error) {
+	switch log := w.store.cfg.Logger; {
+	case err != nil && !w.failing:
+		log.Error("writing to the database fails", "path", w.store.cfg.Path, "error", err)
+	case err == nil && w.failing:
+		log.Info("writing to the database works again", "path", w.store.cfg.Path)
+	}
+	w.failing = err != nil
+}
+
 func (w *writer) transact(tx *txn, ops []*operation) error {
 	if w.damaged {
 		if err := w.reopen(); err != nil {
+			time.Sleep(reopenGap)
 			return err
 		}
-		tx.totals = *w.totals.Load()
 	}
 	if err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
+		w.rollback()
 		return err
 	}
+	tx.totals = *w.totals.Load()
 	for _, op := range ops {
+		if op.err = op.ctx.Err(); op.err != nil {
+			continue // nobody waits for it
+		}
 		if op.err = op.run(tx); op.err != nil && !isSentinel(op.err) {
 			w.rollback()
 			return op.err
@@ -261,28 +205,12 @@ func (w *writer) transact(tx *txn, ops []*operation) error {
 		return err
 	}
 	if err := tx.exec(`COMMIT`); err != nil {
-		// It may have happened all the same: everything is read anew.
+		// It may have happened all the same. If the database cannot be opened
+		// now, the next transaction tries again.
 		w.damaged = true
-		if l := w.listener.Load(); l != nil {
-			(*l).Uncertain()
+		if failed := w.reopen(); failed != nil {
+			return fmt.Errorf("%w (and opening it anew: %w)", err, failed)
 		}
-		return err
-	}
-	return nil
-}
-
-// rollback undoes a transaction that was not committed. Nothing of it has
-// happened; if even this fails, the connection is opened anew.
-func (w *writer) rollback() {
-	if _, err := w.conn.ExecContext(context.Background(), `ROLLBACK`); err != nil && !strings.Contains(err.Error(), "no transaction is active") {
-		w.damaged = true
-	}
-}
-
-func (w *writer) reopen() error {
-	_ = w.closeConn() // it has failed before
-	if err := w.open(); err != nil {
-		time.Sleep(reopenGap)
 		return err
 	}
 	return nil
@@ -310,82 +238,4 @@ func (w *writer) publish(tx *txn) {
 
 func isSentinel(err error) bool {
 	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
-}
-
-// stmt prepares a statement once for the connection. Contexts that can be
-// cancelled cost a goroutine each in the driver, so there are none here.
-func (tx *txn) stmt(query string) (*sql.Stmt, error) {
-	if st := tx.w.stmts[query]; st != nil {
-		return st, nil
-	}
-	st, err := tx.w.conn.PrepareContext(context.Background(), query)
-	if err != nil {
-		return nil, err
-	}
-	tx.w.stmts[query] = st
-	return st, nil
-}
-
-func (tx *txn) exec(query string, args ...any) error {
-	_, err := tx.changes(query, args...)
-	return err
-}
-
-// changes executes and returns how many rows were changed.
-func (tx *txn) changes(query string, args ...any) (int, error) {
-	st, err := tx.stmt(query)
-	if err != nil {
-		return 0, err
-	}
-	res, err := st.ExecContext(context.Background(), args...)
-	if err != nil {
-		return 0, err
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
-}
-
-func (tx *txn) query(query string, args ...any) (*sql.Rows, error) {
-	st, err := tx.stmt(query)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(context.Background(), args...)
-}
-
-// row scans the only row, or returns [store.ErrNotFound].
-func (tx *txn) row(query string, args []any, dest ...any) error {
-	st, err := tx.stmt(query)
-	if err != nil {
-		return err
-	}
-	err = st.QueryRowContext(context.Background(), args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return store.ErrNotFound
-	}
-	return err
-}
-
-func (tx *txn) saveTotals() error {
-	t := &tx.totals
-	if *t == *tx.w.totals.Load() {
-		return nil
-	}
-	return tx.exec(`UPDATE totals SET last_seq = ?, pending = ?, delivered = ?, failed = ?, cancelled = ? WHERE id = 1`,
-		t.lastSeq, t.count[pending], t.count[delivered], t.count[failed], t.count[cancelled])
-}
-
-// micros and instant convert times: the zero time is 0.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func instant(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
 }

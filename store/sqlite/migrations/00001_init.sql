@@ -46,9 +46,11 @@ CREATE TABLE deliveries (
     finished_at INTEGER NOT NULL
 ) STRICT;
 
--- The event first: event ids grow with time, so that the index grows at its end.
+-- The event and the message first: their ids grow with time, as a rule, so that
+-- these indexes grow at their end. One that begins with the account costs a page
+-- for each account of a commit.
 CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, account_id);
-CREATE INDEX deliveries_message ON deliveries (account_id, message_id, channel, part, sequence);
+CREATE INDEX deliveries_message ON deliveries (message_id, account_id, channel, part, sequence);
 CREATE INDEX deliveries_listed ON deliveries (account_id, accepted_at);
 CREATE INDEX deliveries_pending ON deliveries (account_id, due_at) WHERE state = 0;
 CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at > 0;

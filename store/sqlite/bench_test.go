@@ -1,0 +1,150 @@
+//go:build unix
+
+package sqlite
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// benchAccounts is many, as each account's index entries are elsewhere.
+const benchAccounts = 100
+
+// benchStore is a store with accounts and a webhook each.
+func benchStore(b *testing.B) *Store {
+	b.Helper()
+	s, err := Open(b.Context(), Config{Path: filepath.Join(b.TempDir(), "recapito.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	for i := range benchAccounts {
+		id := fmt.Sprintf("account-%03d", i)
+		if _, _, err := s.PutAccount(b.Context(), id, now); err != nil {
+			b.Fatal(err)
+		}
+		w := store.Webhook{AccountID: id, ID: "wh_" + id, CallbackURL: "https://a.example/", Status: store.Active, Secret: store.NewSecret(), CreatedAt: now, UpdatedAt: now}
+		if _, err := s.CreateWebhook(b.Context(), w); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s
+}
+
+// benchEvents are events as they come: each message has three, ids grow with
+// time, and accounts take turns.
+func benchEvents(from, n int) []store.Event {
+	padding := strings.Repeat("x", 250)
+	events := make([]store.Event, n)
+	for i := range events {
+		at := from + i
+		events[i] = store.Event{
+			AccountID: fmt.Sprintf("account-%03d", at%benchAccounts), ID: fmt.Sprintf("evt_%020d", at),
+			MessageID: fmt.Sprintf("msg_%020d", at%benchAccounts+at/benchAccounts/3*benchAccounts), Channel: "SMS",
+			Payload: fmt.Appendf(nil, `{"id":"evt_%020d","text":"%s"}`, at, padding),
+		}
+	}
+	return events
+}
+
+func batches(b *testing.B, run func(b *testing.B, batch int)) {
+	for _, batch := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprint("batch=", batch), func(b *testing.B) { run(b, batch) })
+	}
+}
+
+// meter measures what one event costs: elapsed time, the fsync of its batch
+// included, and processor time, which other work on the machine disturbs less.
+type meter struct {
+	cpu     time.Duration
+	started time.Duration
+}
+
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func (m *meter) start(b *testing.B) { m.started = processorTime(b); b.StartTimer() }
+
+func (m *meter) stop(b *testing.B) { b.StopTimer(); m.cpu += processorTime(b) - m.started }
+
+func (m *meter) report(b *testing.B, batch int) {
+	events := float64(b.N * batch)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/1e3/events, "µs/event")
+	b.ReportMetric(float64(m.cpu.Nanoseconds())/1e3/events, "cpu-µs/event")
+}
+
+func BenchmarkAccept(b *testing.B) {
+	batches(b, func(b *testing.B, batch int) {
+		s := benchStore(b)
+		var m meter
+		at := 0
+		for b.Loop() {
+			b.StopTimer()
+			events := benchEvents(at, batch)
+			at += batch
+			m.start(b)
+			if _, err := s.Accept(b.Context(), events, now.Add(time.Duration(at)*time.Microsecond)); err != nil {
+				b.Fatal(err)
+			}
+			m.stop(b)
+			b.StartTimer()
+		}
+		m.report(b, batch)
+	})
+}
+
+// handed collects what the listener is handed.
+type handed struct {
+	uncertain
+	deliveries []*store.Delivery
+}
+
+func (h *handed) Accepted(batch []store.Acceptance) {
+	for i := range batch {
+		h.deliveries = append(h.deliveries, &batch[i].Delivery)
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	batches(b, func(b *testing.B, batch int) {
+		s := benchStore(b)
+		h := &handed{}
+		s.Listen(h)
+		var m meter
+		at := 0
+		for b.Loop() {
+			b.StopTimer()
+			for len(h.deliveries) < batch {
+				n := max(batch, 1000)
+				if _, err := s.Accept(b.Context(), benchEvents(at, n), now); err != nil {
+					b.Fatal(err)
+				}
+				at += n
+			}
+			outcomes := make([]store.Outcome, batch)
+			for i, d := range h.deliveries[:batch] {
+				a := &store.Attempt{Number: 1, At: now, Duration: 20 * time.Millisecond, StatusCode: 204}
+				outcomes[i] = store.Outcome{Delivery: d, Attempt: a, State: store.Delivered}
+			}
+			h.deliveries = h.deliveries[batch:]
+			m.start(b)
+			if err := s.Record(b.Context(), outcomes, now); err != nil {
+				b.Fatal(err)
+			}
+			m.stop(b)
+			b.StartTimer()
+		}
+		m.report(b, batch)
+	})
+}

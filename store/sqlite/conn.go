@@ -1,0 +1,87 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/recapito/recapito/store"
+)
+
+// open makes the writer's connection, asserts that it is durable, and reads
+// what the writer keeps in memory.
+func (w *writer) open() (err error) {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", dsn(w.store.cfg.Path, "journal_mode(WAL)", "synchronous(FULL)",
+		"cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(2)"))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	w.db, w.conn, w.stmts, w.webhooks = db, conn, map[string]*sql.Stmt{}, map[string]*store.Webhook{}
+	t := &totals{}
+	err = w.assertDurable(ctx)
+	if err == nil {
+		err = conn.QueryRowContext(ctx, `SELECT last_seq, pending, delivered, failed, cancelled FROM totals`).
+			Scan(&t.lastSeq, &t.count[pending], &t.count[delivered], &t.count[failed], &t.count[cancelled])
+	}
+	if err != nil {
+		return errors.Join(err, w.closeConn())
+	}
+	w.totals.Store(t)
+	w.damaged = false
+	return nil
+}
+
+func (w *writer) assertDurable(ctx context.Context) error {
+	var mode string
+	var synchronous int
+	if err := w.conn.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+		return err
+	}
+	if err := w.conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
+		return err
+	}
+	if mode != "wal" || synchronous != 2 {
+		return fmt.Errorf("journal_mode is %s and synchronous %d, not wal and 2 (FULL): not durable", mode, synchronous)
+	}
+	return nil
+}
+
+func (w *writer) closeConn() error {
+	var errs []error
+	for _, st := range w.stmts {
+		errs = append(errs, st.Close())
+	}
+	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
+}
+
+// rollback undoes a transaction that was not committed. Nothing of it has
+// happened. If even this fails, the connection is opened anew.
+func (w *writer) rollback() {
+	_, err := w.conn.ExecContext(context.Background(), `ROLLBACK`)
+	var one int
+	// SQLite itself has rolled back after some errors, and then says that there
+	// is no transaction; whether the connection still works is asked of it.
+	if err != nil && w.conn.QueryRowContext(context.Background(), `SELECT count(*) FROM totals`).Scan(&one) != nil {
+		w.damaged = true
+	}
+}
+
+// reopen replaces the connection after a failure and reads everything anew, as
+// the listener then must.
+func (w *writer) reopen() error {
+	_ = w.closeConn() // it has failed before
+	if err := w.open(); err != nil {
+		return err
+	}
+	if l := w.listener.Load(); l != nil {
+		(*l).Uncertain()
+	}
+	return nil
+}
