@@ -89,7 +89,7 @@ func (s *Store) APIKeys(ctx context.Context, accountID string) ([]store.APIKey, 
 	if _, err := s.Account(ctx, accountID); err != nil {
 		return nil, err
 	}
-	rows, err := s.reads.keys.QueryContext(ctx, accountID)
+	rows, err := s.queryRead(ctx, s.reads.keys, accountID)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/recapito/recapito/store"
 )
@@ -84,4 +85,32 @@ func (w *writer) reopen() error {
 		(*l).Uncertain()
 	}
 	return nil
+}
+
+const (
+	// walBound is the size from which the log is emptied by force. SQLite empties
+	// it by itself only in a moment without a reader, and under load there may be
+	// none.
+	walBound = 128 << 20
+	// walStep is by how much it grows before that is tried again.
+	walStep = 16 << 20
+)
+
+// boundLog keeps the write-ahead log from growing as long as readers overlap.
+// It waits for those that read now, a moment at most.
+func (w *writer) boundLog() {
+	info, err := os.Stat(w.store.cfg.Path + "-wal")
+	if err != nil || info.Size() < w.logLimit || w.damaged {
+		return
+	}
+	var busy, frames, done int
+	ctx := context.Background()
+	_, errBefore := w.conn.ExecContext(ctx, `PRAGMA busy_timeout = 250`)
+	err = w.conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done)
+	_, errAfter := w.conn.ExecContext(ctx, `PRAGMA busy_timeout = 5000`)
+	w.logLimit = w.logBound
+	if err := errors.Join(errBefore, err, errAfter); err != nil || busy != 0 {
+		w.logLimit = info.Size() + walStep
+		w.store.cfg.Logger.Warn("the write-ahead log could not be emptied yet", "path", w.store.cfg.Path, "bytes", info.Size(), "error", err)
+	}
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// Deliveries implements [store.History].
+// Deliveries implements [store.History]. What it has to look through has no
+// bound, so it has connections of its own, and ends with ctx.
 func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) ([]store.Delivery, error) {
 	if s.isClosed() {
 		return nil, store.ErrClosed
@@ -17,9 +18,9 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) ([]store.
 	where, args := conditions(&q)
 	query := `SELECT ` + deliveryColumns + `, 0 FROM deliveries d WHERE ` + strings.Join(where, ` AND `) +
 		` ORDER BY d.accepted_at DESC, d.seq DESC LIMIT ?`
-	rows, err := s.read.QueryContext(context.WithoutCancel(ctx), query, append(args, q.Limit)...)
+	rows, err := s.history.QueryContext(ctx, query, append(args, q.Limit)...)
 	if err != nil {
-		return nil, err
+		return nil, s.orClosed(err)
 	}
 	return collect(rows, scanDelivery)
 }

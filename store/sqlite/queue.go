@@ -106,7 +106,7 @@ func (s *Store) seqs(ctx context.Context, query string, args ...any) ([]int64, e
 	}
 	rows, err := s.read.QueryContext(context.WithoutCancel(ctx), query, args...)
 	if err != nil {
-		return nil, err
+		return nil, s.orClosed(err)
 	}
 	return collect(rows, scanSeq)
 }

@@ -66,7 +66,7 @@ func (s *Store) snapshot(ctx context.Context, read func(*readTxn) error) error {
 	ctx = context.WithoutCancel(ctx)
 	tx, err := s.read.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return s.orClosed(err)
 	}
 	return errors.Join(read(&readTxn{ctx: ctx, tx: tx, store: s}), tx.Rollback())
 }
@@ -118,7 +118,11 @@ func (s *Store) queryRead(ctx context.Context, st *sql.Stmt, args ...any) (*sql.
 	if s.isClosed() {
 		return nil, store.ErrClosed
 	}
-	return st.QueryContext(context.WithoutCancel(ctx), args...)
+	rows, err := st.QueryContext(context.WithoutCancel(ctx), args...)
+	if err != nil {
+		return nil, s.orClosed(err)
+	}
+	return rows, nil
 }
 
 // one scans the only row, or returns [store.ErrNotFound].
@@ -127,10 +131,13 @@ func (s *Store) one(ctx context.Context, st *sql.Stmt, args []any, dest ...any) 
 		return store.ErrClosed
 	}
 	err := st.QueryRowContext(context.WithoutCancel(ctx), args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return store.ErrNotFound
+	case err != nil:
+		return s.orClosed(err)
 	}
-	return err
+	return nil
 }
 
 // collect scans all rows and closes them.

@@ -53,9 +53,11 @@ type Store struct {
 	cfg    Config
 	lock   *flock.Flock // nil if shared
 	sealer *store.Sealer
-	read   *sql.DB
+	read   *sql.DB // short reads
 	reads  readStatements
-	w      *writer
+	// history is for listings, which may look through much.
+	history *sql.DB
+	w       *writer
 
 	closing sync.Once
 	closed  chan struct{}
@@ -66,7 +68,10 @@ var _ store.Store = (*Store)(nil)
 // applicationID marks our files: "RCPT".
 const applicationID = 0x52435054
 
-const readConnections = 4
+const (
+	readConnections    = 4
+	historyConnections = 2
+)
 
 // Open opens the file, or makes it. Its errors are for people: a file of
 // another program, a second server, a directory that cannot be written.
@@ -90,15 +95,10 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := s.claim(); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, cfg.Path); err != nil {
+	if err := s.migrate(ctx); err != nil {
 		return nil, err
 	}
-	if s.read, err = sql.Open("sqlite", dsn(cfg.Path, "query_only(1)", "cache_size(-2048)")); err != nil {
-		return nil, err
-	}
-	s.read.SetMaxOpenConns(readConnections)
-	s.read.SetMaxIdleConns(readConnections)
-	if err := s.reads.prepare(s.read); err != nil {
+	if err := s.openReaders(); err != nil {
 		return nil, err
 	}
 	if s.w, err = newWriter(s); err != nil {
@@ -111,25 +111,46 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	return s, nil
 }
 
-// claim takes the lock file and looks whether the database is ours.
+func (s *Store) openReaders() (err error) {
+	query := dsn(s.cfg.Path, "query_only(1)", "cache_size(-2048)")
+	if s.read, err = sql.Open("sqlite", query); err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(readConnections)
+	s.read.SetMaxIdleConns(readConnections)
+	if s.history, err = sql.Open("sqlite", query); err != nil {
+		return err
+	}
+	s.history.SetMaxOpenConns(historyConnections)
+	s.history.SetMaxIdleConns(historyConnections)
+	return s.reads.prepare(s.read)
+}
+
+// claim looks whether the database is ours, and takes the lock file.
 func (s *Store) claim() error {
 	dir := filepath.Dir(s.cfg.Path)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("the directory %s does not exist", dir)
 	}
-	if !s.cfg.Shared {
-		s.lock = flock.New(s.cfg.Path + ".lock")
-		locked, err := s.lock.TryLock()
-		if err != nil {
-			s.lock = nil
-			return fmt.Errorf("cannot be locked: %w", err)
-		}
-		if !locked {
-			s.lock = nil
-			return errors.New("is in use by another recapito process")
-		}
+	if err := checkFile(s.cfg.Path); err != nil || s.cfg.Shared {
+		return err
 	}
-	return checkFile(s.cfg.Path)
+	return s.takeLock()
+}
+
+var errInUse = errors.New("is in use by another recapito process")
+
+func (s *Store) takeLock() error {
+	lock := flock.New(s.cfg.Path + ".lock")
+	locked, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("cannot be locked: %w", err)
+	}
+	if !locked {
+		return errInUse
+	}
+	s.lock = lock
+	return nil
 }
 
 // checkFile refuses files that are not ours before anything is changed in them.
@@ -173,9 +194,10 @@ func dsn(path string, pragmas ...string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
-// migrate brings the schema up to date.
-func migrate(ctx context.Context, path string) (err error) {
-	db, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
+// migrate brings the schema up to date. It does not change it under a process
+// that serves the file.
+func (s *Store) migrate(ctx context.Context) (err error) {
+	db, err := sql.Open("sqlite", dsn(s.cfg.Path, "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
 	if err != nil {
 		return err
 	}
@@ -190,17 +212,29 @@ func migrate(ctx context.Context, path string) (err error) {
 		return err
 	}
 	has, known, err := provider.GetVersions(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if has > known {
+	case has > known:
 		return fmt.Errorf("was written by a newer recapito (schema %d; this one knows %d)", has, known)
-	}
-	if has == known {
+	case has == known:
 		return nil
+	}
+	if s.cfg.Shared {
+		if err := s.takeLock(); err != nil {
+			return fmt.Errorf("has to be brought up to date first: %w", err)
+		}
+		defer s.dropLock()
 	}
 	_, err = provider.Up(ctx)
 	return err
+}
+
+func (s *Store) dropLock() {
+	if s.lock != nil {
+		_ = s.lock.Unlock() // ends with the process in any case
+		s.lock = nil
+	}
 }
 
 // secretCheck names a setting that is sealed with the secret key, so that a
@@ -265,12 +299,20 @@ func (s *Store) Close() (err error) {
 
 // release gives back what Open took.
 func (s *Store) release() {
-	if s.read != nil {
-		_ = s.read.Close() // only readers
+	for _, db := range []*sql.DB{s.read, s.history} {
+		if db != nil {
+			_ = db.Close() // only readers
+		}
 	}
-	if s.lock != nil {
-		_ = s.lock.Unlock()
+	s.dropLock()
+}
+
+// orClosed explains an error of a read that Close cut short.
+func (s *Store) orClosed(err error) error {
+	if s.isClosed() {
+		return store.ErrClosed
 	}
+	return err
 }
 
 func (s *Store) isClosed() bool {

@@ -28,6 +28,8 @@ type writer struct {
 	webhooks map[string]*store.Webhook // a cache; only of webhooks that exist
 	damaged  bool                      // the connection must be opened anew
 	failing  bool                      // the last transaction failed
+	logBound int64                     // see walBound
+	logLimit int64                     // the size of the log at which emptying it is tried next
 }
 
 // operation is one caller's part of a transaction. run returns one of the
@@ -54,7 +56,7 @@ const (
 )
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{})}
+	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), logBound: walBound, logLimit: walBound}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -166,6 +168,7 @@ func (w *writer) commit(ops []*operation) {
 	for _, op := range ops {
 		close(op.done)
 	}
+	w.boundLog()
 }
 
 // report logs when writing begins to fail and when it works again.
