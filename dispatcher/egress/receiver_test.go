@@ -261,15 +261,6 @@ func wantKind(t testing.TB, res egress.Result, want egress.Kind) {
 	}
 }
 
-func until(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !done(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within 5 s", what)
-		}
-	}
-}
-
 const ok200 = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 func answer(status string, headers ...string) string {
