@@ -41,6 +41,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 		if err := tx.mustHaveAccount(id); err != nil {
 			return err
 		}
+		tx.setWebhook(id, nil)
 		return tx.lockOut(id)
 	})
 	for n := eraseRows; err == nil && n == eraseRows; {
@@ -50,15 +51,17 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 				return n, err
 			}
 			// Keys and a webhook may have been made in between.
+			if _, err := tx.webhook(id); err == nil {
+				tx.setWebhook(id, nil)
+			}
 			return n, errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id))
 		})
 	}
 	return err
 }
 
-// lockOut ends an account's keys and its webhook.
+// lockOut removes an account's keys and its webhook.
 func (tx *txn) lockOut(id string) error {
-	tx.setWebhook(id, nil)
 	return errors.Join(
 		tx.exec(`DELETE FROM api_keys WHERE account_id = ?`, id),
 		tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))

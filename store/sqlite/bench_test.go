@@ -104,18 +104,6 @@ func BenchmarkAccept(b *testing.B) {
 	})
 }
 
-// handed collects what the listener is handed.
-type handed struct {
-	uncertain
-	deliveries []*store.Delivery
-}
-
-func (h *handed) Accepted(batch []store.Acceptance) {
-	for i := range batch {
-		h.deliveries = append(h.deliveries, &batch[i].Delivery)
-	}
-}
-
 func BenchmarkRecord(b *testing.B) {
 	batches(b, func(b *testing.B, batch int) {
 		s := benchStore(b)

@@ -15,14 +15,24 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) ([]store.
 	if s.isClosed() {
 		return nil, store.ErrClosed
 	}
-	where, args := conditions(&q)
-	query := `SELECT ` + deliveryColumns + `, 0 FROM deliveries d WHERE ` + strings.Join(where, ` AND `) +
-		` ORDER BY d.accepted_at DESC, d.seq DESC LIMIT ?`
+	query, args := listing(&q)
 	rows, err := s.history.QueryContext(ctx, query, append(args, q.Limit)...)
 	if err != nil {
 		return nil, s.orClosed(err)
 	}
 	return collect(rows, scanDelivery)
+}
+
+// listing is the statement for a query. It names the index for a message: else
+// SQLite would rather look through the account.
+func listing(q *store.DeliveryQuery) (query string, args []any) {
+	where, args := conditions(q)
+	from := `deliveries d`
+	if q.MessageID != "" {
+		from += ` INDEXED BY deliveries_message`
+	}
+	return `SELECT ` + deliveryColumns + `, 0 FROM ` + from + ` WHERE ` + strings.Join(where, ` AND `) +
+		` ORDER BY d.accepted_at DESC, d.seq DESC LIMIT ?`, args
 }
 
 func conditions(q *store.DeliveryQuery) (where []string, args []any) {

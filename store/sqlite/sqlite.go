@@ -14,26 +14,16 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/gofrs/flock"
-	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // registers the driver
 
 	"github.com/recapito/recapito/store"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Config is everything a [Store] can be told.
 type Config struct {
@@ -64,9 +54,6 @@ type Store struct {
 }
 
 var _ store.Store = (*Store)(nil)
-
-// applicationID marks our files: "RCPT".
-const applicationID = 0x52435054
 
 const (
 	readConnections    = 4
@@ -126,117 +113,6 @@ func (s *Store) openReaders() (err error) {
 	return s.reads.prepare(s.read)
 }
 
-// claim looks whether the database is ours, and takes the lock file.
-func (s *Store) claim() error {
-	dir := filepath.Dir(s.cfg.Path)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("the directory %s does not exist", dir)
-	}
-	if err := checkFile(s.cfg.Path); err != nil || s.cfg.Shared {
-		return err
-	}
-	return s.takeLock()
-}
-
-var errInUse = errors.New("is in use by another recapito process")
-
-func (s *Store) takeLock() error {
-	lock := flock.New(s.cfg.Path + ".lock")
-	locked, err := lock.TryLock()
-	if err != nil {
-		return fmt.Errorf("cannot be locked: %w", err)
-	}
-	if !locked {
-		return errInUse
-	}
-	s.lock = lock
-	return nil
-}
-
-// checkFile refuses files that are not ours before anything is changed in them.
-func checkFile(path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return err
-		}
-		return f.Close()
-	}
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return errors.New("is a directory")
-	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	header := make([]byte, 100)
-	n, err := f.Read(header)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if n < 72 || string(header[:16]) != "SQLite format 3\x00" {
-		return errors.New("is not a SQLite database")
-	}
-	id := uint32(header[68])<<24 | uint32(header[69])<<16 | uint32(header[70])<<8 | uint32(header[71])
-	if id != applicationID {
-		return errors.New("is a SQLite database of another program")
-	}
-	return nil
-}
-
-// dsn names the file with the pragmas of each of its connections.
-func dsn(path string, pragmas ...string) string {
-	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
-}
-
-// migrate brings the schema up to date. It does not change it under a process
-// that serves the file.
-func (s *Store) migrate(ctx context.Context) (err error) {
-	db, err := sql.Open("sqlite", dsn(s.cfg.Path, "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1)
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		return err
-	}
-	has, known, err := provider.GetVersions(ctx)
-	switch {
-	case err != nil:
-		return err
-	case has > known:
-		return fmt.Errorf("was written by a newer recapito (schema %d; this one knows %d)", has, known)
-	case has == known:
-		return nil
-	}
-	if s.cfg.Shared {
-		if err := s.takeLock(); err != nil {
-			return fmt.Errorf("has to be brought up to date first: %w", err)
-		}
-		defer s.dropLock()
-	}
-	_, err = provider.Up(ctx)
-	return err
-}
-
-func (s *Store) dropLock() {
-	if s.lock != nil {
-		_ = s.lock.Unlock() // ends with the process in any case
-		s.lock = nil
-	}
-}
-
 // secretCheck names a setting that is sealed with the secret key, so that a
 // wrong one is found at the start.
 const secretCheck = "secret-key-check"
@@ -253,18 +129,6 @@ func (s *Store) checkSecretKey(ctx context.Context) error {
 		return err
 	}
 	_, err = s.sealer.Open(kept, secretCheck)
-	return err
-}
-
-// plain words the errors of SQLite that people meet.
-func plain(err error) error {
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "readonly"), strings.Contains(text, "permission denied"):
-		return errors.New("cannot be written: permission denied")
-	case strings.Contains(text, "not a database"):
-		return errors.New("is not a SQLite database")
-	}
 	return err
 }
 

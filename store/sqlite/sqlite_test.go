@@ -256,6 +256,18 @@ func (u *uncertain) Accepted([]store.Acceptance)           {}
 func (u *uncertain) WebhookChanged(string, *store.Webhook) {}
 func (u *uncertain) Uncertain()                            { u.n.Add(1) }
 
+// handed collects what the listener is handed.
+type handed struct {
+	uncertain
+	deliveries []*store.Delivery
+}
+
+func (h *handed) Accepted(batch []store.Acceptance) {
+	for i := range batch {
+		h.deliveries = append(h.deliveries, &batch[i].Delivery)
+	}
+}
+
 func TestFullDatabaseIsAnErrorAndGoesOnWhenThereIsSpace(t *testing.T) {
 	s := open(t, file(t))
 	withWebhook(t, s)
@@ -329,4 +341,71 @@ func TestCallerThatStopsWaitingSharesNothing(t *testing.T) {
 		wg.Go(cancel)
 	}
 	wg.Wait()
+}
+
+func TestLogIsEmptiedOnceReadersLetIt(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	withWebhook(t, s)
+	const bound = 256 << 10
+	err := s.w.do(t.Context(), func(tx *txn) error {
+		tx.w.logBound, tx.w.logLimit = bound, bound
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grow := func(from string) int64 {
+		for i := range 40 {
+			e := event(fmt.Sprint(from, i))
+			e.Payload = append(append([]byte(`{"v":"`), bytes.Repeat([]byte("x"), 10_000)...), `"}`...)
+			if _, err := s.Accept(t.Context(), []store.Event{e}, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Ready(t.Context()); err != nil { // begins after the log was looked at
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	reader, err := s.read.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := reader.QueryRow(`SELECT count(*) FROM deliveries`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if size := grow("held"); size < bound {
+		t.Errorf("the log has %d bytes beside a reader, want it to have grown beyond %d", size, bound)
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	err = s.w.do(t.Context(), func(tx *txn) error {
+		tx.w.logLimit = bound
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := grow("free"); size > 2*bound {
+		t.Errorf("the log has %d bytes without a reader, want at most %d", size, 2*bound)
+	}
+}
+
+func TestSharedOpenDoesNotMigrateUnderAServer(t *testing.T) {
+	path := file(t)
+	server := &Store{cfg: Config{Path: path}}
+	if err := server.takeLock(); err != nil {
+		t.Fatal(err)
+	}
+	defer server.dropLock()
+	if _, err := Open(t.Context(), Config{Path: path, Shared: true}); !errors.Is(err, errInUse) {
+		t.Errorf("Open: %v, want that it is in use", err)
+	}
 }

@@ -87,6 +87,10 @@ func testRest(t *testing.T, open Opener) {
 		if string(got) != "two" {
 			t.Errorf("got %q, want %q", got, "two")
 		}
+		must(t, s.PutSetting(t.Context(), "empty", nil))
+		if got, err := s.Setting(t.Context(), "empty"); err != nil || len(got) != 0 {
+			t.Errorf("empty: %q, %v; want nothing and no error", got, err)
+		}
 	})
 	t.Run("ready", func(t *testing.T) { must(t, open(t).Ready(t.Context())) })
 	t.Run("closed", func(t *testing.T) {

@@ -96,6 +96,34 @@ func testIntake(t *testing.T, open Opener) {
 			t.Errorf("%d were told, want 200", len(l.accepted))
 		}
 	})
+	t.Run("duplicates in a large batch use up nothing", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		var events []store.Event
+		for i := range 300 {
+			events = append(events, event("a", fmt.Sprint("e", i%200), fmt.Sprint("m", i%7)))
+		}
+		verdicts, err := s.Accept(t.Context(), events, t0)
+		must(t, err)
+		counts := map[string]int{}
+		for i, v := range verdicts {
+			want := store.Accepted
+			if i >= 200 {
+				want = store.Duplicate
+			}
+			if v != want {
+				t.Fatalf("event %d: verdict %d, want %d", i, v, want)
+			}
+		}
+		for _, e := range events[:200] {
+			d, _, err := s.Delivery(t.Context(), "a", e.ID)
+			must(t, err)
+			counts[e.MessageID]++
+			if want := string(store.Body(e.Payload, int64(counts[e.MessageID]))); string(d.Body) != want {
+				t.Errorf("%s: body %s, want %s", e.ID, d.Body, want)
+			}
+		}
+	})
 	t.Run("Seq is never given again", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a")

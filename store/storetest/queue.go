@@ -119,6 +119,53 @@ func testQueue(t *testing.T, open Opener) {
 		}
 		wantTotals(t, s, 0, 0, 0, 1)
 	})
+	t.Run("recording an attempt again does not undo what came after it", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		d := accept(t, s, t0, event("a", "e1", "m1"))[0]
+		first := again(&d, at(5*time.Second))
+		must(t, s.Record(t.Context(), []store.Outcome{first}, at(time.Second)))
+		second := again(&backlog(t, s, all(at(5*time.Second))).Due[0], at(time.Hour))
+		must(t, s.Record(t.Context(), []store.Outcome{second, first}, at(6*time.Second)))
+		got, attempts, err := s.Delivery(t.Context(), "a", "e1")
+		must(t, err)
+		if !got.DueAt.Equal(at(time.Hour)) || got.Failures != 2 || len(attempts) != 2 {
+			t.Errorf("due at %v after %d failures and %d attempts, want %v, 2 and 2", got.DueAt, got.Failures, len(attempts), at(time.Hour))
+		}
+	})
+	t.Run("what was erased stays so", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m1"), event("a", "e2", "m1"))
+		must(t, s.DeleteAccount(t.Context(), "a"))
+		ready(t, s, "a")
+		must(t, s.Record(t.Context(), []store.Outcome{done(&ds[0]), again(&ds[1], at(time.Minute))}, t0))
+		wantTotals(t, s, 0, 0, 0, 0)
+		anew := accept(t, s, t0, event("a", "e1", "m1"))[0]
+		_, attempts, err := s.Delivery(t.Context(), "a", "e1")
+		must(t, err)
+		if anew.Attempts != 0 || len(attempts) != 0 || string(anew.Body) != `{"id":"e1","sequence":1}` {
+			t.Errorf("accepted anew: %s with %d attempts, want it as if there had been none", anew.Body, len(attempts))
+		}
+	})
+	t.Run("without a webhook all is cancelled", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		var events []store.Event
+		for i := range 1200 {
+			events = append(events, event("a", fmt.Sprint("e", i), fmt.Sprint("m", i)))
+		}
+		accept(t, s, t0, append(events, event("b", "e", "m"))...)
+		must(t, s.DeleteWebhook(t.Context(), "a", t0))
+		n, err := s.Cancel(t.Context(), "a", t0, 500)
+		must(t, err)
+		m, err := s.Cancel(t.Context(), "b", t0, 500)
+		must(t, err)
+		if n != 200 || m != 0 {
+			t.Errorf("Cancel: %d without a webhook and %d with one; want 200 and 0", n, m)
+		}
+		wantTotals(t, s, 1, 0, 0, 1200)
+	})
 	t.Run("make due, expire, sweep", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a")

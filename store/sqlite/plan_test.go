@@ -1,0 +1,112 @@
+package sqlite
+
+import (
+	"database/sql"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/recapito/recapito/store"
+)
+
+// scan matches a step that looks through a whole table or index. Lists of
+// values and results of subqueries are scanned, too, and are small.
+var scan = regexp.MustCompile(`SCAN (deliveries|attempts|d|e|webhooks|api_keys|accounts)\b`)
+
+// What is written must not take longer the more the store holds.
+func TestNoStatementOfTheWriterScans(t *testing.T) {
+	s := open(t, file(t))
+	withWebhook(t, s)
+	work(t, s)
+	statements := 0
+	err := s.w.do(t.Context(), func(tx *txn) error {
+		for query := range tx.w.stmts {
+			statements++
+			if p := plan(t, s.read, query); scan.MatchString(p) {
+				t.Errorf("%s\nscans:\n%s", query, p)
+			}
+		}
+		return nil
+	})
+	if err != nil || statements < 15 {
+		t.Errorf("%d statements, error %v; want at least 15 and none", statements, err)
+	}
+}
+
+func TestNoListingScansOtherAccounts(t *testing.T) {
+	s := open(t, file(t))
+	for _, q := range []store.DeliveryQuery{
+		{}, {State: store.Failed}, {From: now, To: now}, {BeforeTime: now, BeforeSeq: 5},
+		{MessageID: "m"}, {MessageID: "m", State: store.Failed, From: now, To: now, BeforeTime: now, BeforeSeq: 5},
+	} {
+		q.AccountID = "a"
+		query, _ := listing(&q)
+		p := plan(t, s.read, query)
+		if scan.MatchString(p) || (q.MessageID == "" && strings.Contains(p, "TEMP B-TREE")) {
+			t.Errorf("%+v is not answered from an index:\n%s", q, p)
+		}
+		if q.MessageID != "" && !strings.Contains(p, "deliveries_message") {
+			t.Errorf("%+v does not use the message's index:\n%s", q, p)
+		}
+	}
+}
+
+// work makes the writer prepare all its statements.
+func work(t *testing.T, s *Store) {
+	t.Helper()
+	ctx := t.Context()
+	h := &handed{}
+	s.Listen(h)
+	var events []store.Event
+	for _, id := range []string{"1", "2", "3", "4", "5", "6"} {
+		events = append(events, event(id))
+	}
+	_, err := s.Accept(ctx, events, now)
+	check := func(e error) {
+		if e != nil {
+			t.Fatal(e)
+		}
+	}
+	check(err)
+	var outcomes []store.Outcome
+	for i, d := range h.deliveries {
+		o := store.Outcome{Delivery: d, Attempt: &store.Attempt{Number: 1, At: now}, State: store.Delivered}
+		switch i {
+		case 0:
+			o.State = store.Failed
+		case 1:
+			o.State, o.Behind = store.Pending, true
+		}
+		outcomes = append(outcomes, o)
+	}
+	check(s.Record(ctx, outcomes, now))
+	check(s.Record(ctx, outcomes, now))
+	_, err = s.MakeDue(ctx, "a", now, 10)
+	check(err)
+	_, err = s.Sweep(ctx, now.Add(1), 3)
+	check(err)
+	check(s.DeleteWebhook(ctx, "a", now))
+	check(s.DeleteAccount(ctx, "a"))
+}
+
+func plan(t *testing.T, db *sql.DB, query string) string {
+	t.Helper()
+	if !regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|WITH)`).MatchString(query) {
+		return ""
+	}
+	args := make([]any, 1000)
+	rows, err := db.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+query, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	steps, err := collect(rows, func(r *sql.Rows) (string, error) {
+		var id, parent, unused int
+		var detail string
+		err := r.Scan(&id, &parent, &unused, &detail)
+		return detail, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(steps, "\n")
+}

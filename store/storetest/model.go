@@ -1,0 +1,244 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/memory"
+)
+
+// RunModel does random operations to the opened store and to store/memory, and
+// fails where they answer differently. Each open must give an empty store,
+// which is closed at the end of the run.
+func RunModel(t *testing.T, open Opener) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := open(t)
+		defer s.Close()
+		m := &machine{model: memory.New(memory.Config{}), store: s, now: t0, modelHeard: &listener{}, storeHeard: &listener{}}
+		m.model.Listen(m.modelHeard)
+		m.store.Listen(m.storeHeard)
+		r.Repeat(rapid.StateMachineActions(m))
+	})
+}
+
+// machine is the state of one run. Its exported methods are the operations.
+type machine struct {
+	model, store           store.Store
+	modelHeard, storeHeard *listener
+	now                    time.Time
+	known                  []store.Delivery // as they were read at some time
+	webhooks               int
+}
+
+// everything is beyond what a run makes: which ones a smaller limit takes is
+// not laid down.
+const everything = 1 << 20
+
+// answer is what an operation returns: its values and which sentinel.
+type answer struct {
+	Values []any
+	Err    string
+}
+
+func answered(err error, values ...any) answer {
+	switch {
+	case err == nil:
+		return answer{Values: values}
+	case errors.Is(err, store.ErrNotFound):
+		return answer{Err: "ErrNotFound"}
+	case errors.Is(err, store.ErrConflict):
+		return answer{Err: "ErrConflict"}
+	}
+	return answer{Err: err.Error()}
+}
+
+// both asks both stores and compares.
+func (m *machine) both(r *rapid.T, what string, ask func(store.Store) answer) {
+	r.Helper()
+	want, got := ask(m.model), ask(m.store)
+	if reflect.DeepEqual(want, got) {
+		return // much faster than cmp
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		r.Fatalf("%s (-model +store):\n%s", what, diff)
+	}
+}
+
+func (m *machine) account(r *rapid.T) string {
+	return rapid.SampledFrom([]string{"a", "b"}).Draw(r, "account")
+}
+
+func (m *machine) later(r *rapid.T) time.Time {
+	m.now = m.now.Add(time.Duration(rapid.IntRange(0, 5).Draw(r, "seconds")) * time.Second)
+	return m.now
+}
+
+func (m *machine) Provision(r *rapid.T) {
+	id, now := m.account(r), m.later(r)
+	w := store.Webhook{AccountID: id, ID: fmt.Sprint("wh_", m.webhooks), CallbackURL: "https://x.example/", Status: store.Active, Secret: []byte("s"), CreatedAt: now, UpdatedAt: now}
+	m.webhooks++
+	m.both(r, "PutAccount", func(s store.Store) answer {
+		a, created, err := s.PutAccount(context.Background(), id, now)
+		return answered(err, a, created)
+	})
+	m.both(r, "CreateWebhook", func(s store.Store) answer {
+		w, err := s.CreateWebhook(context.Background(), w)
+		return answered(err, w)
+	})
+}
+
+func (m *machine) Change(r *rapid.T) {
+	id, now := m.account(r), m.later(r)
+	change := rapid.SampledFrom([]string{"url", "secret", "suspend", "delete", "erase"}).Draw(r, "change")
+	m.both(r, change, func(s store.Store) answer {
+		ctx := context.Background()
+		switch change {
+		case "url":
+			w, err := s.ReplaceCallbackURL(ctx, id, "https://y.example/", now)
+			return answered(err, w)
+		case "secret":
+			w, err := s.RotateSecret(ctx, id, []byte("t"), now.Add(time.Hour), now)
+			return answered(err, w)
+		case "suspend":
+			w, _ := s.Webhook(ctx, id)
+			return answered(s.SuspendWebhook(ctx, w, now))
+		case "delete":
+			return answered(s.DeleteWebhook(ctx, id, now))
+		}
+		return answered(s.DeleteAccount(ctx, id))
+	})
+}
+
+func (m *machine) Accept(r *rapid.T) {
+	// One draw for each event, as draws are what a run spends its time on.
+	var events []store.Event
+	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 2*2*3*10*200-1), 1, 100).Draw(r, "events") {
+		e := event([]string{"a", "b"}[n%2], fmt.Sprint("e", n/120), fmt.Sprint("m", n/12%10))
+		e.Channel, e.Part = []string{"SMS", "RCS"}[n/2%2], n/4%3
+		events = append(events, e)
+	}
+	now := m.later(r)
+	m.both(r, "Accept", func(s store.Store) answer {
+		v, err := s.Accept(context.Background(), events, now)
+		return answered(err, v)
+	})
+}
+
+func (m *machine) Record(r *rapid.T) {
+	if len(m.known) == 0 {
+		r.Skip("nothing was read")
+	}
+	now := m.later(r)
+	outcomes := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) store.Outcome {
+		d := rapid.SampledFrom(m.known).Draw(r, "delivery")
+		return m.outcome(r, &d)
+	}), 1, 40).Draw(r, "outcomes")
+	m.both(r, "Record", func(s store.Store) answer { return answered(s.Record(context.Background(), outcomes, now)) })
+}
+
+func (m *machine) outcome(r *rapid.T, d *store.Delivery) store.Outcome {
+	due := m.now.Add(time.Duration(rapid.IntRange(0, 20).Draw(r, "due")) * time.Second)
+	o := store.Outcome{Delivery: d, State: store.Pending, Failures: d.Failures, DueAt: due}
+	kind := rapid.SampledFrom([]string{"delivered", "delivered", "failed attempt", "put off", "fresh again", "behind", "given up"}).Draw(r, "outcome")
+	if kind == "delivered" || kind == "failed attempt" {
+		o.Attempt = &store.Attempt{Number: d.Attempts + 1, At: m.now, Duration: time.Millisecond, StatusCode: 204}
+	}
+	switch kind {
+	case "delivered":
+		o.State, o.DueAt = store.Delivered, time.Time{}
+	case "failed attempt":
+		o.Failures++
+		o.Attempt.StatusCode, o.Attempt.Error, o.Attempt.Response = 500, store.HTTPStatus, []byte("no")
+	case "fresh again":
+		o.DueAt = time.Time{}
+	case "behind":
+		o.Behind = true
+	case "given up":
+		o.State, o.DueAt = store.Failed, time.Time{}
+	}
+	return o
+}
+
+func (m *machine) Tidy(r *rapid.T) {
+	id, now := m.account(r), m.later(r)
+	before := now.Add(-time.Duration(rapid.IntRange(0, 30).Draw(r, "age")) * time.Second)
+	chore := rapid.SampledFrom([]string{"MakeDue", "Expire", "Cancel", "Sweep"}).Draw(r, "chore")
+	m.both(r, chore, func(s store.Store) answer {
+		ctx, n, err := context.Background(), 0, error(nil)
+		switch chore {
+		case "MakeDue":
+			n, err = s.MakeDue(ctx, id, now, everything)
+		case "Expire":
+			n, err = s.Expire(ctx, id, before, now, everything)
+		case "Cancel":
+			n, err = s.Cancel(ctx, id, now, everything)
+		case "Sweep":
+			n, err = s.Sweep(ctx, before, 20)
+		}
+		return answered(err, n)
+	})
+}
+
+// Check compares what both hold and what both told, after each operation.
+func (m *machine) Check(r *rapid.T) {
+	ctx := context.Background()
+	m.both(r, "PendingAccounts", func(s store.Store) answer {
+		ids, err := s.PendingAccounts(ctx, "", 10)
+		return answered(err, ids)
+	})
+	m.both(r, "Stats", func(s store.Store) answer {
+		n := s.Stats().Deliveries
+		return answered(nil, n[store.Pending], n[store.Delivered], n[store.Failed], n[store.Cancelled])
+	})
+	for _, id := range []string{"a", "b"} {
+		m.both(r, "Webhook", func(s store.Store) answer {
+			w, err := s.Webhook(ctx, id)
+			return answered(err, w)
+		})
+		m.both(r, "Backlog", func(s store.Store) answer {
+			b, err := s.Backlog(ctx, store.BacklogQuery{AccountID: id, Now: m.now, Due: 50, Fresh: 50})
+			return answered(err, b)
+		})
+		m.both(r, "Oldest", func(s store.Store) answer {
+			b, err := s.Oldest(ctx, id)
+			return answered(err, b)
+		})
+		m.checkHistory(r, id)
+	}
+	m.both(r, "what the listener was told", func(s store.Store) answer {
+		l := m.modelHeard
+		if s == m.store {
+			l = m.storeHeard
+		}
+		told := answered(nil, l.accepted, l.changes)
+		l.accepted, l.changes = nil, nil
+		return told
+	})
+}
+
+func (m *machine) checkHistory(r *rapid.T, accountID string) {
+	q := store.DeliveryQuery{AccountID: accountID, Limit: everything}
+	m.both(r, "Deliveries", func(s store.Store) answer {
+		ds, err := s.Deliveries(context.Background(), q)
+		return answered(err, ds)
+	})
+	ds, err := m.model.Deliveries(context.Background(), q)
+	if err != nil || len(ds) == 0 {
+		return
+	}
+	m.known = append(m.known, ds...)
+	one := rapid.SampledFrom(ds).Draw(r, "read")
+	m.both(r, "Delivery", func(s store.Store) answer {
+		d, attempts, err := s.Delivery(context.Background(), accountID, one.EventID)
+		return answered(err, d, attempts)
+	})
+}
