@@ -22,7 +22,7 @@ import (
 func RunModel(t *testing.T, open Opener) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := open(t)
-		defer s.Close()
+		defer func() { _ = s.Close() }() // before the next run opens its own
 		m := &machine{model: memory.New(memory.Config{}), store: s, now: t0, modelHeard: &listener{}, storeHeard: &listener{}}
 		m.model.Listen(m.modelHeard)
 		m.store.Listen(m.storeHeard)
