@@ -91,12 +91,12 @@ func checkAddr(addr netip.Addr, allow []netip.Prefix) error {
 	return nil
 }
 
-// privateSuffixes can only be names of a private network: special-use names
-// (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal) and the names
-// that routers and offices made common.
+// privateSuffixes never resolve in the public DNS: special-use names (RFC 6761,
+// RFC 6762, RFC 7686, RFC 8375, ICANN's .internal) and the names that routers
+// and offices made common. RFC 6761's .example is left out: documents use it.
 var privateSuffixes = []string{
 	"localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "home.arpa",
-	"lan",
+	"lan", "test", "invalid", "onion",
 }
 
 var loopback4 = netip.MustParseAddr("127.0.0.1")
@@ -124,7 +124,7 @@ func checkName(host string, allow []netip.Prefix) error {
 	}
 	for _, suffix := range privateSuffixes {
 		if name == suffix || strings.HasSuffix(name, "."+suffix) {
-			return fmt.Errorf("its host ends with .%s, which can only be private", suffix)
+			return fmt.Errorf("its host ends with .%s, which does not exist on the public Internet", suffix)
 		}
 	}
 	return nil
