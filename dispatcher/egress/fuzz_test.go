@@ -59,7 +59,7 @@ func checkResult(t *testing.T, res egress.Result) {
 		if success || res.StatusCode < 200 || len(res.Excerpt) > 1024 {
 			t.Errorf("HTTP_STATUS with status %d and an excerpt of %d bytes, want another than 2xx and at most 1024", res.StatusCode, len(res.Excerpt))
 		}
-	case egress.ConnectionLost, egress.ResponseInvalid, egress.TLSFailed:
+	case egress.ConnectionLost, egress.ResponseInvalid:
 	default:
 		t.Errorf("kind %v (%v), want one that bytes can cause", res.Kind, res.Err)
 	}

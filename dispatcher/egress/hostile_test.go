@@ -87,6 +87,8 @@ func TestAnswers(t *testing.T) {
 		{"bad length", answer("200 OK", "Content-Length: -1"), egress.ResponseInvalid, 0},
 		{"unknown coding", answer("200 OK", "Transfer-Encoding: gzip"), egress.ResponseInvalid, 0},
 		{"bad header", "HTTP/1.1 200 OK\r\nno colon\r\n\r\n", egress.ResponseInvalid, 0},
+		{"words of a TLS error", answer("200 OK", "Content-Length: tls: x509: no"), egress.ResponseInvalid, 0},
+		{"words of a lost connection", answer("200 OK", "Content-Length: server closed idle connection"), egress.ResponseInvalid, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -57,7 +57,7 @@ func classify(ctx context.Context, err error) Kind {
 	case errors.As(err, &op) && op.Op == "dial":
 		return ConnectFailed
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &op),
-		errors.Is(err, syscall.ECONNRESET), strings.Contains(err.Error(), "server closed idle connection"):
+		errors.Is(err, syscall.ECONNRESET), says(err, "http: server closed idle connection"):
 		return ConnectionLost
 	}
 	return ResponseInvalid
@@ -78,5 +78,18 @@ func isTLS(err error) bool {
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &verification) || errors.As(err, &header) || errors.As(err, &alert) ||
 		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid) ||
-		strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
+		says(err, "tls: ", "x509: ")
+}
+
+// says reports whether err, or one that it wraps, begins with one of the words.
+// Only the beginning is the library's own: the rest may quote the receiver.
+func says(err error, words ...string) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		for _, w := range words {
+			if strings.HasPrefix(err.Error(), w) {
+				return true
+			}
+		}
+	}
+	return false
 }
