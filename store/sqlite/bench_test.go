@@ -74,9 +74,9 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func (m *meter) start(b *testing.B) { m.started = processorTime(b); b.StartTimer() }
+func (m *meter) start(b *testing.B) { b.StartTimer(); m.started = processorTime(b) }
 
-func (m *meter) stop(b *testing.B) { b.StopTimer(); m.cpu += processorTime(b) - m.started }
+func (m *meter) stop(b *testing.B) { m.cpu += processorTime(b) - m.started; b.StopTimer() }
 
 func (m *meter) report(b *testing.B, batch int) {
 	events := float64(b.N * batch)
