@@ -51,12 +51,16 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// An event has some 600 bytes; the aim is 2 µs with one secret.
 func BenchmarkHeader(b *testing.B) {
-	body := make([]byte, 1024)
-	secrets := [][]byte{oldSecret, newSecret}
-	now := time.Now()
-	b.ReportAllocs()
-	for b.Loop() {
-		_ = signature.Header(secrets, eventID, now, body)
+	for name, secrets := range map[string][][]byte{"one secret": {oldSecret}, "rotation": {newSecret, oldSecret}} {
+		b.Run(name, func(b *testing.B) {
+			body := make([]byte, 600)
+			now := time.Now()
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = signature.Header(secrets, eventID, now, body)
+			}
+		})
 	}
 }
