@@ -7,15 +7,16 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
-// nameServer answers every question for an IPv4 address over UDP on loopback
-// with what addrs says; IPv6 addresses there are none. It returns a resolver
-// that asks it.
+// nameServer answers every question over UDP on loopback with those of addrs
+// that are of the asked family; without any, the name does not exist. It
+// returns a resolver that asks it.
 func nameServer(t *testing.T, addrs func() []string) *net.Resolver {
 	t.Helper()
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -51,16 +52,24 @@ func reply(query []byte, addrs func() []string) []byte {
 	m.Response, m.Authoritative, m.RecursionAvailable = true, true, true
 	m.Additionals = nil
 	q := m.Questions[0]
-	if q.Type == dnsmessage.TypeA {
-		for _, a := range addrs() {
-			m.Answers = append(m.Answers, dnsmessage.Resource{
-				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
-				Body:   &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()},
-			})
+	all := addrs()
+	if len(all) == 0 {
+		m.RCode = dnsmessage.RCodeNameError
+	}
+	for _, text := range all {
+		addr := netip.MustParseAddr(text)
+		var body dnsmessage.ResourceBody
+		switch {
+		case q.Type == dnsmessage.TypeA && addr.Is4():
+			body = &dnsmessage.AResource{A: addr.As4()}
+		case q.Type == dnsmessage.TypeAAAA && addr.Is6():
+			body = &dnsmessage.AAAAResource{AAAA: addr.As16()}
+		default:
+			continue
 		}
-		if len(m.Answers) == 0 {
-			m.RCode = dnsmessage.RCodeNameError
-		}
+		m.Answers = append(m.Answers, dnsmessage.Resource{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}, Body: body,
+		})
 	}
 	return must(m.Pack())
 }
@@ -87,6 +96,8 @@ func TestRefusedAddressSeesNoConnection(t *testing.T) {
 	for name, addrs := range map[string][]string{
 		"alone": {"127.0.0.1"},
 		"all":   {"127.0.0.1", "127.0.0.3", "10.0.0.1", "169.254.169.254"},
+		"IPv6":  {"fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1"},
+		"both":  {"fe80::1", "127.0.0.1", "fc00::1", "192.168.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := inside(t)
@@ -103,6 +114,26 @@ func TestRefusedLiteralSeesNoConnection(t *testing.T) {
 	r := inside(t)
 	c := second(t, nil)
 	for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"} {
+		wantKind(t, post(t, c, newRequest("https://"+host+":"+port(r)+"/")), egress.DestinationRefused)
+	}
+	if got := r.conns.Load(); got != 0 {
+		t.Errorf("connections to the refused address: %d, want 0", got)
+	}
+}
+
+func TestRefusedIPv6SeesNoConnection(t *testing.T) {
+	if l, err := net.Listen("tcp6", "[::1]:0"); err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	} else {
+		_ = l.Close()
+	}
+	r := listen(t, "::1", func(*receiver, net.Conn) {})
+	for host, addrs := range map[string][]string{
+		"[::1]":                {},
+		"receiver.example.com": {"::1"},
+		"mixed.example.com":    {"::1", "127.0.0.3"},
+	} {
+		c := second(t, nameServer(t, func() []string { return addrs }))
 		wantKind(t, post(t, c, newRequest("https://"+host+":"+port(r)+"/")), egress.DestinationRefused)
 	}
 	if got := r.conns.Load(); got != 0 {
@@ -134,7 +165,9 @@ func TestEveryAddressIsChecked(t *testing.T) {
 		_ = trap.Close()
 		<-ended
 	})
-	for _, addrs := range [][]string{{"127.0.0.1", "127.0.0.2"}, {"127.0.0.2", "127.0.0.1"}} {
+	for _, addrs := range [][]string{
+		{"127.0.0.1", "127.0.0.2"}, {"127.0.0.2", "127.0.0.1"}, {"fd00::1", "127.0.0.1", "127.0.0.2"},
+	} {
 		c := second(t, nameServer(t, func() []string { return addrs }))
 		wantKind(t, post(t, c, newRequest("https://receiver.example.com:"+port(r)+"/")), egress.Acknowledged)
 	}
@@ -165,6 +198,34 @@ func TestRebinding(t *testing.T) {
 func TestNameDoesNotResolve(t *testing.T) {
 	c := second(t, nameServer(t, func() []string { return nil }))
 	wantKind(t, post(t, c, newRequest("https://receiver.example.com/")), egress.DNSFailed)
+}
+
+func TestNameServerHangs(t *testing.T) {
+	socket := must(net.ListenPacket("udp", "127.0.0.1:0"))
+	defer func() { _ = socket.Close() }()
+	testConnectTimeout(t, "https://receiver.example.com/", &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "udp", socket.LocalAddr().String())
+		},
+	})
+}
+
+// testConnectTimeout posts where no connection comes about: it must end by the
+// context's deadline, and by ConnectTimeout if that is earlier.
+func testConnectTimeout(t *testing.T, url string, resolver *net.Resolver) {
+	t.Helper()
+	c := second(t, resolver)
+	wantKind(t, postWithin(t, c, newRequest(url), 200*time.Millisecond), egress.Timeout)
+
+	const limit = 100 * time.Millisecond
+	c = egress.New(egress.Config{Allow: loopback, Resolver: resolver, ConnectTimeout: limit})
+	defer c.Close()
+	start := time.Now()
+	wantKind(t, postWithin(t, c, newRequest(url), 10*time.Second), egress.Timeout)
+	if took := time.Since(start); took > limit+slack {
+		t.Errorf("ConnectTimeout of %v: Post took %v, want at most %v", limit, took, limit+slack)
+	}
 }
 
 func TestNothingListens(t *testing.T) {

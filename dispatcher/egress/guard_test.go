@@ -14,6 +14,7 @@ var refusedRanges = []string{
 	"::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "5f00::/16", "fc00::/7",
 	"fe80::/10", "fec0::/10", "ff00::/8",
 	"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+	"192.31.196.0/24", "192.52.193.0/24", "192.175.48.0/24", "2620:4f:8000::/48", // AS112, AMT
 }
 
 func last(p netip.Prefix) netip.Addr {
@@ -90,6 +91,29 @@ func TestGuardAllow(t *testing.T) {
 			t.Errorf("with %s open: public(%s) = %t, want %t", tt.allow, tt.addr, got, tt.want)
 		}
 	}
+}
+
+// FuzzGuard compares the guard with the table: it refuses what stands there,
+// and nothing else.
+func FuzzGuard(f *testing.F) {
+	var table []netip.Prefix
+	for _, text := range refusedRanges {
+		p := netip.MustParsePrefix(text)
+		table = append(table, p)
+		for _, addr := range []netip.Addr{p.Addr().Prev(), p.Addr(), last(p), last(p).Next()} {
+			f.Add(addr.AsSlice())
+		}
+	}
+	g := newGuard(nil)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		addr, ok := netip.AddrFromSlice(b)
+		if !ok {
+			return
+		}
+		if want := !opened(table, addr.Unmap()); g.public(addr) != want {
+			t.Errorf("public(%s) = %t, want %t", addr, !want, want)
+		}
+	})
 }
 
 // What the guard cannot read it refuses.

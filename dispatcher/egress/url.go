@@ -93,10 +93,12 @@ func checkAddr(addr netip.Addr, allow []netip.Prefix) error {
 
 // privateSuffixes never resolve in the public DNS: special-use names (RFC 6761,
 // RFC 6762, RFC 7686, RFC 8375, ICANN's .internal) and the names that routers
-// and offices made common. RFC 6761's .example is left out: documents use it.
+// and offices made common. Left out of
+// RFC 6761 are .example, which documents use, and .test, which networks opened
+// by --allow-network do.
 var privateSuffixes = []string{
 	"localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "home.arpa",
-	"lan", "test", "invalid", "onion",
+	"lan", "invalid", "onion",
 }
 
 var loopback4 = netip.MustParseAddr("127.0.0.1")
