@@ -57,6 +57,9 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 		return nil
 	}
 	l := d.slots.next()
+	for l != nil && !l.runnable() {
+		l = d.slots.next() // a page has just brought another webhook
+	}
 	if l == nil {
 		return nil
 	}
@@ -172,7 +175,6 @@ func (d *Dispatcher) takeBack(f *flight) {
 	d.held -= l.window.forget(f.item)
 	if f.probe {
 		l.probe = nil
-		return
 	}
 	d.held -= l.behindStore() // to be read again, if it is still PENDING
 }

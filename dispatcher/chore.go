@@ -144,8 +144,8 @@ func (d *Dispatcher) nextAlarm(l *lane) time.Time {
 	case !l.dueAt.IsZero() && l.active() && d.hasPageRoom(l):
 		by(l.dueAt)
 	}
-	if !l.retryAt.IsZero() && (at.IsZero() || at.Before(l.retryAt)) {
-		at = l.retryAt
+	if !l.retryAt.IsZero() {
+		return l.retryAt // the store failed; then everything is looked at again
 	}
 	return at
 }
@@ -242,7 +242,7 @@ func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, room int, page *store
 	if len(page.Due) == q.Due {
 		l.dueBy(now)
 	}
-	if !l.active() {
+	if !l.active() || l.pace.open {
 		return
 	}
 	full := l.window.len() + room

@@ -19,6 +19,9 @@ type lane struct {
 	account string
 	webhook *store.Webhook // nil: none, or not known yet
 	known   bool           // webhook has been read
+	// told is the webhook that the lane was last brought up to date with: a
+	// page may show a change before the listener is told of it.
+	told    *store.Webhook
 	pace    pace
 	window  window
 	flights map[*flight]struct{} // under way

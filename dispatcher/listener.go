@@ -50,7 +50,10 @@ func (d *Dispatcher) laneOf(account string) *lane {
 func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 	l.idleAt = time.Time{}
 	d.renew(l, a.Webhook)
+	l.told = a.Webhook
 	switch {
+	case l.direct && a.Delivery.Seq <= l.cursor, l.window.has(a.Delivery.Seq):
+		// A page that was read between its commit and this call had it.
 	case l.direct && d.hasRoom(l):
 		l.cursor = a.Delivery.Seq
 		d.take(l, &a.Delivery, now)
@@ -108,8 +111,9 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 	if l == nil {
 		return // nothing pending; the next delivery brings the webhook along
 	}
-	before := l.webhook
+	before := l.told
 	d.renew(l, w)
+	l.told = w
 	if w != nil && before != nil && w.ID == before.ID && w.CallbackURL == before.CallbackURL && w.Status == before.Status {
 		return // a new secret
 	}

@@ -41,8 +41,9 @@ func (p *pace) succeeded(took time.Duration, underWay int) (closed bool) {
 	p.failures = 0
 	p.proven = true
 	if p.open {
+		slow := p.slow // attempts that are still open
 		*p = newPace()
-		p.proven = true
+		p.proven, p.slow, p.suspect = true, slow, slow > 0
 		return true
 	}
 	if took < slowAfter && p.slow == 0 {
