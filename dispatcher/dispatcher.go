@@ -67,6 +67,7 @@ type Dispatcher struct {
 	mu      sync.Mutex
 	running bool // between the start of Run and its soft stop
 	scanned bool // the accounts with PENDING deliveries of the start all have lanes
+	rescans int  // how often a scan was made necessary
 	lanes   map[string]*lane
 	slots   slots
 	flights flightList // under way for less than slowAfter, in order of their start

@@ -144,6 +144,7 @@ func (d *Dispatcher) Uncertain() {
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.scanned = false
+	d.rescans++
 	for _, l := range d.lanes {
 		d.held -= l.behindStore()
 		l.known = false
@@ -158,6 +159,7 @@ func (d *Dispatcher) Uncertain() {
 type scanner struct {
 	d     *Dispatcher
 	after string
+	scan  int // the rescan that it is at
 	retry time.Time
 }
 
@@ -182,6 +184,11 @@ func (s *scanner) step(ctx context.Context) {
 // page reports whether there may be another one at once.
 func (s *scanner) page(ctx context.Context) bool {
 	d := s.d
+	d.mu.Lock()
+	if s.scan != d.rescans {
+		s.scan, s.after = d.rescans, "" // from the beginning
+	}
+	d.mu.Unlock()
 	accounts, err := d.cfg.Store.PendingAccounts(ctx, s.after, scanPage)
 	now := time.Now()
 	if err != nil {
@@ -196,7 +203,7 @@ func (s *scanner) page(ctx context.Context) bool {
 		d.reconsider(l, now)
 		s.after = account
 	}
-	if len(accounts) < scanPage {
+	if len(accounts) < scanPage && s.scan == d.rescans {
 		d.scanned, s.after = true, ""
 		d.cfg.Logger.Debug("scanned accounts with pending deliveries", "lanes", len(d.lanes))
 	}
