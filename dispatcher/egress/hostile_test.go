@@ -137,6 +137,16 @@ func TestSlowReceivers(t *testing.T) {
 	}
 }
 
+// A slow body keeps the attempt for a second at most, however far its deadline.
+func TestSlowBodyEndsEarly(t *testing.T) {
+	r := listenTLS(t, goodTLS(), drip(answer("200 OK", "Content-Length: 100000"), "x"))
+	start := time.Now()
+	wantKind(t, postWithin(t, newClient(t), newRequest(r.url()), 10*time.Second), egress.Acknowledged)
+	if took, limit := time.Since(start), time.Second+slack; took > limit {
+		t.Errorf("Post took %v, want at most %v", took, limit)
+	}
+}
+
 func TestHandshakeHangs(t *testing.T) {
 	mute := func(_ *receiver, c net.Conn) {
 		buf := make([]byte, 4096)
