@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+// lab is where measurements are made.
+type lab struct {
+	*flags
+	dir, bin string
+	out      io.Writer
+	runs     int
+}
+
+// run is one service with one sink, both new.
+type run struct {
+	lab     *lab
+	dir     string
+	service *rig.Service
+	sink    *rig.Sink
+	keys    []string // API keys of the accounts
+	fed     int      // events so far
+}
+
+// begin starts a service and a sink; the caller ends the run.
+func (l *lab) begin() (*run, error) {
+	l.runs++
+	r := &run{lab: l, dir: filepath.Join(l.dir, fmt.Sprint("run", l.runs))}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.sink, err = rig.StartSink(r.dir); err != nil {
+		return nil, err
+	}
+	return r, r.serve()
+}
+
+// serve starts the service on the run's database.
+func (r *run) serve() (err error) {
+	r.service, err = rig.Serve(rig.Options{Bin: r.lab.bin, Dir: r.dir, CA: r.sink.CA, Flags: r.lab.Flag})
+	return err
+}
+
+// end stops both and removes what they left; err is what ended the run.
+func (r *run) end(err error) error {
+	stopped := r.service.Stop()
+	r.sink.Kill()
+	if err != nil || stopped != nil {
+		log, _ := os.ReadFile(r.service.LogFile) // an aid only
+		lines := strings.Split(string(log), "\n")
+		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
+	return errors.Join(err, stopped, os.RemoveAll(r.dir))
+}
+
+// register gives accounts from to from+n a webhook each.
+func (r *run) register(from, n int, url func(i int) string) error {
+	r.keys = append(r.keys, make([]string, max(0, from+n-len(r.keys)))...)
+	var workers sync.WaitGroup
+	errs := make([]error, 16)
+	for w := range errs {
+		workers.Go(func() {
+			for i := from + w; i < from+n && errs[w] == nil; i += len(errs) {
+				r.keys[i], errs[w] = r.service.Register(rig.Account(i), url(i))
+			}
+		})
+	}
+	workers.Wait()
+	return errors.Join(errs...)
+}
+
+// feed sends f's events under numbers that were not used before.
+func (r *run) feed(f rig.Feed) error {
+	f.From = r.fed
+	r.fed += f.Events
+	return f.Run(r.service)
+}
+
+// figures are one quantity over the rounds.
+type figures []float64
+
+func (f figures) median() float64 {
+	s := slices.Sorted(slices.Values(f))
+	if len(s)%2 == 0 {
+		return (s[len(s)/2-1] + s[len(s)/2]) / 2
+	}
+	return s[len(s)/2]
+}
+
+// show prints the median and the spread in a table's cell.
+func (f figures) show(format string) string {
+	return fmt.Sprintf(format+" ("+format+" to "+format+")", f.median(), slices.Min(f), slices.Max(f))
+}
+
+func (l *lab) table(title string, head ...string) {
+	fmt.Fprintf(l.out, "\n### %s\n\n| %s |\n|%s\n", title, strings.Join(head, " | "), strings.Repeat(" --- |", len(head)))
+}
+
+func (l *lab) row(cells ...string) {
+	fmt.Fprintf(l.out, "| %s |\n", strings.Join(cells, " | "))
+}

@@ -1,0 +1,86 @@
+// Command bench measures the built binary from outside and prints tables for
+// docs/benchmarks.md: what it delivers, what that costs, and how each compares
+// with a loop that does nothing but POST.
+//
+//	go run ./bench                    all tables
+//	go run ./bench throughput         one of them
+//	go run ./bench --rounds 9 …
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+// scenario is one table.
+type scenario struct {
+	name, what string
+	run        func(*lab) error
+}
+
+var scenarios = []scenario{
+	{"throughput", "delivered/s and CPU beside the raw loop", throughput},
+}
+
+type flags struct {
+	Scenarios []string `arg:"" optional:"" help:"Which tables: ${names}. Default: all."`
+	Rounds    int      `default:"5" help:"Rounds of each measurement, of which the median counts."`
+	Events    int      `default:"60000" help:"Events of a round."`
+	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
+	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`
+	Flag      []string `help:"Flag for recapito serve, to measure other than the defaults; repeatable."`
+}
+
+func main() {
+	rig.RunChild()
+	var f flags
+	names := ""
+	for _, s := range scenarios {
+		names += s.name + " (" + s.what + ") "
+	}
+	parser := kong.Parse(&f, kong.Name("bench"), kong.Vars{"names": names})
+	parser.FatalIfErrorf(f.run())
+}
+
+func (f *flags) run() error {
+	dir, err := os.MkdirTemp(f.Dir, "recapito-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	l := &lab{flags: f, dir: dir, bin: f.Bin, out: os.Stdout}
+	if l.bin == "" {
+		if l.bin, err = rig.Build(dir); err != nil {
+			return err
+		}
+	} else if l.bin, err = filepath.Abs(l.bin); err != nil {
+		return err
+	}
+	fmt.Fprintf(l.out, "%s, %s, %d cores, %s/%s; %d rounds, median (least to most)\n",
+		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, f.Rounds)
+	for _, s := range scenarios {
+		if !f.wants(s.name) {
+			continue
+		}
+		if err := s.run(l); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+func (f *flags) wants(name string) bool {
+	for _, s := range f.Scenarios {
+		if s == name {
+			return true
+		}
+	}
+	return len(f.Scenarios) == 0
+}

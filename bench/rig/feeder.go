@@ -1,0 +1,163 @@
+package rig
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Feed is a load of events for accounts 0 to Accounts-1, in turn.
+type Feed struct {
+	Events   int
+	From     int // number of the first event: numbers are never used twice
+	Batch    int
+	Clients  int
+	Accounts int
+	Account  func(i int) string // name; default: Account
+	PerMessage int // events of one message in a row; default 1
+	// PerSecond paces the feed: batches are sent at their time, whether or not
+	// those before have been answered. 0: as fast as answers come.
+	PerSecond float64
+	// Patient feeds repeat a batch that was not accepted until it is.
+	Patient bool
+	Stop <-chan struct{}
+	// Accepted is told of each batch that got its 202.
+	Accepted func(from, n int)
+}
+
+// Account is the name of the rig's i-th account.
+func Account(i int) string { return "acc" + strconv.Itoa(i) }
+
+// EventID carries an event's number and the time at which it was sent, which
+// the sink compares with its arrival.
+func EventID(number int, sent time.Time) string {
+	return fmt.Sprintf("evt_%d_%d", number, sent.UnixNano())
+}
+
+func appendEvent(b []byte, number int, account string, message int, sent time.Time) []byte {
+	b = append(b, `{"id":"evt_`...)
+	b = strconv.AppendInt(b, int64(number), 10)
+	b = append(b, '_')
+	b = strconv.AppendInt(b, sent.UnixNano(), 10)
+	b = append(b, `","accountId":"`...)
+	b = append(b, account...)
+	b = append(b, `","messageId":"9c1f6a5e-52b0-4c41-`...)
+	b = strconv.AppendInt(b, int64(message), 10)
+	b = append(b, `","customerMessageId":"order-`...)
+	b = strconv.AppendInt(b, int64(message), 10)
+	return append(b, `","channel":"SMS","destination":"+393401234567","status":"SENT","description":"Handed to the operator","timestamp":"2026-11-20T10:30:00.000Z"}`...)
+}
+
+// Run feeds; it returns when every batch was answered.
+func (f Feed) Run(s *Service) error {
+	if f.Account == nil {
+		f.Account = Account
+	}
+	f.PerMessage = max(1, f.PerMessage)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: f.Clients}, Timeout: 2 * time.Minute}
+	defer client.CloseIdleConnections()
+	begin := time.Now()
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var clients sync.WaitGroup
+	for range f.Clients {
+		clients.Go(func() {
+			var buf []byte
+			for failed.Load() == nil {
+				first := int(next.Add(int64(f.Batch))) - f.Batch
+				n := min(f.Batch, f.Events-first)
+				if n <= 0 || f.stopped() {
+					return
+				}
+				due := begin
+				if f.PerSecond > 0 {
+					due = begin.Add(time.Duration(float64(first) / f.PerSecond * float64(time.Second)))
+					time.Sleep(time.Until(due))
+				}
+				if err := f.send(client, s, &buf, f.From+first, n); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (f *Feed) stopped() bool {
+	select {
+	case <-f.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+var errNotAccepted = errors.New("not accepted")
+
+func (f *Feed) send(client *http.Client, s *Service, buf *[]byte, from, n int) error {
+	b := append((*buf)[:0], `{"events":[`...)
+	sent := time.Now()
+	for i := from; i < from+n; i++ {
+		if i > from {
+			b = append(b, ',')
+		}
+		b = appendEvent(b, i, f.Account(i/f.PerMessage%f.Accounts), i/f.PerMessage, sent)
+	}
+	b = append(b, "]}"...)
+	*buf = b
+	for {
+		err := f.post(client, s.URL+"/events", b, n)
+		switch {
+		case err == nil:
+			if f.Accepted != nil {
+				f.Accepted(from, n)
+			}
+			return nil
+		case !f.Patient:
+			return err
+		case f.stopped():
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (f *Feed) post(client *http.Client, url string, body []byte, n int) error {
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", bearer)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	var got struct{ Accepted, Duplicates int }
+	if resp.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("%w: %d %s", errNotAccepted, resp.StatusCode, answer)
+	}
+	if err := json.Unmarshal(answer, &got); err != nil {
+		return err
+	}
+	if got.Accepted+got.Duplicates != n {
+		return fmt.Errorf("%w: %s of %d", errNotAccepted, answer, n)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package rig
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Usage is what the kernel says of a process.
+type Usage struct {
+	CPU       time.Duration // user and system
+	PeakRSS   int           // KiB
+	RSS       int           // KiB
+	OpenFiles int
+}
+
+// Measure reads the usage of a live process from /proc.
+func Measure(pid int) (Usage, error) {
+	var u Usage
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, err
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+2:]))
+	const userTime, systemTime, tick = 11, 12, 10 * time.Millisecond
+	for _, i := range []int{userTime, systemTime} {
+		ticks, err := strconv.Atoi(fields[i])
+		if err != nil {
+			return u, err
+		}
+		u.CPU += time.Duration(ticks) * tick
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return u, err
+	}
+	for line := range strings.Lines(string(status)) {
+		// Missing once the process is a zombie; then the zero value stays.
+		_, _ = fmt.Sscanf(line, "VmHWM: %d kB", &u.PeakRSS)
+		_, _ = fmt.Sscanf(line, "VmRSS: %d kB", &u.RSS)
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	u.OpenFiles = len(files)
+	return u, err
+}
+
+// Child is a process that the rig started and ends.
+type Child struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error
+}
+
+func start(cmd *exec.Cmd) (*Child, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c := &Child{cmd: cmd, exited: make(chan struct{})}
+	go func() {
+		c.err = cmd.Wait()
+		close(c.exited)
+	}()
+	return c, nil
+}
+
+// PID is the process's number.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Kill is kill -9; it returns when the process is gone.
+func (c *Child) Kill() {
+	_ = c.cmd.Process.Kill() // it may have ended by itself
+	<-c.exited
+}
+
+// Stop is SIGTERM; it returns how the process ended.
+func (c *Child) Stop() error {
+	_ = c.cmd.Process.Signal(os.Interrupt)
+	<-c.exited
+	return c.err
+}
+
+// Exited is closed when the process has ended.
+func (c *Child) Exited() <-chan struct{} { return c.exited }

@@ -1,0 +1,202 @@
+// Package rig is what the measurements and the fault tests share: the built
+// binary as a process, a sink for its callbacks in another one, a feeder of
+// events, and what the kernel says of each.
+package rig
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// PlatformKey is the platform's bearer key of every service that a rig starts.
+const PlatformKey = "platform-key-of-the-rig"
+
+// Build builds the binary as it is released into dir and returns its path.
+func Build(dir string) (string, error) {
+	bin := filepath.Join(dir, "recapito")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "github.com/recapito/recapito")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+}
+
+// Service is a running `recapito serve`.
+type Service struct {
+	*Child
+	URL, Ops string
+	LogFile  string
+	client   *http.Client
+}
+
+// Options are what a rig's service may differ in from the defaults.
+type Options struct {
+	Bin      string
+	Dir      string // of the database and the log
+	CA       string // file, for --callback-ca
+	Flags    []string
+	Env      []string
+	Listen   string // default: a free port
+	WrapWith []string
+}
+
+// Serve starts the binary at default settings and returns when it is ready.
+func Serve(o Options) (*Service, error) {
+	s, err := Launch(o)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.AwaitReady(time.Minute)
+}
+
+// Launch starts the binary and does not wait for it.
+func Launch(o Options) (*Service, error) {
+	api, err := or(o.Listen, FreeAddr)
+	if err != nil {
+		return nil, err
+	}
+	ops, err := FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{URL: "http://" + api, Ops: "http://" + ops, LogFile: filepath.Join(o.Dir, "serve.log"),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: time.Minute}}
+	log, err := os.OpenFile(s.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	args := append(append([]string{}, o.WrapWith...), o.Bin, "serve", "--listen", api, "--ops-listen", ops,
+		"--store", "sqlite:"+filepath.Join(o.Dir, "recapito.db"), "--platform-key", PlatformKey, "--allow-network", "127.0.0.0/8")
+	if o.CA != "" {
+		args = append(args, "--callback-ca", o.CA)
+	}
+	cmd := exec.Command(args[0], append(args[1:], o.Flags...)...)
+	cmd.Env = append(os.Environ(), o.Env...)
+	cmd.Stderr = log
+	s.Child, err = start(cmd)
+	return s, err
+}
+
+func or(addr string, otherwise func() (string, error)) (string, error) {
+	if addr != "" {
+		return addr, nil
+	}
+	return otherwise()
+}
+
+// FreeAddr is a loopback address with a port that is free now.
+func FreeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// AwaitReady polls /readyz.
+func (s *Service) AwaitReady(limit time.Duration) error {
+	return Await(limit, "the service to be ready", func() bool {
+		select {
+		case <-s.Exited():
+			return true
+		default:
+		}
+		resp, err := s.client.Get(s.Ops + "/readyz")
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+// Await polls until the condition holds.
+func Await(limit time.Duration, what string, condition func() bool) error {
+	for deadline := time.Now().Add(limit); !condition(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("waited %v in vain for %s", limit, what)
+		}
+	}
+	return nil
+}
+
+// Call makes a request with a credential, "Bearer …" or an API key.
+func (s *Service) Call(method, path, credential string, body []byte) (int, []byte, error) {
+	req, err := http.NewRequest(method, s.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if strings.HasPrefix(credential, "Bearer ") {
+		req.Header.Set("Authorization", credential)
+	} else {
+		req.Header.Set("X-API-Key", credential)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
+
+// must is Call where one status is right.
+func (s *Service) must(want int, method, path, credential string, body []byte) ([]byte, error) {
+	code, answer, err := s.Call(method, path, credential, body)
+	if err == nil && code != want {
+		err = fmt.Errorf("%s %s: %d %s", method, path, code, answer)
+	}
+	return answer, err
+}
+
+const bearer = "Bearer " + PlatformKey
+
+// Register provisions an account with a webhook and returns its API key.
+func (s *Service) Register(account, callbackURL string) (string, error) {
+	if _, err := s.must(http.StatusCreated, "PUT", "/accounts/"+account, bearer, nil); err != nil {
+		return "", err
+	}
+	answer, err := s.must(http.StatusCreated, "POST", "/accounts/"+account+"/api-keys", bearer, nil)
+	if err != nil {
+		return "", err
+	}
+	var made struct{ Key string }
+	if err := json.Unmarshal(answer, &made); err != nil {
+		return "", err
+	}
+	_, err = s.must(http.StatusCreated, "POST", "/webhooks/delivery-status", made.Key, fmt.Appendf(nil, `{"callbackUrl":%q}`, callbackURL))
+	return made.Key, err
+}
+
+// Metric reads one sample of /metrics, given with its labels; 0: there is none.
+func (s *Service) Metric(sample string) (float64, error) {
+	resp, err := s.client.Get(s.Ops + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, sample+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, nil
+}

@@ -1,0 +1,222 @@
+package rig
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"math/bits"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"crypto/tls"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// The sink receives callbacks at https://127.x.y.z:port/BEHAVIOUR/…: what it
+// does with one is said by the first part of the path.
+const (
+	OK      = "ok"      // 204
+	Hang    = "hang"    // nothing, until the caller goes
+	Drip    = "drip"    // a header byte every 100 ms
+	Gate    = "gate"    // 503 while the gate is closed, then 204
+	Limited = "limited" // 429 beyond the sink's limit of requests at a time, else 204
+)
+
+// sinkState is shared by the handlers.
+type sinkState struct {
+	open     atomic.Bool // the gate
+	mu       sync.Mutex
+	seen     []uint64 // bit set of event numbers
+	counts   Counts
+	latency  *hdrhistogram.Histogram // of the well-behaved, µs from sending to arrival
+	timeline []int                   // 204 for each 100 ms since the last reset
+	refused  []int                   // 429 and 503, likewise
+	reset    time.Time
+	inFlight atomic.Int64
+}
+
+// Counts is what a sink has seen.
+type Counts struct {
+	Arrivals int       // answered 204
+	Unique   int       // events among them
+	Refused  int       // answered 429 or 503
+	First    time.Time // arrival since the last reset
+	// P50, P99 and Max: from the time at which the event's batch was sent.
+	P50, P99, Max time.Duration
+	// Timeline and RefusedTimeline are counts for each 100 ms since the reset.
+	Timeline, RefusedTimeline []int
+	Missing                   []int // the first event numbers below Upto that have not arrived
+}
+
+const tick = 100 * time.Millisecond
+
+func (s *sinkState) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reset = time.Now()
+	s.counts = Counts{}
+	s.latency = hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)
+	s.timeline, s.refused = nil, nil
+}
+
+func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	behaviour, _, _ := strings.Cut(r.URL.Path[1:], "/")
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return // cut by a kill
+	}
+	switch behaviour {
+	case Hang:
+		<-r.Context().Done()
+		return
+	case Drip:
+		drip(w, r)
+		return
+	case Gate:
+		if !s.open.Load() {
+			s.refuse(w, http.StatusServiceUnavailable)
+			return
+		}
+	case Limited:
+		defer s.inFlight.Add(-1)
+		if s.inFlight.Add(1) > 32 {
+			s.refuse(w, http.StatusTooManyRequests)
+			return
+		}
+		time.Sleep(2 * time.Millisecond) // a receiver at work
+	}
+	s.arrived(r.Header.Get("webhook-id"), time.Now())
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *sinkState) refuse(w http.ResponseWriter, code int) {
+	s.mu.Lock()
+	s.counts.Refused++
+	s.refused = at(s.refused, time.Since(s.reset))
+	s.mu.Unlock()
+	w.WriteHeader(code)
+}
+
+func at(timeline []int, since time.Duration) []int {
+	i := int(since / tick)
+	for len(timeline) <= i {
+		timeline = append(timeline, 0)
+	}
+	timeline[i]++
+	return timeline
+}
+
+// drip sends a header that never ends.
+func drip(w http.ResponseWriter, r *http.Request) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("HTTP/1.1 200 OK\r\nX: ")); err != nil {
+		return
+	}
+	for range 1000 {
+		time.Sleep(tick)
+		if _, err := conn.Write([]byte("x")); err != nil {
+			return
+		}
+	}
+}
+
+func (s *sinkState) arrived(id string, now time.Time) {
+	number, sent, ok := parseEventID(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts.Arrivals == 0 {
+		s.counts.First = now
+	}
+	s.counts.Arrivals++
+	if !ok {
+		return // the raw client's
+	}
+	for len(s.seen) <= number/64 {
+		s.seen = append(s.seen, make([]uint64, 1024)...)
+	}
+	if bit := uint64(1) << (number % 64); s.seen[number/64]&bit == 0 {
+		s.seen[number/64] |= bit
+		s.counts.Unique++
+	}
+	_ = s.latency.RecordValue(max(1, now.Sub(sent).Microseconds())) // beyond ten minutes: not a latency
+	s.timeline = at(s.timeline, now.Sub(s.reset))
+}
+
+func parseEventID(id string) (number int, sent time.Time, ok bool) {
+	rest, ok := strings.CutPrefix(id, "evt_")
+	a, b, ok2 := strings.Cut(rest, "_")
+	number, err := strconv.Atoi(a)
+	nanos, err2 := strconv.ParseInt(b, 10, 64)
+	return number, time.Unix(0, nanos), ok && ok2 && err == nil && err2 == nil
+}
+
+// report answers GET /counts?upto=N on the control port.
+func (s *sinkState) report(upto int) Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts
+	micros := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
+	c.P50, c.P99, c.Max = micros(s.latency.ValueAtQuantile(50)), micros(s.latency.ValueAtQuantile(99)), micros(s.latency.Max())
+	c.Timeline = append([]int(nil), s.timeline...)
+	c.RefusedTimeline = append([]int(nil), s.refused...)
+	for w := 0; w*64 < upto && len(c.Missing) < 20; w++ {
+		var word uint64
+		if w < len(s.seen) {
+			word = s.seen[w]
+		}
+		for rest := ^word; rest != 0 && len(c.Missing) < 20; rest &= rest - 1 {
+			if n := w*64 + bits.TrailingZeros64(rest); n < upto {
+				c.Missing = append(c.Missing, n)
+			}
+		}
+	}
+	return c
+}
+
+// sinkMain is the sink's process. It says on its standard output where it is.
+func sinkMain() error {
+	ca, err := newAuthority()
+	if err != nil {
+		return err
+	}
+	state := &sinkState{}
+	state.clear()
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		return err
+	}
+	control, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, r *http.Request) {
+		upto, _ := strconv.Atoi(r.FormValue("upto")) // none: 0
+		_ = json.NewEncoder(w).Encode(state.report(upto))
+	})
+	mux.HandleFunc("POST /clear", func(http.ResponseWriter, *http.Request) { state.clear() })
+	mux.HandleFunc("POST /gate", func(_ http.ResponseWriter, r *http.Request) { state.open.Store(r.FormValue("open") == "true") })
+	if err := json.NewEncoder(os.Stdout).Encode(sinkAddress{
+		Port: l.Addr().(*net.TCPAddr).Port, Control: "http://" + control.Addr().String(), CA: ca.pem(),
+	}); err != nil {
+		return err
+	}
+	quiet := log.New(io.Discard, "", 0) // kills break handshakes
+	go func() { _ = (&http.Server{Handler: mux}).Serve(control) }()
+	server := &http.Server{Handler: state, ErrorLog: quiet, TLSConfig: &tls.Config{GetCertificate: ca.certificate}}
+	if err := server.ServeTLS(l, "", ""); err != nil {
+		return fmt.Errorf("sink: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+// load is a way of feeding at full speed.
+type load struct {
+	name           string
+	endpoints      int
+	batch, clients int
+	events         int     // of the default number, one in …
+	aim            float64 // of the raw loop
+}
+
+// rawInFlight is the raw loop's number of requests at a time.
+const rawInFlight = 64
+
+// throughput: how much is delivered when everything goes as fast as it can.
+func throughput(l *lab) error {
+	l.table("Throughput", "load", "delivered/s", "raw net/http/s", "ratio", "aim",
+		"server CPU µs/event", "raw client CPU µs", "ratio", "sink CPU µs", "commits/event", "peak RSS MiB")
+	for _, w := range []load{
+		{"100 endpoints, batches of 100, 8 clients", 100, 100, 8, 1, 1},
+		{"100 endpoints, one event at a time, 64 clients", 100, 1, 64, 4, 0.5},
+		{"one endpoint, batches of 100, 8 clients", 1, 100, 8, 1, 0.8},
+	} {
+		if err := l.throughputRow(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lab) throughputRow(w load) error {
+	var rate, raw, ratio, cpu, rawCPU, cpuRatio, sinkCPU, commits, rss figures
+	for range l.Rounds {
+		m, err := l.throughputRound(w)
+		if err != nil {
+			return err
+		}
+		rate, raw, ratio = append(rate, m.rate), append(raw, m.raw.PerSecond), append(ratio, m.rate/m.raw.PerSecond)
+		cpu, rawCPU = append(cpu, m.cpu), append(rawCPU, micros(m.raw.CPU))
+		cpuRatio, sinkCPU = append(cpuRatio, m.cpu/micros(m.raw.CPU)), append(sinkCPU, m.sinkCPU)
+		commits, rss = append(commits, m.commits), append(rss, m.rss)
+	}
+	l.row(w.name, rate.show("%.0f"), raw.show("%.0f"), ratio.show("%.2f"), fmt.Sprintf("≥ %.1f", w.aim),
+		cpu.show("%.0f"), rawCPU.show("%.0f"), cpuRatio.show("%.2f"), sinkCPU.show("%.0f"), commits.show("%.3f"), rss.show("%.0f"))
+	return nil
+}
+
+type throughputFigures struct {
+	rate, cpu, sinkCPU, commits, rss float64
+	raw                              rig.RawResult
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
+	r, err := l.begin()
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = r.end(err) }()
+	endpoint := func(i int) string { return r.sink.Endpoint(rig.OK, i) }
+	if err := r.register(0, w.endpoints, endpoint); err != nil {
+		return m, err
+	}
+	events := l.Events / w.events
+	feed := rig.Feed{Events: events / 10, Batch: w.batch, Clients: w.clients, Accounts: w.endpoints}
+	if err := r.deliver(feed); err != nil { // connections, caches
+		return m, err
+	}
+	if err := r.sink.Clear(); err != nil {
+		return m, err
+	}
+	before, err := r.snapshot()
+	if err != nil {
+		return m, err
+	}
+	begin := time.Now()
+	feed.Events = events
+	if err := r.deliver(feed); err != nil {
+		return m, err
+	}
+	elapsed := time.Since(begin)
+	after, err := r.snapshot()
+	if err != nil {
+		return m, err
+	}
+	n := float64(events)
+	m.rate = n / elapsed.Seconds()
+	m.cpu = micros(after.server.CPU-before.server.CPU) / n
+	m.sinkCPU = micros(after.sink.CPU-before.sink.CPU) / n
+	m.commits = (after.commits - before.commits) / n
+	m.rss = float64(after.server.PeakRSS) / 1024
+	urls := make([]string, w.endpoints)
+	for i := range urls {
+		urls[i] = endpoint(i)
+	}
+	m.raw, err = rig.Raw{URLs: urls, CA: r.sink.CA, Method: http.MethodPost, Header: rig.CallbackHeader, Body: rig.CallbackBody,
+		Requests: l.Events, InFlight: rawInFlight, WantStatus: http.StatusNoContent}.Run()
+	return m, err
+}
+
+// deliver feeds and waits until everything has arrived.
+func (r *run) deliver(f rig.Feed) error {
+	if err := r.sink.Clear(); err != nil {
+		return err
+	}
+	if err := r.feed(f); err != nil {
+		return err
+	}
+	c, err := r.sink.AwaitUnique(f.Events, 2*time.Minute)
+	if err == nil && c.Arrivals != c.Unique {
+		err = fmt.Errorf("%d callbacks for %d events", c.Arrivals, c.Unique)
+	}
+	return err
+}
+
+type snapshot struct {
+	server, sink rig.Usage
+	commits      float64
+}
+
+func (r *run) snapshot() (s snapshot, err error) {
+	if s.server, err = rig.Measure(r.service.PID()); err != nil {
+		return s, err
+	}
+	if s.sink, err = rig.Measure(r.sink.PID()); err != nil {
+		return s, err
+	}
+	s.commits, err = r.service.Metric("recapito_commit_duration_seconds_count")
+	return s, err
+}
