@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -41,11 +43,11 @@ type flags struct {
 func main() {
 	rig.RunChild()
 	var f flags
-	names := ""
-	for _, s := range scenarios {
-		names += s.name + " (" + s.what + ") "
+	names := make([]string, len(scenarios))
+	for i, s := range scenarios {
+		names[i] = s.name + " (" + s.what + ")"
 	}
-	parser := kong.Parse(&f, kong.Name("bench"), kong.Vars{"names": names})
+	parser := kong.Parse(&f, kong.Name("bench"), kong.Vars{"names": strings.Join(names, ", ")})
 	parser.FatalIfErrorf(f.run())
 }
 
@@ -54,7 +56,7 @@ func (f *flags) run() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	l := &lab{flags: f, dir: dir, bin: f.Bin, out: os.Stdout}
 	if l.bin == "" {
 		if l.bin, err = rig.Build(dir); err != nil {
@@ -77,10 +79,5 @@ func (f *flags) run() error {
 }
 
 func (f *flags) wants(name string) bool {
-	for _, s := range f.Scenarios {
-		if s == name {
-			return true
-		}
-	}
-	return len(f.Scenarios) == 0
+	return len(f.Scenarios) == 0 || slices.Contains(f.Scenarios, name)
 }

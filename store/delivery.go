@@ -57,7 +57,7 @@ type Delivery struct {
 	State      State
 	Attempts   int       // made so far, probes included
 	Failures   int       // attempts that used up the retry schedule
-	DueAt      time.Time // zero: fresh
+	DueAt      time.Time // while PENDING; zero: fresh
 	FinishedAt time.Time // zero while PENDING
 	// Behind: when this was read or accepted, an earlier event of the same
 	// message was PENDING. Set by Intake and Queue, not by History.
@@ -105,7 +105,7 @@ type Outcome struct {
 	Delivery *Delivery // as it was read; only Seq, AccountID, MessageID and DueAt are used
 	Attempt  *Attempt  // nil: none was made
 	State    State     // the new state
-	Failures int       // the new count
+	Failures int       // the new count, if there was an attempt
 	// DueAt is when a PENDING delivery is attempted again; zero leaves it
 	// fresh.
 	DueAt time.Time

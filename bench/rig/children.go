@@ -94,7 +94,7 @@ func (s *Sink) Counts(upto int) (Counts, error) {
 	if err != nil {
 		return c, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	return c, json.NewDecoder(resp.Body).Decode(&c)
 }
 

@@ -15,19 +15,19 @@ import (
 
 // Feed is a load of events for accounts 0 to Accounts-1, in turn.
 type Feed struct {
-	Events   int
-	From     int // number of the first event: numbers are never used twice
-	Batch    int
-	Clients  int
-	Accounts int
-	Account  func(i int) string // name; default: Account
-	PerMessage int // events of one message in a row; default 1
+	Events     int
+	From       int // number of the first event: numbers are never used twice
+	Batch      int
+	Clients    int
+	Accounts   int
+	Account    func(i int) string // name; default: Account
+	PerMessage int                // events of one message in a row; default 1
 	// PerSecond paces the feed: batches are sent at their time, whether or not
 	// those before have been answered. 0: as fast as answers come.
 	PerSecond float64
 	// Patient feeds repeat a batch that was not accepted until it is.
 	Patient bool
-	Stop <-chan struct{}
+	Stop    <-chan struct{}
 	// Accepted is told of each batch that got its 202.
 	Accepted func(from, n int)
 }
@@ -76,10 +76,8 @@ func (f Feed) Run(s *Service) error {
 				if n <= 0 || f.stopped() {
 					return
 				}
-				due := begin
 				if f.PerSecond > 0 {
-					due = begin.Add(time.Duration(float64(first) / f.PerSecond * float64(time.Second)))
-					time.Sleep(time.Until(due))
+					time.Sleep(time.Until(begin.Add(time.Duration(float64(first) / f.PerSecond * float64(time.Second)))))
 				}
 				if err := f.send(client, s, &buf, f.From+first, n); err != nil {
 					failed.Store(&err)
@@ -144,7 +142,7 @@ func (f *Feed) post(client *http.Client, url string, body []byte, n int) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err

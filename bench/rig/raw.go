@@ -136,7 +136,7 @@ func (r *Raw) once(client *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != r.WantStatus {
 		err = &statusError{url: url, code: resp.StatusCode, answer: string(answer)}

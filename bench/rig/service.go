@@ -76,7 +76,7 @@ func Launch(o Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	args := append(append([]string{}, o.WrapWith...), o.Bin, "serve", "--listen", api, "--ops-listen", ops,
 		"--store", "sqlite:"+filepath.Join(o.Dir, "recapito.db"), "--platform-key", PlatformKey, "--allow-network", "127.0.0.0/8")
 	if o.CA != "" {
@@ -149,7 +149,7 @@ func (s *Service) Call(method, path, credential string, body []byte) (int, []byt
 	if err != nil {
 		return 0, nil, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, answer, err
 }
@@ -188,7 +188,7 @@ func (s *Service) Metric(sample string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, err

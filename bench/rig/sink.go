@@ -119,7 +119,7 @@ func drip(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := conn.Write([]byte("HTTP/1.1 200 OK\r\nX: ")); err != nil {
 		return
 	}

@@ -77,7 +77,7 @@ func (s *Store) drop(r *row) {
 func (s *Store) finish(r *row, state store.State, now time.Time) {
 	s.totals[r.State]--
 	s.totals[state]++
-	r.State, r.FinishedAt = state, now
+	r.State, r.FinishedAt, r.DueAt = state, now, time.Time{}
 }
 
 // read copies a row and says whether it is behind.
@@ -193,7 +193,9 @@ func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
 	if r.State != store.Pending || (known && o.State == store.Pending) {
 		return
 	}
-	r.Failures = o.Failures
+	if o.Attempt != nil && !known {
+		r.Failures = o.Failures
+	}
 	if o.State == store.Pending {
 		r.DueAt = o.DueAt
 		if o.Behind && !s.read(r).Behind {

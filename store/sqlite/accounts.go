@@ -46,15 +46,18 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	})
 	for n := eraseRows; err == nil && n == eraseRows; {
 		n, err = write(ctx, s.w, eraseRows, func(tx *txn) (int, error) {
-			n, err := tx.erase(`SELECT seq, state FROM deliveries WHERE account_id = ? LIMIT ?`, id, eraseRows)
-			if err != nil || n == eraseRows {
-				return n, err
+			seqs, err := tx.deliveriesOf(id, eraseRows)
+			if err != nil {
+				return 0, err
+			}
+			if _, err := tx.erase(seqs); err != nil || len(seqs) == eraseRows {
+				return len(seqs), err
 			}
 			// Keys and a webhook may have been made in between.
 			if _, err := tx.webhook(id); err == nil {
 				tx.setWebhook(id, nil)
 			}
-			return n, errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id))
+			return len(seqs), errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id))
 		})
 	}
 	return err

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"time"
 
@@ -91,6 +92,7 @@ func (in *intake) chunk(todo []candidate) error {
 func (in *intake) accepted(stored []candidate, first int64) {
 	for i := range stored {
 		c := &stored[i]
+		in.tx.added = append(in.tx.added, added{account: c.AccountID, accepted: in.at})
 		in.verdicts[c.index] = store.Accepted
 		in.batch = append(in.batch, store.Acceptance{Webhook: c.webhook, Delivery: store.Delivery{
 			Seq: first + int64(i), AccountID: c.AccountID, EventID: c.ID, MessageID: c.MessageID,
@@ -102,7 +104,7 @@ func (in *intake) accepted(stored []candidate, first int64) {
 }
 
 func (tx *txn) insert(todo []candidate, first, at int64) (int, error) {
-	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)`
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	args := make([]any, 0, 9*len(todo))
 	for i := range todo {
 		c := &todo[i]
@@ -112,42 +114,67 @@ func (tx *txn) insert(todo []candidate, first, at int64) (int, error) {
 }
 
 const insertDeliveries = `INSERT INTO deliveries
-	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at, state, attempts, failures, due_at, finished_at)
+	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at)
 	VALUES %s ON CONFLICT (event_id, account_id) DO NOTHING`
 
-// earlierEvents finds the last sequence of each event's part and channel, and
-// whether an earlier event of its message is PENDING.
+// knownMessages finds the events whose message has others: for a new message,
+// this one look is all.
+const knownMessages = `SELECT column1 FROM (VALUES %s)
+	WHERE EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3)`
+
+// earlierEvents finds, for events of such messages, the last sequence of the
+// event's channel and part and whether an earlier one is PENDING.
 const earlierEvents = `SELECT column1,
 	coalesce((SELECT max(sequence) FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3 AND channel = column4 AND part = column5), 0),
-	EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3 AND state = 0)
+	EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = column2 AND e.account_id = column3 AND ` + isPending + `)
 	FROM (VALUES %s)`
+
+// pendingEarlier: an event of the message before a seq is PENDING.
+const pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending + `)`
+
+// isPending says so of the delivery e.
+const isPending = `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq = e.seq AND o.ended_at > 0)`
 
 // earlier completes candidates with what the store has of their messages, and
 // what comes before them among themselves.
-func (tx *txn) earlier(todo []candidate) (err error) {
-	args := make([]any, 0, 5*len(todo))
+func (tx *txn) earlier(todo []candidate) error {
+	args := make([]any, 0, 3*len(todo))
 	for i := range todo {
-		args = append(args, int64(i), todo[i].MessageID, todo[i].AccountID, todo[i].Channel, int64(todo[i].Part))
+		todo[i].sequence, todo[i].behind = 1, false
+		args = append(args, int64(i), todo[i].MessageID, todo[i].AccountID)
 	}
-	rows, err := tx.query(text(earlierEvents, `(?, ?, ?, ?, ?)`, len(todo)), args...)
+	rows, err := tx.query(text(knownMessages, `(?, ?, ?)`, len(todo)), args...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	known, err := collect(rows, scanSeq)
+	if err != nil {
+		return err
+	}
+	err = bulk(len(known), func(from, to int) error { return tx.follows(todo, known[from:to]) })
+	follow(todo)
+	return err
+}
+
+// follows completes those candidates whose message has others.
+func (tx *txn) follows(todo []candidate, known []int64) (err error) {
+	args := make([]any, 0, 5*len(known))
+	for _, i := range known {
+		args = append(args, i, todo[i].MessageID, todo[i].AccountID, todo[i].Channel, int64(todo[i].Part))
+	}
+	rows, err := tx.query(text(earlierEvents, `(?, ?, ?, ?, ?)`, len(known)), args...)
+	if err != nil {
+		return err
+	}
+	_, err = collect(rows, func(r *sql.Rows) (struct{}, error) {
 		var i int
 		var last int64
 		var behind bool
-		if err := rows.Scan(&i, &last, &behind); err != nil {
-			return err
-		}
+		err := r.Scan(&i, &last, &behind)
 		todo[i].sequence, todo[i].behind = last+1, behind
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	follow(todo)
-	return nil
+		return struct{}{}, err
+	})
+	return err
 }
 
 // message names a message and counter what is counted by sequence.

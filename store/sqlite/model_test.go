@@ -1,20 +1,40 @@
 package sqlite
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"testing"
 
 	"github.com/recapito/recapito/store"
 	"github.com/recapito/recapito/store/storetest"
 )
 
+// reopening is a store whose writer can be made to read everything anew, as
+// after a commit whose outcome is unknown.
+type reopening struct{ *Store }
+
+func (s reopening) Reopen() error {
+	ctx := context.Background()
+	if err := s.w.do(ctx, func(tx *txn) error { tx.w.damaged = true; return nil }); err != nil {
+		return err
+	}
+	return s.Ready(ctx)
+}
+
 // Each run makes a database file, so there are fewer than rapid's 100 unless
-// -rapid.checks asks for more.
+// -rapid.checks asks for more. The tail is small, that the table be used, too.
 func TestModel(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("20"); err != nil {
+		if err := f.Value.Set("10"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	storetest.RunModel(t, func(t *testing.T) store.Store { return open(t, file(t)) })
+	for _, size := range []int{5, 100} {
+		t.Run(fmt.Sprint("tail of ", size), func(t *testing.T) {
+			storetest.RunModel(t, func(t *testing.T) store.Store {
+				return reopening{open(t, file(t), func(c *Config) { c.tailSize = size })}
+			})
+		})
+	}
 }

@@ -1,26 +1,34 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/recapito/recapito/store"
 )
 
 // PendingAccounts implements [store.Queue]. It skips from account to account in
-// the index, however many deliveries each has.
+// the table, however many deliveries each has.
 func (s *Store) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
+	accounts := s.w.tail.waiting(after, limit)
 	rows, err := s.queryRead(ctx, s.reads.pendingAccounts, after, limit)
 	if err != nil {
 		return nil, err
 	}
-	return collect(rows, scanString)
+	listed, err := collect(rows, scanString)
+	accounts = append(accounts, listed...)
+	slices.Sort(accounts)
+	accounts = slices.Compact(accounts)
+	return accounts[:min(limit, len(accounts))], err
 }
 
 // Backlog implements [store.Queue].
 func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Backlog, err error) {
+	newest := s.w.tail.fresh(q.AccountID, q.After, q.Fresh)
 	err = s.snapshot(ctx, func(tx *readTxn) error {
 		if b.Webhook, err = tx.webhook(q.AccountID); err != nil {
 			return err
@@ -28,10 +36,8 @@ func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Back
 		if b.Due, err = tx.deliveries(s.reads.due, q.AccountID, micros(q.Now), q.Due); err != nil {
 			return err
 		}
-		if q.Fresh > 0 {
-			if b.Fresh, err = tx.deliveries(s.reads.fresh, q.AccountID, q.After, q.Fresh); err != nil {
-				return err
-			}
+		if b.Fresh, err = tx.fresh(&q, newest); err != nil {
+			return err
 		}
 		next, err := tx.number(s.reads.nextDue, q.AccountID, micros(q.Now))
 		b.NextDue = instant(next)
@@ -40,13 +46,30 @@ func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Back
 	return b, err
 }
 
+// fresh reads those in the table and those in the tail, as far as they still
+// are.
+func (t *readTxn) fresh(q *store.BacklogQuery, newest []int64) ([]store.Delivery, error) {
+	if q.Fresh == 0 {
+		return nil, nil
+	}
+	all, err := t.deliveries(t.store.reads.fresh, q.AccountID, q.After, q.Fresh)
+	if err != nil || len(newest) == 0 || (len(all) == q.Fresh && all[q.Fresh-1].Seq < newest[0]) {
+		return all, err
+	}
+	more, err := t.deliveries(t.store.reads.newest, list(newest))
+	all = append(all, more...)
+	slices.SortFunc(all, func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+	return all[:min(len(all), q.Fresh)], err
+}
+
 // Oldest implements [store.Queue].
 func (s *Store) Oldest(ctx context.Context, accountID string) (b store.Backlog, err error) {
+	newest := s.w.tail.fresh(accountID, 0, 1)
 	err = s.snapshot(ctx, func(tx *readTxn) error {
 		if b.Webhook, err = tx.webhook(accountID); err != nil {
 			return err
 		}
-		b.Fresh, err = tx.deliveries(s.reads.oldest, accountID, accountID)
+		b.Fresh, err = tx.deliveries(s.reads.oldest, accountID, accountID, list(newest))
 		return err
 	})
 	return b, err
@@ -55,8 +78,8 @@ func (s *Store) Oldest(ctx context.Context, accountID string) (b store.Backlog, 
 // MakeDue implements [store.Queue].
 func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
 	return write(ctx, s.w, limit, func(tx *txn) (int, error) {
-		return tx.changes(`UPDATE deliveries SET due_at = ? WHERE seq IN
-			(SELECT seq FROM deliveries WHERE account_id = ? AND state = 0 AND due_at > ? ORDER BY due_at LIMIT ?)`,
+		return tx.changes(`UPDATE waiting SET due_at = ? WHERE seq IN
+			(SELECT seq FROM waiting WHERE account_id = ? AND due_at > ? ORDER BY due_at LIMIT ?)`,
 			micros(now), accountID, micros(now), limit)
 	})
 }
@@ -66,11 +89,13 @@ func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, li
 // fresh ones are looked at in order of acceptance, so that the search ends at
 // the first that is young enough.
 func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error) {
-	seqs, err := s.seqs(ctx, `SELECT seq FROM (
-		SELECT seq, accepted_at FROM deliveries INDEXED BY deliveries_pending WHERE account_id = ?1 AND state = 0 AND due_at = 0 ORDER BY seq LIMIT ?2)
-		WHERE accepted_at < ?3
-		UNION ALL SELECT seq FROM deliveries INDEXED BY deliveries_pending WHERE account_id = ?1 AND state = 0 AND due_at > 0 AND accepted_at < ?3 LIMIT ?2`,
-		accountID, limit, ceilMicros(acceptedBefore))
+	newest := s.w.tail.fresh(accountID, 0, limit)
+	seqs, err := s.seqs(ctx, `SELECT d.seq FROM (
+			SELECT seq FROM (SELECT seq FROM waiting WHERE account_id = ?1 AND due_at = 0 ORDER BY seq LIMIT ?2)
+			UNION ALL SELECT seq FROM waiting WHERE account_id = ?1 AND due_at > 0
+			UNION ALL SELECT value FROM json_each(?4)) w
+		JOIN deliveries d ON d.seq = w.seq WHERE d.accepted_at < ?3 LIMIT ?2`,
+		accountID, limit, ceilMicros(acceptedBefore), list(newest))
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}
@@ -87,17 +112,24 @@ func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, lim
 	case !errors.Is(err, store.ErrNotFound):
 		return 0, err
 	}
+	newest := s.w.tail.fresh(accountID, 0, limit)
+	for len(newest) > 0 && newest[len(newest)-1] >= before {
+		newest = newest[:len(newest)-1]
+	}
 	seqs, err := s.seqs(ctx, cancelable, accountID, before, limit)
+	seqs = append(seqs, newest...)
+	seqs = seqs[:min(limit, len(seqs))]
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}
 	return write(ctx, s.w, len(seqs), func(tx *txn) (int, error) { return tx.finish(cancelled, now, seqs) })
 }
 
-// cancelable are an account's PENDING deliveries before a Seq.
+// cancelable are an account's PENDING deliveries before a seq, but for those in
+// the tail.
 const cancelable = `SELECT seq FROM (
-	SELECT seq FROM deliveries INDEXED BY deliveries_pending WHERE account_id = ?1 AND state = 0 AND due_at = 0 AND seq < ?2
-	UNION ALL SELECT seq FROM deliveries INDEXED BY deliveries_pending WHERE account_id = ?1 AND state = 0 AND due_at > 0 AND seq < ?2) LIMIT ?3`
+	SELECT seq FROM waiting WHERE account_id = ?1 AND due_at = 0 AND seq < ?2
+	UNION ALL SELECT seq FROM waiting WHERE account_id = ?1 AND due_at > 0 AND seq < ?2) LIMIT ?3`
 
 // seqs reads numbers outside the writer.
 func (s *Store) seqs(ctx context.Context, query string, args ...any) ([]int64, error) {
@@ -113,54 +145,47 @@ func (s *Store) seqs(ctx context.Context, query string, args ...any) ([]int64, e
 
 func scanSeq(rows *sql.Rows) (seq int64, err error) { return seq, rows.Scan(&seq) }
 
-// finish ends those of the deliveries that are PENDING and returns how many.
+// finish ends those of the deliveries that are PENDING, without an attempt, and
+// returns how many.
 func (tx *txn) finish(state int, now time.Time, seqs []int64) (n int, err error) {
-	err = bulk(len(seqs), func(from, to int) error {
-		args := append(make([]any, 0, 66), state, micros(now))
+	seqs, err = tx.stillPending(seqs)
+	if err != nil {
+		return 0, err
+	}
+	tx.moved(pending, state, len(seqs))
+	return len(seqs), bulk(len(seqs), func(from, to int) error {
+		args := make([]any, 0, 3*(to-from))
 		for _, seq := range seqs[from:to] {
+			args = append(args, seq, state, micros(now))
+		}
+		return tx.exec(text(insertOutcomes+`VALUES %s`, `(?, 0, 0, 0, 0, '', NULL, 0, 0, ?, ?)`, to-from), args...)
+	})
+}
+
+// stillPending takes those of the deliveries that are PENDING out of where they
+// wait and returns them.
+func (tx *txn) stillPending(seqs []int64) (is []int64, err error) {
+	var others []int64
+	for _, seq := range seqs {
+		if tx.isFresh(seq) {
+			tx.leave(seq)
+			is = append(is, seq)
+		} else {
+			others = append(others, seq)
+		}
+	}
+	err = bulk(len(others), func(from, to int) error {
+		args := make([]any, 0, to-from)
+		for _, seq := range others[from:to] {
 			args = append(args, seq)
 		}
-		changed, err := tx.changes(text(`UPDATE deliveries SET state = ?, finished_at = ? WHERE seq IN (%s) AND state = 0`, `?`, to-from), args...)
-		tx.moved(pending, state, changed)
-		n += changed
+		rows, err := tx.query(text(`DELETE FROM waiting WHERE seq IN (%s) RETURNING seq`, `?`, to-from), args...)
+		if err != nil {
+			return err
+		}
+		waited, err := collect(rows, scanSeq)
+		is = append(is, waited...)
 		return err
 	})
-	return n, err
-}
-
-// Sweep implements [store.Queue].
-func (s *Store) Sweep(ctx context.Context, finishedBefore time.Time, limit int) (int, error) {
-	return write(ctx, s.w, limit, func(tx *txn) (int, error) {
-		return tx.erase(`SELECT seq, state FROM deliveries WHERE finished_at > 0 AND finished_at < ? ORDER BY finished_at LIMIT ?`, ceilMicros(finishedBefore), limit)
-	})
-}
-
-// erase removes the deliveries that a query selects, with their attempts.
-func (tx *txn) erase(selected string, args ...any) (int, error) {
-	rows, err := tx.query(selected, args...)
-	if err != nil {
-		return 0, err
-	}
-	var all []any // their Seq
-	_, err = collect(rows, func(r *sql.Rows) (struct{}, error) {
-		var seq int64
-		var state int
-		err := r.Scan(&seq, &state)
-		if err == nil {
-			all = append(all, seq)
-			tx.totals.count[state]--
-		}
-		return struct{}{}, err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return len(all), bulk(len(all), func(from, to int) error {
-		for _, table := range [...]string{"attempts", "deliveries"} {
-			if err := tx.exec(text(`DELETE FROM `+table+` WHERE seq IN (%s)`, `?`, to-from), all[from:to]...); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return is, err
 }

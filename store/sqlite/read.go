@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
 
 	"github.com/recapito/recapito/store"
 )
@@ -11,18 +12,26 @@ import (
 // readStatements are prepared once; database/sql prepares them again on each
 // reading connection.
 type readStatements struct {
-	account, keys, keyByHash, webhook, setting *sql.Stmt
-	pendingAccounts, due, fresh, oldest        *sql.Stmt
-	nextDue, delivery, attempts                *sql.Stmt
+	account, keys, keyByHash, webhook, setting  *sql.Stmt
+	pendingAccounts, due, fresh, newest, oldest *sql.Stmt
+	nextDue, delivery, attempts                 *sql.Stmt
 }
 
-const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.accepted_at, d.state, d.attempts, d.failures, d.due_at, d.finished_at`
+// deliveryColumns are read from deliveries d, LEFT JOIN its end.
+const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.accepted_at,
+	coalesce(end.state, 0), coalesce(end.ended_at, 0),
+	coalesce((SELECT max(number) FROM outcomes WHERE seq = d.seq), 0),
+	coalesce((SELECT failures FROM outcomes WHERE seq = d.seq ORDER BY number DESC LIMIT 1), 0),
+	coalesce((SELECT due_at FROM waiting WHERE seq = d.seq), 0)`
+
+// joinEnd adds the outcome that ended a delivery, if there is one.
+const joinEnd = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
 
 // behindColumn: an earlier event of the message is PENDING.
-const behindColumn = `, EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.state = 0 AND e.seq < d.seq)`
+const behindColumn = `, EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq AND ` + isPending + `)`
 
 func (r *readStatements) prepare(db *sql.DB) error {
-	const pendingRows = `SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d INDEXED BY deliveries_pending WHERE d.account_id = ? AND d.state = 0`
+	const waitingRows = `SELECT ` + deliveryColumns + behindColumn + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
 	for query, st := range map[string]**sql.Stmt{
 		`SELECT created_at FROM accounts WHERE id = ?`:                                                             &r.account,
 		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
@@ -30,17 +39,20 @@ func (r *readStatements) prepare(db *sql.DB) error {
 		`SELECT ` + webhookColumns + ` FROM webhooks WHERE account_id = ?`:                                         &r.webhook,
 		`SELECT value FROM settings WHERE name = ?`:                                                                &r.setting,
 		`WITH RECURSIVE a (id) AS (
-			SELECT min(account_id) FROM deliveries WHERE state = 0 AND account_id > ?
-			UNION ALL SELECT (SELECT min(account_id) FROM deliveries WHERE state = 0 AND account_id > a.id) FROM a WHERE a.id IS NOT NULL)
+			SELECT min(account_id) FROM waiting WHERE account_id > ?
+			UNION ALL SELECT (SELECT min(account_id) FROM waiting WHERE account_id > a.id) FROM a WHERE a.id IS NOT NULL)
 			SELECT id FROM a WHERE id IS NOT NULL LIMIT ?`: &r.pendingAccounts,
-		pendingRows + ` AND d.due_at > 0 AND d.due_at <= ? ORDER BY d.due_at, d.seq LIMIT ?`: &r.due,
-		pendingRows + ` AND d.due_at = 0 AND d.seq > ? ORDER BY d.seq LIMIT ?`:               &r.fresh,
-		`SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d WHERE d.seq = (SELECT min(seq) FROM (
-			SELECT min(seq) AS seq FROM deliveries WHERE account_id = ? AND state = 0 AND due_at = 0
-			UNION ALL SELECT min(seq) FROM deliveries WHERE account_id = ? AND state = 0 AND due_at > 0))`: &r.oldest,
-		`SELECT coalesce(min(due_at), 0) FROM deliveries INDEXED BY deliveries_pending WHERE account_id = ? AND state = 0 AND due_at > ?`: &r.nextDue,
-		`SELECT ` + deliveryColumns + `, 0 FROM deliveries d WHERE d.event_id = ? AND d.account_id = ?`:                                   &r.delivery,
-		`SELECT number, at, duration, status_code, error, response, probe FROM attempts WHERE seq = ? ORDER BY number`:                    &r.attempts,
+		waitingRows + ` AND w.due_at > 0 AND w.due_at <= ? ORDER BY w.due_at, w.seq LIMIT ?`: &r.due,
+		waitingRows + ` AND w.due_at = 0 AND w.seq > ? ORDER BY w.seq LIMIT ?`:               &r.fresh,
+		`SELECT ` + deliveryColumns + behindColumn + ` FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinEnd + `
+			WHERE end.seq IS NULL AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq) ORDER BY j.key`: &r.newest,
+		`SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (
+			SELECT min(seq) AS seq FROM waiting WHERE account_id = ? AND due_at = 0
+			UNION ALL SELECT min(seq) FROM waiting WHERE account_id = ? AND due_at > 0
+			UNION ALL SELECT value FROM json_each(?))) AND end.seq IS NULL`: &r.oldest,
+		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                            &r.nextDue,
+		`SELECT ` + deliveryColumns + `, 0 FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`:                &r.delivery,
+		`SELECT number, at, duration, status_code, error, response, probe FROM outcomes WHERE seq = ? AND number > 0 ORDER BY number`: &r.attempts,
 	} {
 		var err error
 		if *st, err = db.Prepare(query); err != nil {
@@ -103,7 +115,7 @@ func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	var payload []byte
 	var sequence, accepted, due, finished int64
 	var state int
-	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &d.Attempts, &d.Failures, &due, &finished, &d.Behind)
+	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &d.Behind)
 	if err != nil {
 		return d, err
 	}
@@ -154,3 +166,15 @@ func collect[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) (all []T, e
 }
 
 func scanString(rows *sql.Rows) (v string, err error) { return v, rows.Scan(&v) }
+
+// list is an argument for json_each.
+func list(seqs []int64) string {
+	b := []byte{'['}
+	for i, seq := range seqs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, seq, 10)
+	}
+	return string(append(b, ']'))
+}

@@ -12,7 +12,7 @@ func (s *Store) Record(ctx context.Context, outcomes []store.Outcome, now time.T
 	return s.w.doRows(ctx, len(outcomes), func(tx *txn) error {
 		tx.outcomes += len(outcomes)
 		for rest := outcomes; len(rest) > 0; {
-			n := atFirst(rest)
+			n := tx.atFirst(rest)
 			err := bulk(n, func(from, to int) error { return tx.deliver(rest[from:to], now) })
 			if err == nil && n < len(rest) {
 				err = tx.record(&rest[n], now)
@@ -28,117 +28,120 @@ func (s *Store) Record(ctx context.Context, outcomes []store.Outcome, now time.T
 }
 
 // atFirst counts the outcomes, from the beginning, of events that were
-// delivered with their first attempt and that no other waits for: nearly all.
-func atFirst(outcomes []store.Outcome) int {
+// delivered with their first attempt, that no other waits for and that are in
+// the tail still: nearly all. They leave it.
+func (tx *txn) atFirst(outcomes []store.Outcome) int {
 	for i := range outcomes {
-		if o := &outcomes[i]; o.State != store.Delivered || o.Releases() || o.Failures != 0 {
+		o := &outcomes[i]
+		if o.State != store.Delivered || o.Releases() || !tx.isFresh(o.Delivery.Seq) {
 			return i
 		}
+		tx.leave(o.Delivery.Seq)
 	}
 	return len(outcomes)
 }
 
-// deliver records such outcomes with two statements. If one of them is not
-// PENDING any more, they go one by one.
+const insertOutcomes = `INSERT INTO outcomes (seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at) `
+
+// deliver records such outcomes with one statement.
 func (tx *txn) deliver(outcomes []store.Outcome, now time.Time) error {
-	args := append(make([]any, 0, 1+len(outcomes)), micros(now))
+	args := make([]any, 0, 11*len(outcomes))
 	for i := range outcomes {
-		args = append(args, outcomes[i].Delivery.Seq)
+		args = outcomeArgs(args, &outcomes[i], delivered, micros(now))
 	}
-	n, err := tx.changes(text(`UPDATE deliveries SET state = 1, attempts = max(attempts, 1), failures = 0, finished_at = ? WHERE seq IN (%s) AND state = 0`, `?`, len(outcomes)), args...)
-	if err != nil {
-		return err
-	}
-	tx.moved(pending, delivered, n)
-	if n == len(outcomes) {
-		return tx.addAttempts(outcomes)
-	}
-	for i := range outcomes {
-		if err := tx.record(&outcomes[i], now); err != nil {
-			return err
-		}
-	}
-	return nil
+	tx.moved(pending, delivered, len(outcomes))
+	return tx.exec(text(insertOutcomes+`VALUES %s`, `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, len(outcomes)), args...)
+}
+
+func outcomeArgs(args []any, o *store.Outcome, state int, ended int64) []any {
+	a := o.Attempt
+	return append(args, o.Delivery.Seq, a.Number, micros(a.At), a.Duration.Microseconds(), a.StatusCode, string(a.Error), a.Response, a.Probe,
+		o.Failures, state, ended)
 }
 
 // record records any outcome.
 func (tx *txn) record(o *store.Outcome, now time.Time) error {
-	number, known := 0, false
-	if o.Attempt != nil {
-		number = o.Attempt.Number
-		n, err := tx.addAttempt(o.Delivery, o.Attempt)
-		if err != nil {
-			return err
-		}
-		known = n == 0
+	is, err := tx.isPending(o.Delivery)
+	switch {
+	case err != nil:
+		return err
+	case !is:
+		return tx.addLate(o)
+	case o.State == store.Pending:
+		return tx.keepPending(o, now)
 	}
-	if o.State == store.Pending {
-		if known {
-			return nil // recorded before, or the delivery was erased
-		}
-		return tx.keepPending(o, number, now)
-	}
-	n, err := tx.changes(`UPDATE deliveries SET state = ?, attempts = max(attempts, ?), failures = ?, finished_at = ? WHERE seq = ? AND account_id = ? AND state = 0`,
-		stateCodes[o.State], number, o.Failures, micros(now), o.Delivery.Seq, o.Delivery.AccountID)
-	if err != nil {
+	if err := tx.end(o, now); err != nil || !o.Releases() {
 		return err
 	}
-	if n == 0 {
-		return tx.countAttempt(o.Delivery, number)
-	}
-	tx.moved(pending, stateCodes[o.State], 1)
-	if !o.Releases() {
-		return nil
-	}
-	return tx.exec(`UPDATE deliveries INDEXED BY deliveries_message SET due_at = ? WHERE message_id = ? AND account_id = ? AND state = 0 AND attempts = 0 AND due_at > ?`,
-		micros(now), o.Delivery.MessageID, o.Delivery.AccountID, micros(now))
+	return tx.exec(`UPDATE waiting SET due_at = ? WHERE due_at > ? AND seq IN
+		(SELECT seq FROM deliveries INDEXED BY deliveries_message WHERE message_id = ? AND account_id = ?)
+		AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = waiting.seq)`,
+		micros(now), micros(now), o.Delivery.MessageID, o.Delivery.AccountID)
 }
 
-func (tx *txn) keepPending(o *store.Outcome, number int, now time.Time) error {
+// end ends a PENDING delivery.
+func (tx *txn) end(o *store.Outcome, now time.Time) error {
+	state := stateCodes[o.State]
+	if o.Attempt == nil {
+		_, err := tx.finish(state, now, []int64{o.Delivery.Seq})
+		return err
+	}
+	tx.moved(pending, state, 1)
+	if _, err := tx.stillPending([]int64{o.Delivery.Seq}); err != nil {
+		return err
+	}
+	return tx.exec(insertOutcomes+`VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at`,
+		outcomeArgs(make([]any, 0, 11), o, state, micros(now))...)
+}
+
+// isPending reports whether the delivery is there, the account's, and PENDING.
+func (tx *txn) isPending(d *store.Delivery) (is bool, err error) {
+	if tx.isFresh(d.Seq) {
+		return true, nil
+	}
+	err = tx.row(`SELECT EXISTS (SELECT 1 FROM waiting WHERE seq = ? AND account_id = ?)`, []any{d.Seq, d.AccountID}, &is)
+	return is, err
+}
+
+// addLate keeps the attempt of a delivery that is not PENDING any more, unless
+// it is gone (erased) or the attempt is there already.
+func (tx *txn) addLate(o *store.Outcome) error {
+	if o.Attempt == nil {
+		return nil
+	}
+	d := o.Delivery
+	return tx.exec(insertOutcomes+`SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+		coalesce((SELECT failures FROM outcomes WHERE seq = ?1 ORDER BY number DESC LIMIT 1), 0), ?10, ?11
+		WHERE EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND account_id = ?12) ON CONFLICT DO NOTHING`,
+		append(outcomeArgs(make([]any, 0, 12), o, 0, 0), d.AccountID)...)
+}
+
+// keepPending adds the attempt of a delivery that goes on, and puts it off. An
+// attempt that is there already changes nothing.
+func (tx *txn) keepPending(o *store.Outcome, now time.Time) error {
+	d := o.Delivery
+	if o.Attempt != nil {
+		n, err := tx.changes(insertOutcomes+`VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, outcomeArgs(make([]any, 0, 11), o, 0, 0)...)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
 	due := micros(o.DueAt)
 	if o.Behind {
 		var earlier bool
-		err := tx.row(`SELECT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = ? AND account_id = ? AND state = 0 AND seq < ?)`,
-			[]any{o.Delivery.MessageID, o.Delivery.AccountID, o.Delivery.Seq}, &earlier)
-		if err != nil {
+		if err := tx.row(pendingEarlier, []any{d.MessageID, d.AccountID, d.Seq}, &earlier); err != nil {
 			return err
 		}
 		if !earlier {
 			due = micros(now)
 		}
 	}
-	n, err := tx.changes(`UPDATE deliveries SET attempts = max(attempts, ?), failures = ?, due_at = ? WHERE seq = ? AND account_id = ? AND state = 0`,
-		number, o.Failures, due, o.Delivery.Seq, o.Delivery.AccountID)
-	if err == nil && n == 0 {
-		return tx.countAttempt(o.Delivery, number)
+	if !tx.isFresh(d.Seq) {
+		return tx.exec(`UPDATE waiting SET due_at = ? WHERE seq = ?`, due, d.Seq)
 	}
-	return err
-}
-
-// countAttempt counts an attempt of a delivery that is not PENDING any more.
-func (tx *txn) countAttempt(d *store.Delivery, number int) error {
-	return tx.exec(`UPDATE deliveries SET attempts = max(attempts, ?) WHERE seq = ? AND account_id = ?`, number, d.Seq, d.AccountID)
-}
-
-const insertAttempts = `INSERT INTO attempts (seq, number, at, duration, status_code, error, response, probe) `
-
-func attemptArgs(args []any, seq int64, a *store.Attempt) []any {
-	return append(args, seq, a.Number, micros(a.At), a.Duration.Microseconds(), a.StatusCode, string(a.Error), a.Response, a.Probe)
-}
-
-// addAttempts keeps the attempts of deliveries that are there.
-func (tx *txn) addAttempts(outcomes []store.Outcome) error {
-	args := make([]any, 0, 8*len(outcomes))
-	for i := range outcomes {
-		args = attemptArgs(args, outcomes[i].Delivery.Seq, outcomes[i].Attempt)
+	if due == 0 {
+		return nil
 	}
-	return tx.exec(text(insertAttempts+`VALUES %s ON CONFLICT DO NOTHING`, `(?, ?, ?, ?, ?, ?, ?, ?)`, len(outcomes)), args...)
-}
-
-// addAttempt keeps an attempt, unless its delivery is gone (erased) or it is
-// there already: then it returns 0.
-func (tx *txn) addAttempt(d *store.Delivery, a *store.Attempt) (int, error) {
-	return tx.changes(insertAttempts+`SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-		WHERE EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND account_id = ?9) ON CONFLICT DO NOTHING`,
-		append(attemptArgs(make([]any, 0, 9), d.Seq, a), d.AccountID)...)
+	tx.leave(d.Seq)
+	return tx.exec(`INSERT INTO waiting (account_id, due_at, seq) VALUES (?, ?, ?)`, d.AccountID, due, d.Seq)
 }

@@ -36,6 +36,8 @@ type Config struct {
 	// OnCommit is told of every group commit; may be nil.
 	OnCommit func(store.Commit)
 	Logger   *slog.Logger // default: discards
+
+	tailSize int // for tests; default: tailSize
 }
 
 // Store implements [store.Store].
@@ -68,6 +70,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	if cfg.OnCommit == nil {
 		cfg.OnCommit = func(store.Commit) {}
+	}
+	if cfg.tailSize == 0 {
+		cfg.tailSize = tailSize
 	}
 	s := &Store{cfg: cfg, closed: make(chan struct{})}
 	defer func() {

@@ -38,6 +38,12 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t, file(t)) })
 }
 
+func TestConformanceWithSmallTail(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) store.Store {
+		return open(t, file(t), func(c *Config) { c.tailSize = 2 })
+	})
+}
+
 func TestConformanceWithSecretKey(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, 32)
 	storetest.Run(t, func(t *testing.T) store.Store {

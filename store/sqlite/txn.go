@@ -19,11 +19,17 @@ type txn struct {
 	webhooks map[string]*store.Webhook // read or changed in it; nil: there is none
 	events   int
 	outcomes int
+	change   // to the tail
+}
+
+func newTxn(w *writer) *txn {
+	return &txn{w: w, webhooks: map[string]*store.Webhook{}, change: change{left: map[int64]struct{}{}}}
 }
 
 // totals are the row of that name.
 type totals struct {
 	lastSeq int64
+	listed  int64
 	count   [4]int64 // by state
 }
 
@@ -100,8 +106,8 @@ func (tx *txn) saveTotals() error {
 	if *t == *tx.w.totals.Load() {
 		return nil
 	}
-	return tx.exec(`UPDATE totals SET last_seq = ?, pending = ?, delivered = ?, failed = ?, cancelled = ? WHERE id = 1`,
-		t.lastSeq, t.count[pending], t.count[delivered], t.count[failed], t.count[cancelled])
+	return tx.exec(`UPDATE totals SET last_seq = ?, listed = ?, pending = ?, delivered = ?, failed = ?, cancelled = ? WHERE id = 1`,
+		t.lastSeq, t.listed, t.count[pending], t.count[delivered], t.count[failed], t.count[cancelled])
 }
 
 func (tx *txn) moved(from, to, n int) {

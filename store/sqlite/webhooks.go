@@ -136,7 +136,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, accountID string, now time.Ti
 		if err != nil {
 			return err
 		}
-		_, err = tx.finish(cancelled, now, seqs)
+		_, err = tx.finish(cancelled, now, append(seqs, tx.freshOf(accountID, cancelAtOnce-len(seqs))...))
 		return err
 	})
 }

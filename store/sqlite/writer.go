@@ -20,6 +20,7 @@ type writer struct {
 	stopped  chan struct{}
 	listener atomic.Pointer[store.Listener]
 	totals   atomic.Pointer[totals] // as of the last commit
+	tail     *tail
 
 	// Owned by the goroutine:
 	db       *sql.DB // one connection
@@ -56,7 +57,7 @@ const (
 )
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), logBound: walBound, logLimit: walBound}
+	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logBound: walBound, logLimit: walBound}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -152,7 +153,7 @@ func (w *writer) gather(first *operation) []*operation {
 // commit does the operations in one transaction and answers them.
 func (w *writer) commit(ops []*operation) {
 	start := time.Now()
-	tx := &txn{w: w, webhooks: map[string]*store.Webhook{}}
+	tx := newTxn(w)
 	err := w.transact(tx, ops)
 	if err == nil {
 		w.publish(tx)
@@ -203,7 +204,7 @@ func (w *writer) transact(tx *txn, ops []*operation) error {
 			return op.err
 		}
 	}
-	if err := tx.saveTotals(); err != nil {
+	if err := errors.Join(tx.enter(), tx.saveTotals()); err != nil {
 		w.rollback()
 		return err
 	}
@@ -222,6 +223,7 @@ func (w *writer) transact(tx *txn, ops []*operation) error {
 // publish makes a committed transaction known.
 func (w *writer) publish(tx *txn) {
 	w.totals.Store(&tx.totals)
+	w.tail.apply(&tx.change)
 	if len(w.webhooks) > webhookCache {
 		clear(w.webhooks)
 	}

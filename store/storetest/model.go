@@ -188,6 +188,46 @@ func (m *machine) Tidy(r *rapid.T) {
 	})
 }
 
+// Reopener is a store that can forget what it has in memory and read it anew.
+type Reopener interface{ Reopen() error }
+
+func (m *machine) Reopen(r *rapid.T) {
+	s, ok := m.store.(Reopener)
+	if !ok {
+		r.Skip("this store cannot")
+	}
+	if err := s.Reopen(); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// List asks for one page of a listing.
+func (m *machine) List(r *rapid.T) {
+	q := store.DeliveryQuery{AccountID: m.account(r), Limit: rapid.IntRange(1, 30).Draw(r, "limit")}
+	ago := func() time.Time { return m.now.Add(-time.Duration(rapid.IntRange(0, 30).Draw(r, "ago")) * time.Second) }
+	filters := rapid.IntRange(0, 31).Draw(r, "filters")
+	if filters&1 != 0 {
+		q.State = rapid.SampledFrom([]store.State{store.Pending, store.Delivered, store.Failed, store.Cancelled}).Draw(r, "state")
+	}
+	if filters&2 != 0 {
+		q.MessageID = fmt.Sprint("m", rapid.IntRange(0, 9).Draw(r, "message"))
+	}
+	if filters&4 != 0 {
+		q.From = ago()
+	}
+	if filters&8 != 0 {
+		q.To = ago()
+	}
+	if filters&16 != 0 && len(m.known) > 0 {
+		last := rapid.SampledFrom(m.known).Draw(r, "last")
+		q.BeforeTime, q.BeforeSeq = last.AcceptedAt, last.Seq
+	}
+	m.both(r, "List", func(s store.Store) answer {
+		ds, err := s.Deliveries(context.Background(), q)
+		return answered(err, ds)
+	})
+}
+
 // Check compares what both hold and what both told, after each operation.
 func (m *machine) Check(r *rapid.T) {
 	ctx := context.Background()

@@ -28,7 +28,7 @@ CREATE TABLE webhooks (
     updated_at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- An event and its delivery. state: 0 PENDING, 1 DELIVERED, 2 FAILED, 3 CANCELLED.
+-- What was accepted; nothing here changes.
 CREATE TABLE deliveries (
     seq         INTEGER PRIMARY KEY, -- order of acceptance
     account_id  TEXT NOT NULL,
@@ -38,47 +38,66 @@ CREATE TABLE deliveries (
     part        INTEGER NOT NULL,
     sequence    INTEGER NOT NULL,    -- within (account, message, channel, part)
     payload     BLOB NOT NULL,       -- what is sent, but for its sequence
-    accepted_at INTEGER NOT NULL,
-    state       INTEGER NOT NULL,
-    attempts    INTEGER NOT NULL,
-    failures    INTEGER NOT NULL,
-    due_at      INTEGER NOT NULL,    -- 0: fresh
-    finished_at INTEGER NOT NULL
+    accepted_at INTEGER NOT NULL
 ) STRICT;
 
 -- The event and the message first: their ids grow with time, as a rule, so that
--- these indexes grow at their end. One that begins with the account costs a page
--- for each account of a commit.
+-- these indexes grow at their end. One that begins with the account would cost a
+-- page for each account of a commit.
 CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, account_id);
 CREATE INDEX deliveries_message ON deliveries (message_id, account_id, channel, part, sequence);
-CREATE INDEX deliveries_listed ON deliveries (account_id, accepted_at);
-CREATE INDEX deliveries_pending ON deliveries (account_id, due_at) WHERE state = 0;
-CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at > 0;
 
-CREATE TABLE attempts (
+-- What became of a delivery: its attempts, one of which may have ended it, or a
+-- row numbered 0 if it ended without one. Without an end it is PENDING.
+CREATE TABLE outcomes (
     seq         INTEGER NOT NULL, -- of the delivery
-    number      INTEGER NOT NULL,
+    number      INTEGER NOT NULL, -- of the attempt; 0: none was made
     at          INTEGER NOT NULL,
     duration    INTEGER NOT NULL, -- microseconds
     status_code INTEGER NOT NULL, -- 0: no answer
     error       TEXT NOT NULL,
     response    BLOB,
     probe       INTEGER NOT NULL,
+    failures    INTEGER NOT NULL, -- of the delivery, so far
+    state       INTEGER NOT NULL, -- if it ended it: 1 DELIVERED, 2 FAILED, 3 CANCELLED; else 0
+    ended_at    INTEGER NOT NULL, -- if it ended it; else 0
     PRIMARY KEY (seq, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX outcomes_ended ON outcomes (ended_at) WHERE ended_at > 0;
+
+-- The deliveries of an account, in order. The newest are entered later, many at
+-- a time: until then they are in memory, see tail.go.
+CREATE TABLE listed (
+    account_id  TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    PRIMARY KEY (account_id, accepted_at, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The PENDING deliveries of an account: those put off until due_at and, once
+-- they are listed, the fresh ones (0).
+CREATE TABLE waiting (
+    account_id TEXT NOT NULL,
+    due_at     INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    PRIMARY KEY (account_id, due_at, seq)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX waiting_seq ON waiting (seq);
 
 CREATE TABLE settings (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- How many deliveries there are in each state, and the greatest seq ever given.
+-- How many deliveries there are in each state, the greatest seq ever given, and
+-- up to which seq all are listed.
 CREATE TABLE totals (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
     last_seq  INTEGER NOT NULL,
+    listed    INTEGER NOT NULL,
     pending   INTEGER NOT NULL,
     delivered INTEGER NOT NULL,
     failed    INTEGER NOT NULL,
     cancelled INTEGER NOT NULL
 ) STRICT;
-INSERT INTO totals VALUES (1, 0, 0, 0, 0, 0);
+INSERT INTO totals VALUES (1, 0, 0, 0, 0, 0, 0);

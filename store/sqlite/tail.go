@@ -1,0 +1,187 @@
+package sqlite
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"sync"
+)
+
+// tail knows the newest deliveries, which are not entered yet in the two tables
+// that begin with the account: an entry there costs a page for each account of
+// a commit, unless many are entered together. Most deliveries have ended by
+// then, and never wait at all.
+//
+// The writer changes it after its commits; it is read by all. A reader copies
+// what it needs first and opens its snapshot then: what has left the tail in
+// between is in the tables.
+type tail struct {
+	size     int // how many deliveries are entered together
+	mu       sync.RWMutex
+	first    int64 // seq of the first entry
+	entries  []entry
+	accounts map[string]*recent
+	// full are the accounts of what is being entered, up to the seq fullTo.
+	full   []string
+	fullTo int64
+}
+
+// entry is one delivery, if it is still in the tail.
+type entry struct {
+	*recent
+	accepted int64
+	gone     bool // entered, or erased
+	fresh    bool // PENDING and never put off
+}
+
+// recent are the deliveries of one account in the tail.
+type recent struct {
+	account string
+	seqs    []int64 // ascending; with those gone since
+}
+
+// tailSize is how many deliveries are entered together: so many that there are
+// some of each account. A start reads up to twice as many.
+const tailSize = 16384
+
+func newTail(size int, first int64) *tail {
+	return &tail{size: size, first: first, accounts: map[string]*recent{}}
+}
+
+func (t *tail) next() int64 { return t.first + int64(len(t.entries)) }
+
+// add appends the delivery next in order.
+func (t *tail) add(account string, accepted int64, fresh bool) {
+	r := t.accounts[account]
+	if r == nil {
+		r = &recent{account: account}
+		t.accounts[account] = r
+	}
+	r.seqs = append(r.seqs, t.next())
+	t.entries = append(t.entries, entry{recent: r, accepted: accepted, fresh: fresh})
+}
+
+// at is the entry of a delivery; nil: it is not in the tail.
+func (t *tail) at(seq int64) *entry {
+	if seq < t.first || seq >= t.next() || t.entries[seq-t.first].gone {
+		return nil
+	}
+	return &t.entries[seq-t.first]
+}
+
+func (t *tail) isFresh(seq int64) bool {
+	e := t.at(seq)
+	return e != nil && e.fresh
+}
+
+// fill makes a hole where a delivery was erased before the start.
+func (t *tail) fill(next int64) {
+	for t.next() < next {
+		t.entries = append(t.entries, entry{gone: true})
+	}
+}
+
+// fresh copies the account's fresh deliveries after a seq.
+func (t *tail) fresh(account string, after int64, limit int) (seqs []int64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	r := t.accounts[account]
+	if r == nil {
+		return nil
+	}
+	from, _ := slices.BinarySearch(r.seqs, after+1)
+	for _, seq := range r.seqs[from:] {
+		if len(seqs) == limit {
+			break
+		}
+		if t.isFresh(seq) {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
+// waiting copies the accounts that have fresh deliveries, in order.
+func (t *tail) waiting(after string, limit int) (accounts []string) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for account, r := range t.accounts {
+		if account > after && slices.ContainsFunc(r.seqs, t.isFresh) {
+			accounts = append(accounts, account)
+		}
+	}
+	slices.Sort(accounts)
+	return accounts[:min(limit, len(accounts))]
+}
+
+// place is a delivery in a listing.
+type place struct{ accepted, seq int64 }
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.accepted, q.accepted), cmp.Compare(p.seq, q.seq))
+}
+
+// places copies the account's deliveries that are selected, newest first.
+func (t *tail) places(account string, selected func(place) bool) (all []place) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if r := t.accounts[account]; r != nil {
+		for _, seq := range r.seqs {
+			if e := t.at(seq); e != nil && selected(place{e.accepted, seq}) {
+				all = append(all, place{e.accepted, seq})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b place) int { return b.compare(a) })
+	return all
+}
+
+// freeze lets the entering begin, if there is enough to enter.
+func (t *tail) freeze() {
+	if len(t.full) > 0 || len(t.entries) < t.size {
+		return
+	}
+	t.fullTo = t.next() - 1
+	for account := range t.accounts {
+		t.full = append(t.full, account)
+	}
+	sort.Strings(t.full)
+}
+
+// batch is what is entered with the present transaction: up to n deliveries,
+// and how many accounts are done with them.
+func (t *tail) batch(n int) (seqs []int64, accounts int) {
+	for _, account := range t.full {
+		for _, seq := range t.accounts[account].seqs {
+			switch {
+			case seq > t.fullTo:
+			case len(seqs) == n:
+				return seqs, accounts
+			case t.at(seq) != nil:
+				seqs = append(seqs, seq)
+			}
+		}
+		accounts++
+	}
+	return seqs, accounts
+}
+
+// entered forgets a batch. When all is entered, so are the entries.
+func (t *tail) entered(seqs []int64, accounts int) {
+	for _, seq := range seqs {
+		t.entries[seq-t.first].gone = true
+	}
+	for _, account := range t.full[:accounts] {
+		r := t.accounts[account]
+		from, _ := slices.BinarySearch(r.seqs, t.fullTo+1)
+		r.seqs = slices.Clone(r.seqs[from:])
+		if len(r.seqs) == 0 {
+			delete(t.accounts, account)
+		}
+	}
+	t.full = t.full[accounts:]
+	if len(t.full) == 0 {
+		t.entries = slices.Clone(t.entries[t.fullTo+1-t.first:])
+		t.first = t.fullTo + 1
+	}
+}
