@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +16,6 @@ import (
 type lab struct {
 	*flags
 	dir, bin string
-	out      io.Writer
 	runs     int
 }
 
@@ -103,9 +101,9 @@ func (f figures) show(format string) string {
 }
 
 func (l *lab) table(title string, head ...string) {
-	fmt.Fprintf(l.out, "\n### %s\n\n| %s |\n|%s\n", title, strings.Join(head, " | "), strings.Repeat(" --- |", len(head)))
+	fmt.Printf("\n### %s\n\n| %s |\n|%s\n", title, strings.Join(head, " | "), strings.Repeat(" --- |", len(head)))
 }
 
 func (l *lab) row(cells ...string) {
-	fmt.Fprintf(l.out, "| %s |\n", strings.Join(cells, " | "))
+	fmt.Printf("| %s |\n", strings.Join(cells, " | "))
 }

@@ -57,7 +57,7 @@ func (f *flags) run() error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	l := &lab{flags: f, dir: dir, bin: f.Bin, out: os.Stdout}
+	l := &lab{flags: f, dir: dir, bin: f.Bin}
 	if l.bin == "" {
 		if l.bin, err = rig.Build(dir); err != nil {
 			return err
@@ -65,7 +65,7 @@ func (f *flags) run() error {
 	} else if l.bin, err = filepath.Abs(l.bin); err != nil {
 		return err
 	}
-	fmt.Fprintf(l.out, "%s, %s, %d cores, %s/%s; %d rounds, median (least to most)\n",
+	fmt.Printf("%s, %s, %d cores, %s/%s; %d rounds, median (least to most)\n",
 		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, f.Rounds)
 	for _, s := range scenarios {
 		if !f.wants(s.name) {

@@ -271,7 +271,8 @@ func outcomeWord(a *store.Attempt) string {
 	return string(a.Error)
 }
 
-// attemptLine is the one log line of an attempt. It names the callback's host,
+// attemptLine is the one log line of an attempt: at level debug if it was
+// acknowledged, as nearly all are, else at info. It names the callback's host,
 // never its path or query.
 type attemptLine struct {
 	flight      *flight
@@ -283,6 +284,9 @@ type attemptLine struct {
 
 func (a *attemptLine) write(log *slog.Logger) {
 	level := slog.LevelInfo
+	if a.attempt.Error == "" {
+		level = slog.LevelDebug
+	}
 	if !log.Enabled(context.Background(), level) {
 		return
 	}

@@ -1,13 +1,9 @@
 package rig
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,8 +57,6 @@ func (f Feed) Run(s *Service) error {
 		f.Account = Account
 	}
 	f.PerMessage = max(1, f.PerMessage)
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: f.Clients}, Timeout: 2 * time.Minute}
-	defer client.CloseIdleConnections()
 	begin := time.Now()
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
@@ -70,6 +64,8 @@ func (f Feed) Run(s *Service) error {
 	for range f.Clients {
 		clients.Go(func() {
 			var buf []byte
+			line := &line{addr: strings.TrimPrefix(s.URL, "http://")}
+			defer line.close()
 			for failed.Load() == nil {
 				first := int(next.Add(int64(f.Batch))) - f.Batch
 				n := min(f.Batch, f.Events-first)
@@ -79,7 +75,7 @@ func (f Feed) Run(s *Service) error {
 				if f.PerSecond > 0 {
 					time.Sleep(time.Until(begin.Add(time.Duration(float64(first) / f.PerSecond * float64(time.Second)))))
 				}
-				if err := f.send(client, s, &buf, f.From+first, n); err != nil {
+				if err := f.send(line, &buf, f.From+first, n); err != nil {
 					failed.Store(&err)
 				}
 			}
@@ -101,9 +97,7 @@ func (f *Feed) stopped() bool {
 	}
 }
 
-var errNotAccepted = errors.New("not accepted")
-
-func (f *Feed) send(client *http.Client, s *Service, buf *[]byte, from, n int) error {
+func (f *Feed) send(line *line, buf *[]byte, from, n int) error {
 	b := append((*buf)[:0], `{"events":[`...)
 	sent := time.Now()
 	for i := from; i < from+n; i++ {
@@ -115,7 +109,7 @@ func (f *Feed) send(client *http.Client, s *Service, buf *[]byte, from, n int) e
 	b = append(b, "]}"...)
 	*buf = b
 	for {
-		err := f.post(client, s.URL+"/events", b, n)
+		err := line.post("/events", b, n)
 		switch {
 		case err == nil:
 			if f.Accepted != nil {
@@ -129,33 +123,4 @@ func (f *Feed) send(client *http.Client, s *Service, buf *[]byte, from, n int) e
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-}
-
-func (f *Feed) post(client *http.Client, url string, body []byte, n int) error {
-	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", bearer)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	var got struct{ Accepted, Duplicates int }
-	if resp.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("%w: %d %s", errNotAccepted, resp.StatusCode, answer)
-	}
-	if err := json.Unmarshal(answer, &got); err != nil {
-		return err
-	}
-	if got.Accepted+got.Duplicates != n {
-		return fmt.Errorf("%w: %s of %d", errNotAccepted, answer, n)
-	}
-	return nil
 }
