@@ -54,5 +54,5 @@ vulnerable: ## Look for known vulnerabilities that the code reaches
 		[ $$code -eq 3 ] && exit 3; echo 'the vulnerability database cannot be reached: not checked'; fi
 
 .PHONY: bench
-bench: ## Run the benchmarks of the packages
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## Measure the built binary and print the tables of docs/benchmarks.md (about an hour; BENCH="--rounds 1 throughput" for less)
+	$(GO) run ./bench $(BENCH)

@@ -31,21 +31,28 @@ type run struct {
 
 // begin starts a service and a sink; the caller ends the run.
 func (l *lab) begin() (*run, error) {
+	r, err := l.prepare()
+	if err != nil {
+		return nil, err
+	}
+	return r, r.serve()
+}
+
+// prepare starts a sink; the caller starts the service.
+func (l *lab) prepare() (*run, error) {
 	l.runs++
 	r := &run{lab: l, dir: filepath.Join(l.dir, fmt.Sprint("run", l.runs))}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, err
 	}
 	var err error
-	if r.sink, err = rig.StartSink(r.dir); err != nil {
-		return nil, err
-	}
-	return r, r.serve()
+	r.sink, err = rig.StartSink(r.dir)
+	return r, err
 }
 
 // serve starts the service on the run's database.
-func (r *run) serve() (err error) {
-	r.service, err = rig.Serve(rig.Options{Bin: r.lab.bin, Dir: r.dir, CA: r.sink.CA, Flags: r.lab.Flag})
+func (r *run) serve(flags ...string) (err error) {
+	r.service, err = rig.Serve(rig.Options{Bin: r.lab.bin, Dir: r.dir, CA: r.sink.CA, Flags: append(flags, r.lab.Flag...)})
 	return err
 }
 
@@ -106,4 +113,11 @@ func (l *lab) table(title string, head ...string) {
 
 func (l *lab) row(cells ...string) {
 	fmt.Printf("| %s |\n", strings.Join(cells, " | "))
+}
+
+// detail goes to standard error, if asked for.
+func (l *lab) detail(format string, args ...any) {
+	if l.Verbose {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}
 }

@@ -29,14 +29,25 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{"throughput", "delivered/s and CPU beside the raw loop", throughput},
+	{"latency", "from the platform's request to the arrival", latency},
+	{"isolation", "healthy endpoints beside broken ones", isolation},
+	{"recovery", "an endpoint returns to its backlog", recovery},
+	{"operations", "the four operations beside bare echo", operations},
+	{"backlog", "millions of events waiting", backlog},
+	{"accounts", "a million registrations", accounts},
+	{"history", "millions of finished deliveries", history},
 }
 
 type flags struct {
 	Scenarios []string `arg:"" optional:"" help:"Which tables: ${names}. Default: all."`
 	Rounds    int      `default:"5" help:"Rounds of each measurement, of which the median counts."`
 	Events    int      `default:"60000" help:"Events of a round."`
+	Backlog   int      `default:"5000000" help:"Events of the backlog."`
+	Accounts  int      `default:"1000000" help:"Accounts that are many."`
+	History   int      `default:"10000000" help:"Deliveries of the history."`
 	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`
+	Verbose   bool     `help:"Show what the figures are made of."`
 	Flag      []string `help:"Flag for recapito serve, to measure other than the defaults; repeatable."`
 }
 

@@ -26,6 +26,8 @@ func RunChild() {
 		return
 	case "sink":
 		err = sinkMain()
+	case "echo":
+		err = echoMain()
 	case "raw":
 		err = rawMain()
 	}

@@ -40,35 +40,45 @@ func (l *line) post(path string, body []byte, n int) error {
 }
 
 func (l *line) exchange(path string, body []byte) ([]byte, error) {
+	code, answer, err := l.do("POST", path, "Authorization: "+bearer, body)
+	if err == nil && code != http.StatusAccepted {
+		err = fmt.Errorf("%w: %d %s", errNotAccepted, code, answer)
+	}
+	return answer, err
+}
+
+// do makes a request with one header of the caller's.
+func (l *line) do(method, path, header string, body []byte) (code int, answer []byte, err error) {
 	if l.conn == nil {
 		conn, err := net.DialTimeout("tcp", l.addr, 5*time.Second)
 		if err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 		l.conn, l.in = conn, bufio.NewReader(conn)
 	}
 	if err := l.conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	l.out = fmt.Appendf(l.out[:0], "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, l.addr, bearer, len(body))
-	l.out = append(l.out, body...)
+	l.out = fmt.Appendf(l.out[:0], "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, l.addr)
+	if header != "" {
+		l.out = append(append(l.out, header...), "\r\n"...)
+	}
+	if body != nil {
+		l.out = fmt.Appendf(l.out, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	}
+	l.out = append(append(l.out, "\r\n"...), body...)
 	if _, err := l.conn.Write(l.out); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	resp, err := http.ReadResponse(l.in, nil)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	answer, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil:
-		return nil, err
-	case resp.StatusCode != http.StatusAccepted:
-		return nil, fmt.Errorf("%w: %d %s", errNotAccepted, resp.StatusCode, answer)
-	case resp.Close:
+	answer, err = io.ReadAll(resp.Body)
+	if resp.Close {
 		l.close()
 	}
-	return answer, nil
+	return resp.StatusCode, answer, err
 }
 
 func (l *line) close() {

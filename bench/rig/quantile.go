@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-func quantiles(took []time.Duration) (p50, p99 time.Duration) {
+// Quantiles are the median, the 99th percentile and the greatest.
+func Quantiles(took []time.Duration) (p50, p99, most time.Duration) {
 	sorted := slices.Sorted(slices.Values(took))
-	return sorted[len(sorted)/2], sorted[len(sorted)*99/100]
+	return sorted[len(sorted)/2], sorted[len(sorted)*99/100], sorted[len(sorted)-1]
 }
 
 type statusError struct {

@@ -26,6 +26,7 @@ type Raw struct {
 	Body       string
 	Requests   int
 	InFlight   int
+	PerSecond  float64 // pace; 0: as fast as answers come
 	WantStatus int
 }
 
@@ -90,7 +91,7 @@ func rawMain() error {
 		return err
 	}
 	elapsed := time.Since(begin)
-	p50, p99 := quantiles(took)
+	p50, p99, _ := Quantiles(took)
 	return json.NewEncoder(os.Stdout).Encode(RawResult{
 		PerSecond: float64(r.Requests) / elapsed.Seconds(),
 		CPU:       (ownCPU() - before) / time.Duration(r.Requests), P50: p50, P99: p99,
@@ -98,6 +99,7 @@ func rawMain() error {
 }
 
 func (r *Raw) loop(client *http.Client, n int, took []time.Duration) error {
+	start := time.Now()
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	var workers sync.WaitGroup
@@ -107,6 +109,9 @@ func (r *Raw) loop(client *http.Client, n int, took []time.Duration) error {
 				i := int(next.Add(1)) - 1
 				if i >= n {
 					return
+				}
+				if r.PerSecond > 0 {
+					time.Sleep(time.Until(start.Add(time.Duration(float64(i) / r.PerSecond * float64(time.Second)))))
 				}
 				begin := time.Now()
 				if err := r.once(client, r.URLs[i%len(r.URLs)]); err != nil {

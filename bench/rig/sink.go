@@ -23,11 +23,10 @@ import (
 // The sink receives callbacks at https://127.x.y.z:port/BEHAVIOUR/…: what it
 // does with one is said by the first part of the path.
 const (
-	OK      = "ok"      // 204
-	Hang    = "hang"    // nothing, until the caller goes
-	Drip    = "drip"    // a header byte every 100 ms
-	Gate    = "gate"    // 503 while the gate is closed, then 204
-	Limited = "limited" // 429 beyond the sink's limit of requests at a time, else 204
+	OK   = "ok"   // 204
+	Hang = "hang" // nothing, until the caller goes
+	Drip = "drip" // a header byte every 100 ms
+	Gate = "gate" // 503 while the gate is closed; then 204, or 429 beyond 32 at a time
 )
 
 // sinkState is shared by the handlers.
@@ -56,7 +55,8 @@ type Counts struct {
 	Missing                   []int // the first event numbers below Upto that have not arrived
 }
 
-const tick = 100 * time.Millisecond
+// Tick is the step of the timelines.
+const Tick = 100 * time.Millisecond
 
 func (s *sinkState) clear() {
 	s.mu.Lock()
@@ -84,13 +84,13 @@ func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.refuse(w, http.StatusServiceUnavailable)
 			return
 		}
-	case Limited:
+		const limit, work = 32, 2 * time.Millisecond
 		defer s.inFlight.Add(-1)
-		if s.inFlight.Add(1) > 32 {
+		if s.inFlight.Add(1) > limit {
 			s.refuse(w, http.StatusTooManyRequests)
 			return
 		}
-		time.Sleep(2 * time.Millisecond) // a receiver at work
+		time.Sleep(work)
 	}
 	s.arrived(r.Header.Get("webhook-id"), time.Now())
 	w.WriteHeader(http.StatusNoContent)
@@ -105,7 +105,7 @@ func (s *sinkState) refuse(w http.ResponseWriter, code int) {
 }
 
 func at(timeline []int, since time.Duration) []int {
-	i := int(since / tick)
+	i := int(since / Tick)
 	for len(timeline) <= i {
 		timeline = append(timeline, 0)
 	}
@@ -124,7 +124,7 @@ func drip(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for range 1000 {
-		time.Sleep(tick)
+		time.Sleep(Tick)
 		if _, err := conn.Write([]byte("x")); err != nil {
 			return
 		}

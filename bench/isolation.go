@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+const (
+	isolationHalf = 500              // endpoints of each kind
+	isolationRate = 1500             // events/s for each half
+	isolationTime = 25 * time.Second // longer than two deadlines
+)
+
+// isolation: what 500 healthy endpoints feel of 500 that are not.
+func isolation(l *lab) error {
+	l.table(fmt.Sprintf("Isolation: %d healthy endpoints at %d events/s, beside as many others at the same rate", isolationHalf, isolationRate),
+		"the others", "healthy p50 ms", "healthy p99 ms", "ratio to none", "aim", "healthy delivered/s", "ratio to none", "aim")
+	base := isolationFigures{}
+	for _, others := range []string{"", rig.Hang, rig.Drip, "refuse"} {
+		var f isolationFigures
+		for range l.Rounds {
+			if err := l.isolationRound(others, &f); err != nil {
+				return err
+			}
+		}
+		name := others
+		if others == "" {
+			base, name = f, "none"
+		}
+		l.row(name, f.p50.show("%.1f"), f.p99.show("%.1f"), fmt.Sprintf("%.2f", f.p99.median()/base.p99.median()), "≤ 1.2",
+			f.rate.show("%.0f"), fmt.Sprintf("%.2f", f.rate.median()/base.rate.median()), "≥ 0.9")
+	}
+	return nil
+}
+
+type isolationFigures struct{ p50, p99, rate figures }
+
+func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
+	r, err := l.begin()
+	if err != nil {
+		return err
+	}
+	defer func() { err = r.end(err) }()
+	if err := r.register(0, isolationHalf, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
+		return err
+	}
+	url, err := r.broken(others)
+	if err != nil {
+		return err
+	}
+	if err := r.register(isolationHalf, isolationHalf, url); err != nil {
+		return err
+	}
+	events := int(isolationTime.Seconds() * isolationRate)
+	healthy := rig.Feed{Events: events, Batch: 50, Clients: 8, Accounts: isolationHalf, PerSecond: isolationRate}
+	warm := healthy
+	warm.Events, warm.PerSecond = 4*isolationHalf, 0
+	if err := r.deliver(warm); err != nil {
+		return err
+	}
+	if err := r.sink.Clear(); err != nil {
+		return err
+	}
+	sick := healthy
+	healthy.From, sick.From = r.fed, r.fed+events
+	sick.Account = func(i int) string { return rig.Account(isolationHalf + i) }
+	var feeds sync.WaitGroup
+	var sickErr error
+	if others != "" {
+		feeds.Go(func() { sickErr = sick.Run(r.service) })
+	}
+	begin := time.Now()
+	err = healthy.Run(r.service)
+	feeds.Wait()
+	if err != nil || sickErr != nil {
+		return fmt.Errorf("feed: %w, %w", err, sickErr)
+	}
+	c, err := r.sink.AwaitUnique(events, time.Minute)
+	if err != nil {
+		return err
+	}
+	f.p50, f.p99 = append(f.p50, millis(c.P50)), append(f.p99, millis(c.P99))
+	f.rate = append(f.rate, float64(events)/time.Since(begin).Seconds())
+	return nil
+}
+
+// broken are the URLs of endpoints that behave so; "refuse": nobody listens.
+func (r *run) broken(behaviour string) (func(i int) string, error) {
+	if behaviour != "refuse" {
+		return func(i int) string { return r.sink.Endpoint(behaviour, i) }, nil
+	}
+	addr, err := rig.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	_, free, err := net.SplitHostPort(addr)
+	return func(i int) string {
+		url := r.sink.Endpoint("x", i)
+		host, _, _ := strings.Cut(strings.TrimPrefix(url, "https://"), ":")
+		return "https://" + net.JoinHostPort(host, free) + "/x"
+	}, err
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+const (
+	operationAccounts = 1000
+	operationClients  = 64
+	operationRequests = 60000
+)
+
+// operations: GET and PUT of the webhook beside the framework doing nothing.
+func operations(l *lab) error {
+	l.table(fmt.Sprintf("The operations of the webhook: %d clients, %d accounts", operationClients, operationAccounts),
+		"operation", "per second", "bare echo/s", "ratio", "aim", "p99 at half load, ms", "aim")
+	for _, op := range []struct {
+		method string
+		part   int // of the requests
+		aim    string
+	}{{http.MethodGet, 1, "≥ 0.6"}, {http.MethodPut, 3, "≥ 0.25"}} {
+		var rate, bare, ratio, p99 figures
+		for range l.Rounds {
+			if err := l.operationRound(op.method, operationRequests/op.part, &rate, &bare, &p99); err != nil {
+				return err
+			}
+			ratio = append(ratio, rate[len(rate)-1]/bare[len(bare)-1])
+		}
+		l.row(op.method, rate.show("%.0f"), bare.show("%.0f"), ratio.show("%.2f"), op.aim, p99.show("%.1f"), "≤ 5")
+	}
+	return nil
+}
+
+func (l *lab) operationRound(method string, requests int, rate, bare, p99 *figures) (err error) {
+	r, err := l.begin()
+	if err != nil {
+		return err
+	}
+	defer func() { err = r.end(err) }()
+	echo, err := rig.StartEcho()
+	if err != nil {
+		return err
+	}
+	defer echo.Kill()
+	if err := r.register(0, operationAccounts, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
+		return err
+	}
+	load := rig.Load{URL: r.service.URL, Clients: operationClients, Requests: requests, Want: http.StatusOK,
+		Make: func(i int) (string, string, string, []byte) {
+			account := i * 7919 % operationAccounts
+			var body []byte
+			if method == http.MethodPut {
+				body = fmt.Appendf(nil, `{"callbackUrl":%q}`, r.sink.Endpoint(rig.OK, i%operationAccounts))
+			}
+			return method, "/webhooks/delivery-status", "X-API-Key: " + r.keys[account], body
+		}}
+	if _, err := load.Run(); err != nil { // caches
+		return err
+	}
+	full, err := load.Run()
+	if err != nil {
+		return err
+	}
+	nothing := load
+	nothing.URL, nothing.Want = echo.URL, http.StatusNoContent
+	echoed, err := nothing.Run()
+	if err != nil {
+		return err
+	}
+	load.PerSecond = full.PerSecond / 2
+	half, err := load.Run()
+	*rate, *bare, *p99 = append(*rate, full.PerSecond), append(*bare, echoed.PerSecond), append(*p99, millis(half.P99))
+	return err
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+const recoveryBacklog = 100_000
+
+// recovery: an endpoint that was down returns, and takes 32 requests at a time.
+func recovery(l *lab) error {
+	var first, full, rate, refused figures
+	for range l.Rounds {
+		if err := l.recoveryRound(&first, &full, &rate, &refused); err != nil {
+			return err
+		}
+	}
+	l.table(fmt.Sprintf("Recovery: an endpoint returns to %d waiting events; it answers after 2 ms, 32 at a time, else 429", recoveryBacklog),
+		"first callback after s", "aim", "from there to 90 % of the full rate, s", "aim", "full rate/s", "429 and 503 of all answers, %", "aim")
+	l.row(first.show("%.1f"), "≤ one probe gap", full.show("%.1f"), "≤ 10", rate.show("%.0f"), refused.show("%.2f"), "≤ 1")
+	return nil
+}
+
+func (l *lab) recoveryRound(first, full, rate, refused *figures) (err error) {
+	r, err := l.begin()
+	if err != nil {
+		return err
+	}
+	defer func() { err = r.end(err) }()
+	if err := r.register(0, 1, func(i int) string { return r.sink.Endpoint(rig.Gate, i) }); err != nil {
+		return err
+	}
+	if err := r.feed(rig.Feed{Events: recoveryBacklog, Batch: 500, Clients: 4, Accounts: 1}); err != nil {
+		return err
+	}
+	if err := rig.Await(time.Minute, "the breaker to open", func() bool {
+		open, err := r.service.Metric(`recapito_lanes{health="open"}`)
+		return err == nil && open == 1
+	}); err != nil {
+		return err
+	}
+	if err := r.sink.Clear(); err != nil {
+		return err
+	}
+	opened := time.Now()
+	if err := r.sink.OpenGate(true); err != nil {
+		return err
+	}
+	c, err := r.sink.AwaitUnique(recoveryBacklog, 10*time.Minute)
+	if err != nil {
+		return err
+	}
+	fullRate := fullRate(c.Timeline)
+	r.lab.detail("arrivals per 100 ms: %v", c.Timeline)
+	reached := slices.IndexFunc(smooth(c.Timeline), func(n float64) bool { return n >= 0.9*fullRate })
+	began := slices.IndexFunc(c.Timeline, func(n int) bool { return n > 0 })
+	*first = append(*first, c.First.Sub(opened).Seconds())
+	*full = append(*full, float64(reached-began)*rig.Tick.Seconds())
+	*rate = append(*rate, fullRate/rig.Tick.Seconds())
+	*refused = append(*refused, 100*float64(c.Refused)/float64(c.Refused+c.Arrivals))
+	return nil
+}
+
+// smooth is the mean of each second that begins with a tick.
+func smooth(timeline []int) []float64 {
+	window := int(time.Second / rig.Tick)
+	means := make([]float64, 0, len(timeline))
+	for i := 0; i+window <= len(timeline); i++ {
+		sum := 0
+		for _, n := range timeline[i : i+window] {
+			sum += n
+		}
+		means = append(means, float64(sum)/float64(window))
+	}
+	return means
+}
+
+// fullRate is the median of the seconds between the first tenth and the last
+// of all arrivals, per tick: at the end come the few that are retried later.
+func fullRate(timeline []int) float64 {
+	total, sum := 0, 0
+	for _, n := range timeline {
+		total += n
+	}
+	from, to := -1, 0
+	for i, n := range timeline {
+		sum += n
+		if from < 0 && 10*sum >= total {
+			from = i
+		}
+		if 10*sum <= 9*total {
+			to = i
+		}
+	}
+	window := int(time.Second / rig.Tick)
+	return figures(smooth(timeline[from:max(to, from+window)])).median()
+}

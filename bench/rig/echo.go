@@ -1,0 +1,47 @@
+package rig
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Echo is the framework below the service, doing nothing: what the operations
+// are held against.
+type Echo struct {
+	*Child
+	URL string
+}
+
+// StartEcho starts it in a process of its own.
+func StartEcho() (*Echo, error) {
+	cmd, err := child("echo")
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	e := &Echo{}
+	if e.Child, err = start(cmd); err != nil {
+		return nil, err
+	}
+	return e, json.NewDecoder(out).Decode(&e.URL)
+}
+
+func echoMain() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	e := echo.New()
+	e.Any("/*", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
+	if err := json.NewEncoder(os.Stdout).Encode("http://" + l.Addr().String()); err != nil {
+		return err
+	}
+	return http.Serve(l, e)
+}

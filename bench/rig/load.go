@@ -1,0 +1,70 @@
+package rig
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Load makes requests to a service over connections that are kept.
+type Load struct {
+	URL      string // of the service
+	Clients  int
+	Requests int
+	// PerSecond paces the load; latency then counts from the time at which a
+	// request was due. 0: as fast as answers come.
+	PerSecond float64
+	Want      int // status
+	// Make describes the i-th request: header is one whole line, or empty.
+	Make func(i int) (method, path, header string, body []byte)
+}
+
+// LoadResult is what a load measured.
+type LoadResult struct {
+	PerSecond     float64
+	P50, P99, Max time.Duration
+}
+
+// Run makes the requests; it fails if one is not answered as it should be.
+func (l Load) Run() (LoadResult, error) {
+	took := make([]time.Duration, l.Requests)
+	begin := time.Now()
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var clients sync.WaitGroup
+	for range l.Clients {
+		clients.Go(func() {
+			line := &line{addr: strings.TrimPrefix(l.URL, "http://")}
+			defer line.close()
+			for failed.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= l.Requests {
+					return
+				}
+				due := time.Now()
+				if l.PerSecond > 0 {
+					due = begin.Add(time.Duration(float64(i) / l.PerSecond * float64(time.Second)))
+					time.Sleep(time.Until(due))
+				}
+				method, path, header, body := l.Make(i)
+				code, answer, err := line.do(method, path, header, body)
+				if err == nil && code != l.Want {
+					err = fmt.Errorf("%s %s: %d %s", method, path, code, answer)
+				}
+				if err != nil {
+					failed.Store(&err)
+				}
+				took[i] = time.Since(due)
+			}
+		})
+	}
+	clients.Wait()
+	if err := failed.Load(); err != nil {
+		return LoadResult{}, *err
+	}
+	res := LoadResult{PerSecond: float64(l.Requests) / time.Since(begin).Seconds()}
+	res.P50, res.P99, res.Max = Quantiles(took)
+	return res, nil
+}
