@@ -65,6 +65,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 
 // lockOut removes an account's keys and its webhook.
 func (tx *txn) lockOut(id string) error {
+	tx.keysChanged = true
 	return errors.Join(
 		tx.exec(`DELETE FROM api_keys WHERE account_id = ?`, id),
 		tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))
@@ -105,6 +106,7 @@ func (s *Store) APIKeys(ctx context.Context, accountID string) ([]store.APIKey, 
 // RevokeAPIKey implements [store.APIKeys].
 func (s *Store) RevokeAPIKey(ctx context.Context, accountID, keyID string) error {
 	return s.w.do(ctx, func(tx *txn) error {
+		tx.keysChanged = true
 		n, err := tx.changes(`DELETE FROM api_keys WHERE account_id = ? AND id = ?`, accountID, keyID)
 		if err == nil && n == 0 {
 			return store.ErrNotFound
@@ -115,6 +117,10 @@ func (s *Store) RevokeAPIKey(ctx context.Context, accountID, keyID string) error
 
 // APIKeyByHash implements [store.APIKeys].
 func (s *Store) APIKeyByHash(ctx context.Context, hash store.KeyHash) (store.APIKey, error) {
+	k, ok, changes := s.cache.key(hash)
+	if ok && !s.isClosed() {
+		return k, nil
+	}
 	rows, err := s.queryRead(ctx, s.reads.keyByHash, hash[:])
 	if err != nil {
 		return store.APIKey{}, err
@@ -126,6 +132,7 @@ func (s *Store) APIKeyByHash(ctx context.Context, hash store.KeyHash) (store.API
 	if len(keys) == 0 {
 		return store.APIKey{}, store.ErrNotFound
 	}
+	s.cache.keepKey(keys[0], changes)
 	return keys[0], nil
 }
 

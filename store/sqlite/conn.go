@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"github.com/recapito/recapito/store"
 )
 
 // open makes the writer's connection, asserts that it is durable, and reads
@@ -24,7 +22,7 @@ func (w *writer) open() (err error) {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	w.db, w.conn, w.stmts, w.webhooks = db, conn, map[string]*sql.Stmt{}, map[string]*store.Webhook{}
+	w.db, w.conn, w.stmts = db, conn, map[string]*sql.Stmt{}
 	t := &totals{}
 	err = w.assertDurable(ctx)
 	if err == nil {
@@ -37,6 +35,7 @@ func (w *writer) open() (err error) {
 	if err != nil {
 		return errors.Join(err, w.closeConn())
 	}
+	w.store.cache.clear()
 	w.totals.Store(t)
 	w.damaged = false
 	return nil

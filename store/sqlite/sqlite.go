@@ -50,6 +50,7 @@ type Store struct {
 	// history is for listings, which may look through much.
 	history *sql.DB
 	w       *writer
+	cache   *cache
 
 	closing sync.Once
 	closed  chan struct{}
@@ -74,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.tailSize == 0 {
 		cfg.tailSize = tailSize
 	}
-	s := &Store{cfg: cfg, closed: make(chan struct{})}
+	s := &Store{cfg: cfg, closed: make(chan struct{}), cache: newCache()}
 	defer func() {
 		if err != nil {
 			s.release()

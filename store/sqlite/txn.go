@@ -16,10 +16,12 @@ type txn struct {
 	w        *writer
 	totals   totals
 	tell     []func(store.Listener)    // after the commit
-	webhooks map[string]*store.Webhook // read or changed in it; nil: there is none
-	events   int
-	outcomes int
-	change   // to the tail
+	webhooks map[string]*store.Webhook // changed in it; nil: there is none
+	// keysChanged: API keys were revoked.
+	keysChanged bool
+	events      int
+	outcomes    int
+	change      // to the tail
 }
 
 func newTxn(w *writer) *txn {

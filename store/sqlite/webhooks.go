@@ -60,6 +60,10 @@ func (s *Store) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webho
 
 // Webhook implements [store.Webhooks].
 func (s *Store) Webhook(ctx context.Context, accountID string) (store.Webhook, error) {
+	cached, changes := s.cache.webhook(accountID)
+	if cached != nil && !s.isClosed() {
+		return *copyWebhook(cached), nil
+	}
 	rows, err := s.queryRead(ctx, s.reads.webhook, accountID)
 	if err != nil {
 		return store.Webhook{}, err
@@ -71,7 +75,8 @@ func (s *Store) Webhook(ctx context.Context, accountID string) (store.Webhook, e
 	case len(found) == 0:
 		return store.Webhook{}, store.ErrNotFound
 	}
-	return *found[0], nil
+	s.cache.keepWebhook(found[0], changes)
+	return *copyWebhook(found[0]), nil
 }
 
 // ReplaceCallbackURL implements [store.Webhooks].
@@ -150,8 +155,9 @@ func (tx *txn) webhook(accountID string) (*store.Webhook, error) {
 		}
 		return w, nil
 	}
-	if w := tx.w.webhooks[accountID]; w != nil {
-		return w, nil
+	cached, changes := tx.w.store.cache.webhook(accountID)
+	if cached != nil {
+		return cached, nil
 	}
 	rows, err := tx.query(`SELECT `+webhookColumns+` FROM webhooks WHERE account_id = ?`, accountID)
 	if err != nil {
@@ -164,7 +170,7 @@ func (tx *txn) webhook(accountID string) (*store.Webhook, error) {
 	if len(found) == 0 {
 		return nil, store.ErrNotFound
 	}
-	tx.webhooks[accountID] = found[0]
+	tx.w.store.cache.keepWebhook(found[0], changes)
 	return found[0], nil
 }
 
@@ -186,13 +192,4 @@ func (tx *txn) setWebhook(accountID string, w *store.Webhook) {
 	tx.webhooks[accountID] = copyWebhook(w)
 	told := copyWebhook(w)
 	tx.tell = append(tx.tell, func(l store.Listener) { l.WebhookChanged(accountID, told) })
-}
-
-func copyWebhook(w *store.Webhook) *store.Webhook {
-	if w == nil {
-		return nil
-	}
-	c := *w
-	c.Secret, c.PreviousSecret = bytes.Clone(w.Secret), bytes.Clone(w.PreviousSecret)
-	return &c
 }

@@ -26,11 +26,11 @@ type writer struct {
 	db       *sql.DB // one connection
 	conn     *sql.Conn
 	stmts    map[string]*sql.Stmt
-	webhooks map[string]*store.Webhook // a cache; only of webhooks that exist
-	damaged  bool                      // the connection must be opened anew
-	failing  bool                      // the last transaction failed
-	logBound int64                     // see walBound
-	logLimit int64                     // the size of the log at which emptying it is tried next
+	version  int64 // of the file, as SQLite counts the changes of others
+	damaged  bool  // the connection must be opened anew
+	failing  bool  // the last transaction failed
+	logBound int64 // see walBound
+	logLimit int64 // the size of the log at which emptying it is tried next
 }
 
 // operation is one caller's part of a transaction. run returns one of the
@@ -48,9 +48,8 @@ const (
 	queueSize = 1024
 	// maxOps and maxRows bound one transaction, so that nobody waits long for
 	// what others write.
-	maxOps       = 256
-	maxRows      = 5000
-	webhookCache = 16384
+	maxOps  = 256
+	maxRows = 5000
 	// reopenGap is how long the writer waits before it opens a database anew
 	// that failed it.
 	reopenGap = 100 * time.Millisecond
@@ -119,8 +118,12 @@ func (w *writer) close() error {
 // run ends when the store is closed; operations that wait then are still done.
 func (w *writer) run() {
 	defer close(w.stopped)
+	others := time.NewTicker(othersGap)
+	defer others.Stop()
 	for {
 		select {
+		case <-others.C:
+			w.lookForOthers()
 		case op := <-w.queue:
 			w.commit(w.gather(op))
 		case <-w.store.closed:
@@ -194,6 +197,7 @@ func (w *writer) transact(tx *txn, ops []*operation) error {
 		w.rollback()
 		return err
 	}
+	w.lookForOthers()
 	tx.totals = *w.totals.Load()
 	for _, op := range ops {
 		if op.err = op.ctx.Err(); op.err != nil {
@@ -224,16 +228,7 @@ func (w *writer) transact(tx *txn, ops []*operation) error {
 func (w *writer) publish(tx *txn) {
 	w.totals.Store(&tx.totals)
 	w.tail.apply(&tx.change)
-	if len(w.webhooks) > webhookCache {
-		clear(w.webhooks)
-	}
-	for account, hook := range tx.webhooks {
-		if hook == nil {
-			delete(w.webhooks, account)
-		} else {
-			w.webhooks[account] = hook
-		}
-	}
+	w.store.cache.apply(tx)
 	if l := w.listener.Load(); l != nil {
 		for _, tell := range tx.tell {
 			tell(*l)

@@ -1,0 +1,119 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// cache holds what is asked for with every request and changes rarely: the keys
+// and webhooks that exist. The writer changes it after its commits, before they
+// are answered.
+type cache struct {
+	mu       sync.RWMutex
+	changes  int // so far: what was read before one is not kept after it
+	keys     map[store.KeyHash]store.APIKey
+	webhooks map[string]*store.Webhook // shared; must not be changed
+}
+
+// cacheSize bounds each kind; a full one begins anew.
+const cacheSize = 16384
+
+func newCache() *cache {
+	c := &cache{}
+	c.clear()
+	return c
+}
+
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	c.keys, c.webhooks = map[store.KeyHash]store.APIKey{}, map[string]*store.Webhook{}
+}
+
+func (c *cache) webhook(account string) (w *store.Webhook, changes int) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.webhooks[account], c.changes
+}
+
+func (c *cache) key(hash store.KeyHash) (k store.APIKey, ok bool, changes int) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	k, ok = c.keys[hash]
+	return k, ok, c.changes
+}
+
+// keepWebhook keeps what was read, unless there was a change since.
+func (c *cache) keepWebhook(w *store.Webhook, changes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == changes {
+		put(c.webhooks, w.AccountID, w)
+	}
+}
+
+func (c *cache) keepKey(k store.APIKey, changes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == changes {
+		put(c.keys, k.Hash, k)
+	}
+}
+
+func put[K comparable, V any](m map[K]V, key K, value V) {
+	if len(m) >= cacheSize {
+		clear(m)
+	}
+	m[key] = value
+}
+
+// apply takes in a committed transaction.
+func (c *cache) apply(tx *txn) {
+	if len(tx.webhooks) == 0 && !tx.keysChanged {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	for account, w := range tx.webhooks {
+		if w == nil {
+			delete(c.webhooks, account)
+		} else {
+			put(c.webhooks, account, w)
+		}
+	}
+	if tx.keysChanged {
+		clear(c.keys)
+	}
+}
+
+// othersGap is how long a change by another process may go unnoticed while
+// nothing is written.
+const othersGap = 250 * time.Millisecond
+
+// lookForOthers empties the cache if another process has written: accounts and
+// keys are provisioned beside a service, too.
+func (w *writer) lookForOthers() {
+	var version int64
+	if w.damaged || w.conn.QueryRowContext(context.Background(), `PRAGMA data_version`).Scan(&version) != nil {
+		return
+	}
+	if version != w.version {
+		w.store.cache.clear()
+	}
+	w.version = version
+}
+
+func copyWebhook(w *store.Webhook) *store.Webhook {
+	if w == nil {
+		return nil
+	}
+	c := *w
+	c.Secret, c.PreviousSecret = bytes.Clone(w.Secret), bytes.Clone(w.PreviousSecret)
+	return &c
+}
