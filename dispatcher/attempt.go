@@ -103,15 +103,15 @@ func (d *Dispatcher) post(f *flight) egress.Result {
 	})
 }
 
-func (d *Dispatcher) header(f *flight, now time.Time) http.Header {
+func (d *Dispatcher) header(f *flight, now time.Time) []egress.Field {
 	del := f.item.delivery
-	return http.Header{
-		"Content-Type":      {"application/json"},
-		"User-Agent":        {d.cfg.UserAgent},
-		"Webhook-Id":        {del.EventID},
-		"Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)},
-		"Webhook-Signature": {signature.Header(f.webhook.SigningSecrets(now), del.EventID, now, del.Body)},
-		"Webhook-Attempt":   {strconv.Itoa(del.Attempts + 1)},
+	return []egress.Field{
+		{Name: "Content-Type", Value: "application/json"},
+		{Name: "User-Agent", Value: d.cfg.UserAgent},
+		{Name: "Webhook-Id", Value: del.EventID},
+		{Name: "Webhook-Timestamp", Value: strconv.FormatInt(now.Unix(), 10)},
+		{Name: "Webhook-Signature", Value: signature.Header(f.webhook.SigningSecrets(now), del.EventID, now, del.Body)},
+		{Name: "Webhook-Attempt", Value: strconv.Itoa(del.Attempts + 1)},
 	}
 }
 

@@ -39,8 +39,8 @@ type receiver struct {
 
 func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result {
 	time.Sleep(r.connect)
-	attempt, _ := strconv.Atoi(req.Header["Webhook-Attempt"][0])
-	c := call{At: time.Since(r.start), URL: req.URL, ID: req.Header["Webhook-Id"][0], Attempt: attempt}
+	attempt, _ := strconv.Atoi(field(req, "Webhook-Attempt"))
+	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt}
 	if err := req.Proceed(); err != nil {
 		return egress.Result{Kind: egress.Withdrawn, Err: err}
 	}
@@ -52,6 +52,15 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	r.mu.Unlock()
 	defer func() { r.mu.Lock(); r.open[c.URL]--; r.mu.Unlock() }()
 	return answer(ctx, c)
+}
+
+func field(req *egress.Request, name string) string {
+	for _, f := range req.Header {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
 }
 
 func (r *receiver) CloseIdle(string) {}

@@ -12,14 +12,11 @@
 package egress
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
+	"errors"
 	"net"
-	"net/http"
-	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"time"
@@ -42,46 +39,30 @@ type Config struct {
 	IdleTimeout time.Duration
 }
 
-const (
-	maxHeader   = 32 << 10 // of an answer
-	maxBody     = 64 << 10 // read of an answer, so that the connection can be reused
-	excerptSize = 1 << 10  // kept of a failed answer's body
-	// drainTime is how long a body may take after the header.
-	drainTime = time.Second
-	// idlePerHost: many accounts may share a host, as behind an API gateway, and
-	// a connection closed for want of a place costs a handshake of 0.7 ms.
-	idlePerHost = 1024
-)
-
 // Client makes requests. It is safe for concurrent use.
 type Client struct {
-	pool *pool
+	dialer     *net.Dialer
+	tls        *tls.Config
+	tlsTimeout time.Duration
+	pool       *pool
 }
 
 // New returns a client that keeps connections alive between requests.
 func New(cfg Config) *Client {
-	guard := newGuard(cfg.Allow)
-	dialer := &net.Dialer{
-		Timeout:        or(cfg.ConnectTimeout, 5*time.Second),
-		Resolver:       cfg.Resolver,
-		ControlContext: guard.control,
+	return &Client{
+		dialer: &net.Dialer{
+			Timeout:        or(cfg.ConnectTimeout, 5*time.Second),
+			Resolver:       cfg.Resolver,
+			ControlContext: newGuard(cfg.Allow).control,
+		},
+		tls: &tls.Config{
+			RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12,
+			NextProtos:         []string{"http/1.1"}, // HTTP/2 repeats POSTs by itself
+			ClientSessionCache: tls.NewLRUClientSessionCache(1024),
+		},
+		tlsTimeout: or(cfg.TLSTimeout, 5*time.Second),
+		pool:       newPool(or(cfg.IdleTimeout, 45*time.Second)),
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true) // HTTP/2 repeats POSTs by itself
-	sessions := tls.NewLRUClientSessionCache(1024)
-	return &Client{pool: newPool(func() *http.Transport {
-		return &http.Transport{
-			Proxy:                  nil, // a proxy would dial for us, unguarded
-			DialContext:            dialer.DialContext,
-			Protocols:              protocols,
-			TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: sessions},
-			TLSHandshakeTimeout:    or(cfg.TLSTimeout, 5*time.Second),
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: maxHeader,
-			MaxIdleConnsPerHost:    idlePerHost,
-			IdleConnTimeout:        or(cfg.IdleTimeout, 45*time.Second),
-		}
-	})}
 }
 
 func or(d, otherwise time.Duration) time.Duration {
@@ -94,12 +75,15 @@ func or(d, otherwise time.Duration) time.Duration {
 // Request is one POST.
 type Request struct {
 	URL    string
-	Header http.Header // complete; it is not changed
+	Header []Field // complete, but for Host and Content-Length
 	Body   []byte
 	// Proceed is asked once, at the last moment before the first byte is
 	// written; its error ends the attempt with nothing sent. Nil: yes.
 	Proceed func() error
 }
+
+// Field is a line of a request's header.
+type Field struct{ Name, Value string }
 
 // Result says how a request ended.
 type Result struct {
@@ -114,95 +98,52 @@ type Result struct {
 // Post makes one POST and ends by ctx's deadline. It never follows a redirect
 // and never tries again.
 func (c *Client) Post(ctx context.Context, r *Request) Result {
-	var refusal error
-	if r.Proceed != nil {
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
-			if refusal = r.Proceed(); refusal != nil {
-				sever(got.Conn)
-			}
-		}})
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return Result{Kind: ResponseInvalid, Err: errNotCallable}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, nil)
-	if err != nil {
-		return Result{Kind: ResponseInvalid, Err: err}
-	}
-	req.Header = r.Header.Clone()
-	// Without GetBody, and not NoBody: net/http cannot send it twice.
-	req.Body = io.NopCloser(bytes.NewReader(r.Body))
-	req.ContentLength = int64(len(r.Body))
-	resp, err := c.pool.transport(req.URL).RoundTrip(req)
-	if refusal != nil {
-		closeBody(resp)
-		return Result{Kind: Withdrawn, Err: refusal}
-	}
+	conn, err := c.connect(ctx, u)
 	if err != nil {
 		return Result{Kind: classify(ctx, err), Err: err}
 	}
-	return read(ctx, resp)
-}
-
-// sever ends a connection below TLS, so that nothing that net/http is about to
-// write leaves. It has no gentler way to take back a request: it writes the
-// header even when the context is done.
-func sever(conn net.Conn) {
-	if session, ok := conn.(*tls.Conn); ok {
-		conn = session.NetConn()
+	if r.Proceed != nil {
+		if err := r.Proceed(); err != nil {
+			c.pool.put(conn) // nothing was sent
+			return Result{Kind: Withdrawn, Err: err}
+		}
 	}
-	_ = conn.Close() // all that matters is that it is closed
-}
-
-// read takes in an answer whose header is complete.
-func read(ctx context.Context, resp *http.Response) Result {
-	res := Result{Kind: HTTPStatus, StatusCode: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After")}
-	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
-		res.Kind = Acknowledged
+	stop := context.AfterFunc(ctx, conn.cancel)
+	res, err := conn.exchange(u, r)
+	if err != nil {
+		res = Result{Kind: classify(ctx, err), Err: err}
 	}
-	if resp.StatusCode < 200 {
-		res.Kind = ResponseInvalid // 101: not what was asked; 000: not a status
-		closeBody(resp)
-		return res
-	}
-	excerpt := drain(ctx, resp)
-	if res.Kind != Acknowledged && len(excerpt) > 0 {
-		res.Excerpt = excerpt
+	if stop() && err == nil && conn.reusable {
+		c.pool.put(conn)
+	} else {
+		conn.close()
 	}
 	return res
 }
 
-// drain reads the body, for its beginning and so that the connection can be
-// used again, and closes it. A receiver that takes its time loses the
-// connection, not the acknowledgement.
-func drain(ctx context.Context, resp *http.Response) []byte {
-	if resp.ContentLength == 0 {
-		closeBody(resp)
-		return nil
-	}
-	until := time.Now().Add(drainTime)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
-		until = deadline
-	}
-	stop := time.AfterFunc(time.Until(until), func() { closeBody(resp) })
-	defer stop.Stop()
-	excerpt := make([]byte, excerptSize)
-	n, err := io.ReadFull(resp.Body, excerpt)
-	if err == nil {
-		_, _ = io.CopyN(io.Discard, resp.Body, maxBody-excerptSize)
-	}
-	closeBody(resp)
-	return excerpt[:n]
-}
+var errNotCallable = errors.New("not a URL that can be called")
 
-func closeBody(resp *http.Response) {
-	if resp != nil {
-		_ = resp.Body.Close() // nothing to be done about it
+// connect takes an idle connection, or dials.
+func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
+	host := c.pool.host(u)
+	for conn := c.pool.take(host); conn != nil; conn = c.pool.take(host) {
+		if conn.begin(ctx) && conn.quiet() {
+			return conn, nil
+		}
+		conn.close()
 	}
+	return c.dial(ctx, u, host)
 }
 
 // CloseIdle closes the connections to a URL's host and port that are not in
 // use; those in use are closed after their request. The next request dials.
 func (c *Client) CloseIdle(callbackURL string) {
 	if u, err := url.Parse(callbackURL); err == nil {
-		c.pool.drop(u)
+		c.pool.drop(hostPort(u))
 	}
 }
 

@@ -38,7 +38,7 @@ var kindWords = map[Kind]string{
 // String is the word of the contract (the error kinds of openapi.yaml).
 func (k Kind) String() string { return kindWords[k] }
 
-// classify finds the kind of an error of net/http.
+// classify finds the kind of an error before there is an answer.
 func classify(ctx context.Context, err error) Kind {
 	var refused *refusedError
 	var dns *net.DNSError
@@ -57,7 +57,7 @@ func classify(ctx context.Context, err error) Kind {
 	case errors.As(err, &op) && op.Op == "dial":
 		return ConnectFailed
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &op),
-		errors.Is(err, syscall.ECONNRESET), says(err, "http: server closed idle connection"):
+		errors.Is(err, syscall.ECONNRESET):
 		return ConnectionLost
 	}
 	return ResponseInvalid

@@ -231,7 +231,7 @@ const (
 func newRequest(url string) *egress.Request {
 	return &egress.Request{
 		URL:    url,
-		Header: http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {"evt_1"}},
+		Header: []egress.Field{{Name: "Content-Type", Value: "application/json"}, {Name: "Webhook-Id", Value: "evt_1"}},
 		Body:   []byte(`{"status":"DELIVERED"}`),
 	}
 }

@@ -65,7 +65,7 @@ func TestReusedConnectionClosedIsNotReplayed(t *testing.T) {
 				req.Body = []byte(body)
 				req.Proceed = func() error { asked++; return nil }
 				if key != "" {
-					req.Header.Set(key, "evt_1")
+					req.Header = append(req.Header, egress.Field{Name: key, Value: "evt_1"})
 				}
 				wantKind(t, post(t, c, req), egress.ConnectionLost)
 				if got := r.requests.Load(); got != 2 {

@@ -1,0 +1,123 @@
+package egress
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"os"
+	"syscall"
+	"time"
+)
+
+// conn is a connection to one host. It is used by one request at a time, whose
+// goroutine writes and reads itself.
+type conn struct {
+	net.Conn // TLS
+	host     *host
+	plain    net.Conn        // below TLS
+	raw      syscall.RawConn // of plain
+	meter    meter
+	deadline time.Time
+	reusable bool // after an exchange
+	// idleSince is the pool's.
+	idleSince time.Time
+}
+
+// dial makes a connection whose request may begin.
+func (c *Client) dial(ctx context.Context, u *url.URL, h *host) (*conn, error) {
+	plain, err := c.dialer.DialContext(ctx, "tcp", h.at)
+	if err != nil {
+		return nil, err
+	}
+	made := &conn{Conn: plain, plain: plain, host: h}
+	if tcp, ok := plain.(*net.TCPConn); ok {
+		made.raw, err = tcp.SyscallConn()
+	}
+	if err == nil {
+		err = c.handshake(ctx, made, u.Hostname())
+	}
+	if err == nil && !made.begin(ctx) {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		made.close()
+		return nil, err
+	}
+	return made, nil
+}
+
+func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.tlsTimeout)
+	defer cancel()
+	cfg := c.tls.Clone()
+	cfg.ServerName = name
+	session := tls.Client(made.Conn, cfg)
+	made.Conn = session
+	return session.HandshakeContext(ctx)
+}
+
+// begin sets the deadline of a request. It fails if the connection does.
+func (c *conn) begin(ctx context.Context) bool {
+	c.deadline, _ = ctx.Deadline()
+	c.reusable = false
+	return c.SetDeadline(c.deadline) == nil
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// cancel ends what is going on, from another goroutine.
+func (c *conn) cancel() { _ = c.SetDeadline(past) } // fails if it is closed, which is as well
+
+// close is abrupt for TLS: a close_notify could block, and is of use to nobody.
+func (c *conn) close() {
+	_ = c.plain.Close() // nothing to be done about it
+}
+
+// quiet reports whether an idle connection is open and nothing has arrived that
+// no request asked for.
+func (c *conn) quiet() bool {
+	if c.raw == nil {
+		return false
+	}
+	quiet := false
+	err := c.raw.Read(func(fd uintptr) bool {
+		quiet = nothingToRead(fd)
+		return true
+	})
+	return err == nil && quiet
+}
+
+// drained reports whether nothing has been read ahead beyond an answer, by the
+// buffer or by TLS: what is still in the socket, quiet will see.
+func (c *conn) drained(in *bufio.Reader) bool {
+	if in.Buffered() > 0 || c.SetReadDeadline(past) != nil {
+		return false
+	}
+	_, err := in.Peek(1)
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// meter reads from a connection at most as much as it is told.
+type meter struct {
+	conn *conn
+	left int
+	err  error // the first one
+}
+
+var errTooLarge = errors.New("the answer's header is too large")
+
+func (m *meter) Read(p []byte) (n int, err error) {
+	err = errTooLarge
+	if m.left > 0 {
+		n, err = m.conn.Read(p[:min(len(p), m.left)])
+		m.left -= n
+	}
+	if m.err == nil {
+		m.err = err
+	}
+	return n, err
+}
