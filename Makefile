@@ -28,7 +28,7 @@ test: ## Run all tests, with the race detector, in random order
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
 .PHONY: check
-check: generated tidy lint vulnerable contract clients ## What CI runs beside the tests: fresh code, lint, vulnerabilities, contract, clients
+check: generated tidy lint vulnerable fuzz contract clients ## What CI runs beside the tests: fresh code, lint, vulnerabilities, fuzzing, contract, clients
 
 .PHONY: generate
 generate: ## Generate gen/ from openapi.yaml
@@ -65,6 +65,18 @@ contract: ## Hold the built binary against openapi.yaml with Schemathesis, Prism
 clients: ## Generate a client in each language and use it; verify callbacks in each (docs/contract.md)
 	contract/tools.sh
 	$(GO) test -tags contract -run '^TestClient' -count=1 -timeout 20m -v .
+
+# How long each fuzz target runs; FUZZTIME=2h for a search in earnest.
+FUZZTIME ?= 3s
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME
+	@mkdir -p .cache
+	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
+		while read -r package target; do \
+			echo "$$target in $$package for $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package >.cache/fuzz.log 2>&1 || { cat .cache/fuzz.log; exit 1; }; \
+		done
 
 .PHONY: bench
 bench: ## Run the benchmarks of the packages

@@ -94,14 +94,13 @@ def make_real(case, name, dice):
         case.path_parameters.update(accountId=ACCOUNTS[0], keyId=made["id"])
 
 
-connection = http.client.HTTPConnection(BASE.hostname, BASE.port, timeout=30)
-
-
 def call(method, path, credential, body=None):
     """A request of our own, which no check looks at."""
+    connection = http.client.HTTPConnection(BASE.hostname, BASE.port, timeout=30)
     text = None if body is None else json.dumps(body)
     connection.request(method, path, text, {**credential, "Content-Type": "application/json"})
     answer = connection.getresponse().read()
+    connection.close()
     return json.loads(answer) if answer else None
 
 
