@@ -28,7 +28,7 @@ test: ## Run all tests, with the race detector, in random order
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
 .PHONY: check
-check: generated tidy lint vulnerable ## What CI runs beside the tests: fresh code, lint, vulnerabilities
+check: generated tidy lint vulnerable fuzz contract clients ## What CI runs beside the tests: fresh code, lint, vulnerabilities, fuzzing, contract, clients
 
 .PHONY: generate
 generate: ## Generate gen/ from openapi.yaml
@@ -45,13 +45,38 @@ tidy: ## Fail if go.mod is not tidy
 
 .PHONY: lint
 lint: ## Vet and lint
-	$(GO) vet ./...
+	$(GO) vet -tags contract ./...
 	$(GO) run $(GOLANGCI_LINT) run ./...
 
 .PHONY: vulnerable
 vulnerable: ## Look for known vulnerabilities that the code reaches
 	@if $(GO) run $(GOVULNCHECK) ./... ; then :; else code=$$?; \
 		[ $$code -eq 3 ] && exit 3; echo 'the vulnerability database cannot be reached: not checked'; fi
+
+# Requests of each operation that Schemathesis makes at least.
+export CONTRACT_CASES ?= 2000
+
+.PHONY: contract
+contract: ## Hold the built binary against openapi.yaml with Schemathesis, Prism, Redocly and oasdiff (docs/contract.md)
+	contract/tools.sh
+	$(GO) test -tags contract -run '^TestContract' -count=1 -timeout 40m -v .
+
+.PHONY: clients
+clients: ## Generate a client in each language and use it; verify callbacks in each (docs/contract.md)
+	contract/tools.sh
+	$(GO) test -tags contract -run '^TestClient' -count=1 -timeout 20m -v .
+
+# How long each fuzz target runs; FUZZTIME=2h for a search in earnest.
+FUZZTIME ?= 3s
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME
+	@mkdir -p .cache
+	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
+		while read -r package target; do \
+			echo "$$target in $$package for $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package >.cache/fuzz.log 2>&1 || { cat .cache/fuzz.log; exit 1; }; \
+		done
 
 .PHONY: bench
 bench: ## Measure the built binary and print the tables of docs/benchmarks.md (about an hour; BENCH="--rounds 1 throughput" for less)

@@ -108,7 +108,7 @@ func matches(template, path string) bool {
 }
 
 // operations lists every operation of the document with an example path.
-func (c *contract) operations(t *testing.T) []exampleOperation {
+func (c *contract) operations(t testing.TB) []exampleOperation {
 	t.Helper()
 	var all []exampleOperation
 	for template, item := range c.doc.Paths.Map() {

@@ -27,7 +27,8 @@ func (k *keepAll) Accept(ctx context.Context, events []store.Event, now time.Tim
 }
 
 // FuzzSendEvents: whatever the body, the answer is one that the document
-// describes, and whatever is accepted is sent as the document describes it.
+// describes, and whatever is accepted is what another decoder reads and is sent
+// as the document describes it.
 func FuzzSendEvents(f *testing.F) {
 	f.Add(batch(event("evt_1", "acc_1")))
 	f.Add(batch(event("evt_1", "acc_1", `part:{"number":2.0,"total":3}`, `status:"EXPIRED"`, "final:false")))
@@ -35,6 +36,11 @@ func FuzzSendEvents(f *testing.F) {
 	f.Add(batch(event("evt_1", "acc_1", `description:"\ud83d\udce6\u2028<&>"`, `timestamp:"2261-12-31T23:59:59.9999Z"`)))
 	f.Add(batch(event("evt_1", "acc_1", `timestamp:"9999-12-31T23:59:59-23:59"`)))
 	f.Add(`{"events":[{"id":"a","ID":"b"}]}`)
+	f.Add(batch(event("evt_1", "acc_1", `description:"\ud83d"`)))
+	f.Add(batch(event("evt_1", "acc_1", `description:"\u0000\\u\udce6"`)))
+	f.Add(batch(event("evt_1", "acc_1")) + " {}")
+	f.Add(batch(event("evt_1", "acc_1", `i\u0064:"evt_2"`)))
+	f.Add(batch(event("evt_1", "acc_1", `part:{"number":1e0,"total":10e-1}`, `price:{"amount":"-1.5","currency":"EUR"}`, `network:{"mccmnc":"22201"}`)))
 	kept := &keepAll{}
 	h, err := server.New(server.Config{
 		Store: kept, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), CheckURL: checkURL,
@@ -57,6 +63,7 @@ func FuzzSendEvents(f *testing.F) {
 		if err := c.check("POST", "/events", w.Code, w.Header(), w.Body.Bytes()); err != nil {
 			t.Fatalf("answer: got %v, want one that the document describes: %s", err, w.Body)
 		}
+		checkDecoding(t, body, w.Body.String(), kept.last)
 		for _, e := range kept.last {
 			var v any
 			if err := json.Unmarshal(store.Body(e.Payload, 1), &v); err != nil {

@@ -33,6 +33,9 @@ func CheckURL(raw string, allow []netip.Prefix) error {
 	if err := checkPort(u); err != nil {
 		return err
 	}
+	if err := checkRest(u); err != nil {
+		return err
+	}
 	return checkHost(u.Hostname(), strings.HasPrefix(u.Host, "["), allow)
 }
 
@@ -52,6 +55,18 @@ func checkText(raw string) error {
 		case r == '#':
 			return errors.New("it must not have a fragment (#…)")
 		}
+	}
+	return nil
+}
+
+// checkRest refuses what [url.Parse] lets pass after the host though RFC 3986
+// has no such URI: clients that parse it strictly could not read it back.
+func checkRest(u *url.URL) error {
+	if strings.ContainsAny(u.EscapedPath()+u.RawQuery, "[]") {
+		return errors.New("it must not contain '[' or ']' after the host: percent-encode them")
+	}
+	if _, err := url.QueryUnescape(u.RawQuery); err != nil {
+		return errors.New("its query must have two hexadecimal digits after every %")
 	}
 	return nil
 }

@@ -1,0 +1,107 @@
+//go:build contract
+
+package main_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Prism: passes on what the document describes and answers itself what it does
+// not, so that every status below would be another.
+func TestContractPrism(t *testing.T) {
+	svc, keys := seeded(t, build(t, false))
+	to := prism(t, svc)
+	key, events := keys["acc_a"], "/webhooks/delivery-status/deliveries"
+	good, secret := callback("https://example.com/status"), hook+"/signing-secret"
+	apiKeys := "/accounts/acc_new/api-keys"
+	_, made := to.api("POST", "/accounts/acc_a/api-keys", bearer, "")
+	for _, step := range []struct {
+		method, path, credential, body string
+		want                           int
+	}{
+		{"GET", hook, key, "", 200},
+		{"GET", hook, "wrong", "", 401},
+		{"POST", hook, key, good, 409},
+		{"POST", hook, key, callback("https://10.0.0.1/"), 400},
+		{"POST", hook, "wrong", good, 401},
+		{"PUT", hook, key, good, 200},
+		{"PUT", hook, key, callback("https://localhost.internal/"), 400},
+		{"PUT", hook, "wrong", good, 401},
+		{"POST", secret, key, "", 200},
+		{"POST", secret, "wrong", "", 401},
+		{"GET", events, key, "", 200},
+		{"GET", events + "?limit=1&state=DELIVERED&messageId=m-1&from=2026-01-01T00:00:00Z", key, "", 200},
+		{"GET", events + "?cursor=AAAA", key, "", 400},
+		{"GET", events, "wrong", "", 401},
+		{"GET", events + "/evt_acc_a_1", key, "", 200},
+		{"GET", events + "/evt_acc_b_1", key, "", 404},
+		{"GET", events + "/evt_acc_a_1", "wrong", "", 401},
+		{"DELETE", hook, "wrong", "", 401},
+		{"DELETE", hook, key, "", 204},
+		{"DELETE", hook, key, "", 404},
+		{"GET", hook, key, "", 404},
+		{"PUT", hook, key, good, 404},
+		{"POST", secret, key, "", 404},
+		{"POST", hook, key, good, 201},
+		{"POST", "/events", bearer, batch([]string{event("acc_none", "e1", "m", "SENT"), event("acc_b", "e2", "m", "SENT")}), 202},
+		{"POST", "/events", bearer, strings.Replace(batch([]string{event("acc_b", "e3", "m", "READ")}), "RCS", "SMS", 1), 400},
+		{"POST", "/events", "Bearer wrong", batch([]string{event("acc_b", "e4", "m", "SENT")}), 401},
+		{"PUT", "/accounts/acc_new", bearer, "", 201},
+		{"PUT", "/accounts/acc_new", bearer, "", 200},
+		{"PUT", "/accounts/acc_new", "Bearer wrong", "", 401},
+		{"GET", "/accounts/acc_new", bearer, "", 200},
+		{"GET", "/accounts/acc_none", bearer, "", 404},
+		{"GET", "/accounts/acc_new", "Bearer wrong", "", 401},
+		{"POST", apiKeys, bearer, "{}", 201},
+		{"POST", apiKeys, bearer, `{"sha256":"` + strings.Repeat("0f", 32) + `"}`, 201},
+		{"POST", apiKeys, bearer, `{"sha256":"` + strings.Repeat("0f", 32) + `"}`, 409},
+		{"POST", "/accounts/acc_none/api-keys", bearer, "{}", 404},
+		{"POST", apiKeys, "Bearer wrong", "{}", 401},
+		{"GET", apiKeys, bearer, "", 200},
+		{"GET", "/accounts/acc_none/api-keys", bearer, "", 404},
+		{"GET", apiKeys, "Bearer wrong", "", 401},
+		{"DELETE", apiKeys + "/key_none", bearer, "", 404},
+		{"DELETE", apiKeys + "/key_none", "Bearer wrong", "", 401},
+		{"DELETE", "/accounts/acc_a/api-keys/" + field(t, made, "id"), bearer, "", 204},
+		{"DELETE", "/accounts/acc_new", "Bearer wrong", "", 401},
+		{"DELETE", "/accounts/acc_new", bearer, "", 204},
+		{"DELETE", "/accounts/acc_new", bearer, "", 404},
+	} {
+		if code, answer := to.api(step.method, step.path, step.credential, step.body); code != step.want {
+			t.Errorf("%s %s: got %d, want %d: %s", step.method, step.path, code, step.want, answer)
+		}
+	}
+}
+
+// prism is the service behind a Prism proxy that lets no violation of the
+// document pass.
+func prism(t *testing.T, svc *service) *service {
+	t.Helper()
+	addr := freeAddr(t)
+	host, port, _ := strings.Cut(addr, ":")
+	cmd := command(t, ".", nil, tools+"/node_modules/.bin/prism", "proxy", "openapi.yaml", svc.url, "--errors", "--host", host, "--port", port)
+	log := &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("Prism said:\n%s", log)
+		}
+	})
+	eventually(t, 60*time.Second, "Prism to listen", func() bool {
+		resp, err := http.Get("http://" + addr)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return true
+	})
+	return &service{t: t, url: "http://" + addr, log: log}
+}

@@ -1,0 +1,167 @@
+package server_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/server"
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/memory"
+)
+
+// current is a store that can be replaced by a fresh one between requests.
+type current struct{ server.Store }
+
+// FuzzOperations sends any request to every operation, over a socket: the
+// answer is never a 5xx, and always one that the document describes.
+func FuzzOperations(f *testing.F) {
+	c := loadContract(f)
+	ops := c.operations(f)
+	for i, o := range ops {
+		f.Add(byte(i), "acc_1", "evt_1", "", jsonType, "", "")
+		f.Add(byte(i), "acc_1", "key_1", "limit=1&state=PENDING&cursor=GJUy1gAAAAAAAAAAAAAAKg", jsonType, "", `{"callbackUrl":"https://a.example/"}`)
+		f.Add(byte(i), "a/b", "%zz", "limit=%zz&from=2026-11-20T00:00:00Z", "text/plain", "gzip", batch(event("e", "acc_1")))
+		f.Add(byte(i), "ü", "..", ";", "application/json; charset=latin1", "", `{"sha256":"`+strings.Repeat("0F", 32)+`"}`)
+		f.Add(byte(i), "", "", "to=9999-12-31T23:59:59-23:59", "", "identity", `{"a":[{"a":1,"a":2}],"b":1e999,"c":"\ud800"}`+o.id)
+	}
+	at := &current{}
+	h, err := server.New(server.Config{
+		Store: at, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), Logger: slog.New(slog.DiscardHandler),
+		CheckURL: func(raw string) error { return egress.CheckURL(raw, []netip.Prefix{}) },
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	socket := httptest.NewServer(h)
+	f.Cleanup(socket.Close)
+	f.Fuzz(func(t *testing.T, op byte, account, item, query, media, encoding, body string) {
+		o := ops[int(op)%len(ops)]
+		if strings.ContainsFunc(query, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return // net/http refuses the request line by itself
+		}
+		at.Store = furnished(t)
+		handIn(t, h)
+		account, item = url.PathEscape(cmp.Or(account, "x")), url.PathEscape(cmp.Or(item, "x"))
+		path := strings.NewReplacer("acc_x", account, "key_x", item, "evt_x", item).Replace(o.path)
+		r, err := http.NewRequestWithContext(t.Context(), o.method, socket.URL+path+"?"+query, strings.NewReader(body))
+		if err != nil {
+			return // no client sends this
+		}
+		r.Header = http.Header{"X-Api-Key": {"k"}, "Authorization": {"Bearer " + platformKey}, "Content-Type": {media}}
+		if encoding != "" {
+			r.Header.Set("Content-Encoding", encoding)
+		}
+		resp, err := socket.Client().Transport.RoundTrip(r)
+		if err != nil {
+			return // nor this
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatalf("read the answer: got %v, want all of it", err)
+		}
+		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusUnauthorized {
+			t.Errorf("%s: got %d %s, want neither 5xx nor 401", o.id, resp.StatusCode, text)
+		}
+		if err := c.check(o.method, r.URL.EscapedPath(), resp.StatusCode, resp.Header, text); err != nil {
+			t.Errorf("%s: got %d %s, want an answer that the document describes: %v", o.id, resp.StatusCode, text, err)
+		}
+	})
+}
+
+// furnished is a store with an account, its key "k" and a webhook.
+func furnished(t *testing.T) store.Store {
+	t.Helper()
+	ctx, st := context.Background(), memory.New(memory.Config{})
+	_, _, err := st.PutAccount(ctx, "acc_1", epoch)
+	if err == nil {
+		err = st.AddAPIKey(ctx, store.APIKey{AccountID: "acc_1", ID: "key_1", Hash: store.HashKey("k"), CreatedAt: epoch})
+	}
+	if err == nil {
+		_, err = st.CreateWebhook(ctx, store.Webhook{AccountID: "acc_1", ID: "wh_1", CallbackURL: goodURL, Status: store.Active, CreatedAt: epoch, UpdatedAt: epoch})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// handIn makes the delivery evt_1 of acc_1.
+func handIn(t *testing.T, h http.Handler) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/events", strings.NewReader(batch(event("evt_1", "acc_1"))))
+	r.Header.Set("Authorization", "Bearer "+platformKey)
+	r.Header.Set("Content-Type", jsonType)
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, r); w.Code != http.StatusAccepted {
+		t.Fatalf("hand in an event: got %d %s, want 202", w.Code, w.Body)
+	}
+}
+
+// keepQuery is a store that keeps what was asked of the history.
+type keepQuery struct {
+	down
+	asked *store.DeliveryQuery
+}
+
+func (k *keepQuery) Deliveries(_ context.Context, q store.DeliveryQuery) ([]store.Delivery, error) {
+	k.asked = &q
+	return nil, nil
+}
+
+// FuzzCursor: a cursor is taken only if it is the one way to write the place
+// that the store is then asked for; everything else is a 400.
+func FuzzCursor(f *testing.F) {
+	for _, seed := range []string{
+		"GJUy1gAAAAAAAAAAAAAAKg", "GJUy1gAAAAAAAAAAAAAAKh", "GJUy1gAAAAAAAAAAAAAAKg==", "AAAAAAAAAAAAAAAAAAAAAA", "_____________________w", "a+b/", "",
+		"GJUy1gAAAAAAAAAAAAAAKgA", "GJUy1gAAAAAAAAAAAAAAK\nA", strings.Repeat("A", 129),
+	} {
+		f.Add(seed)
+	}
+	kept := &keepQuery{}
+	h, err := server.New(server.Config{Store: kept, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), CheckURL: checkURL})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if text == "" {
+			return // an empty parameter is none
+		}
+		r := httptest.NewRequest(http.MethodGet, webhookPath+"/deliveries?"+url.Values{"cursor": {text}}.Encode(), nil)
+		r.Header.Set("X-API-Key", "k")
+		w := httptest.NewRecorder()
+		kept.asked = nil
+		h.ServeHTTP(w, r)
+		if w.Code == http.StatusBadRequest && kept.asked == nil {
+			return
+		}
+		if w.Code != http.StatusOK || kept.asked == nil {
+			t.Fatalf("%q: got %d %s, want 200 and a query, or 400 and none", text, w.Code, w.Body)
+		}
+		if got := written(kept.asked.BeforeTime, kept.asked.BeforeSeq); got != text {
+			t.Errorf("%q was taken for the place that is written %q", text, got)
+		}
+	})
+}
+
+// written is a cursor by another way than the server's.
+func written(at time.Time, seq int64) string {
+	var b [16]byte
+	for i, n := range [2]int64{at.UnixNano(), seq} {
+		for j := range 8 {
+			b[8*i+j] = byte(uint64(n) >> (56 - 8*j))
+		}
+	}
+	return strings.TrimRight(base64.URLEncoding.EncodeToString(b[:]), "=")
+}
