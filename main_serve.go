@@ -18,6 +18,7 @@ import (
 
 	"github.com/recapito/recapito/dispatcher"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
 	"github.com/recapito/recapito/store"
 )
@@ -114,7 +115,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 		return errors.Join(err, apiListener.Close(), opsListener.Close())
 	}
 	api, err := server.New(server.Config{
-		Store: st, Spec: spec, PlatformKeyHash: keyHash, BasePath: c.BasePath,
+		Store: st, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
 		CheckURL:  func(raw string) error { return egress.CheckURL(raw, c.AllowNetwork) },
 		Logger:    log,
 		OnRequest: m.requested,

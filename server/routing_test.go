@@ -48,7 +48,7 @@ func TestRouting(t *testing.T) {
 		{"GET", "/Webhooks/Delivery-Status", 404, nil},
 		{"GET", "/accounts/", 404, nil},
 		{"GET", webhookPath + "/deliveries/", 404, nil},
-		{"GET", "/openapi.json", 404, nil},
+		{"GET", "/docs/", 404, nil},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			got := s.do(call{method: tt.method, path: tt.path, apiKey: key, platform: true}).want(t, tt.status)

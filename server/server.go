@@ -1,5 +1,6 @@
 // Package server answers openapi.yaml: it authenticates, validates, hands over
-// to the store and turns errors into problems.
+// to the store and turns errors into problems. It also shows the document, as
+// it is and as a page.
 //
 // It promises that a request is authenticated before a byte of its body is
 // read, that nothing reaches an operation but what the document describes,
@@ -40,6 +41,9 @@ type Config struct {
 	Store Store
 	// Spec is the text of openapi.yaml.
 	Spec []byte
+	// Translations are the same document in other languages, by the tag that
+	// asks for it: "it" is served at /docs?lang=it. Default: none.
+	Translations map[string][]byte
 	// PlatformKeyHash is the digest of the platform key.
 	PlatformKeyHash store.KeyHash
 	// BasePath goes before every path, such as "/api/partner-gateway/v1".
@@ -65,7 +69,7 @@ type server struct {
 
 var _ gen.StrictServerInterface = (*server)(nil)
 
-// New returns the handler of every operation. It fails if the configuration is
+// New returns the handler of every operation, and of the docs. It fails if the configuration is
 // incomplete, if the document is invalid, or if an operation would be left
 // without authentication or validation.
 func New(cfg Config) (http.Handler, error) {
@@ -85,6 +89,9 @@ func New(cfg Config) (http.Handler, error) {
 		BaseURL: cfg.BasePath, OperationMiddlewares: checks,
 	})
 	if err := routes.complete(documented); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	if err := s.routeDocs(e); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	return &edge{next: e, Config: cfg}, nil
