@@ -9,7 +9,7 @@
 // would be lost.
 //
 // It leaves out sockets, TLS, timeouts and header limits (the http.Server's),
-// rate limits, and what the callback URL's host resolves to.
+// limits on callers that have no key, and what the callback URL's host resolves to.
 package server
 
 import (
@@ -49,6 +49,13 @@ type Config struct {
 	// BasePath goes before every path, such as "/api/partner-gateway/v1".
 	// Default: none.
 	BasePath string
+	// RateLimit is how many requests per second each account may make to the
+	// operations that document 429, and the platform to those of its own that
+	// do. Ten seconds' worth may come at once. Default: no limit.
+	RateLimit float64
+	// CORSOrigins are the origins whose pages may call, such as
+	// "https://console.example.com", or "*" for any. Default: none.
+	CORSOrigins []string
 	// CheckURL returns why a callback URL is refused, in words for the account.
 	CheckURL func(raw string) error
 	// Logger gets one line for every request that failed inside. Default:
@@ -65,6 +72,7 @@ type Config struct {
 // file per tag.
 type server struct {
 	Config
+	limiter *limiter // nil: no limit
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
@@ -77,6 +85,9 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s := &server{Config: cfg}
+	if cfg.RateLimit > 0 {
+		s.limiter = newLimiter(cfg.RateLimit)
+	}
 	checks, documented, err := s.operationChecks()
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -84,6 +95,7 @@ func New(cfg Config) (http.Handler, error) {
 	e := echo.New()
 	e.Binder = binder{}
 	e.HTTPErrorHandler = s.fail
+	e.Use(before(wholeSegments))
 	routes := &checkedRouter{echo: e}
 	gen.RegisterHandlersWithOptions(routes, gen.NewStrictHandler(s, nil), gen.RegisterHandlersOptions{
 		BaseURL: cfg.BasePath, OperationMiddlewares: checks,
@@ -115,6 +127,13 @@ func (c *Config) complete() error {
 		return errors.New("no check of callback URLs")
 	case c.PlatformKeyHash == store.KeyHash{}:
 		return errors.New("no platform key")
+	case !(c.RateLimit >= 0 && c.RateLimit <= maxRate):
+		return fmt.Errorf("rate limit %v: want 0 to %d requests per second", c.RateLimit, maxRate)
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := CheckOrigin(origin); err != nil {
+			return err
+		}
 	}
 	return checkBasePath(c.BasePath)
 }
