@@ -3,6 +3,8 @@
 GO            ?= go
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+SCALAR        := 1.72.1
+SCALAR_SHA512 := XpEJ0rfc/cXbCrR+iC4kK0o/WwX2dTtGQbT049OlPKAHD6IMIFdTeGz2r+M27P2EDWKyUITRm/NzlP8z2pw/Ow==
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
@@ -23,16 +25,30 @@ demo: build ## See the service at work in one command (about 15 s, leaves nothin
 # run without it rather than not at all.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 
+# The docs page is tested in a browser.
+.PHONY: tools
+tools: ## Install what the tests need beside Go, if it is missing: Chromium (Debian, Ubuntu)
+	@for b in chromium chromium-browser google-chrome headless-shell; do command -v $$b >/dev/null && exit 0; done; \
+	command -v apt-get >/dev/null || { echo 'install Chromium or Chrome: the docs page is tested in it'; exit 1; }; \
+	$$([ "$$(id -u)" = 0 ] || echo sudo) sh -c 'apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium'
+
 .PHONY: test
-test: ## Run all tests, with the race detector, in random order
+test: tools ## Run all tests, with the race detector, in random order
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
 .PHONY: check
 check: generated tidy lint vulnerable fuzz contract clients ## What CI runs beside the tests: fresh code, lint, vulnerabilities, fuzzing, contract, clients
 
 .PHONY: generate
-generate: ## Generate gen/ from openapi.yaml
+generate: ## Generate gen/ from openapi.yaml and its overlay
 	$(GO) generate ./gen
+
+.PHONY: scalar
+scalar: ## Fetch the renderer of the docs page anew from npm, by version and checksum
+	@d=$$(mktemp -d) && trap 'rm -rf $$d' EXIT && npm pack --silent --pack-destination $$d @scalar/api-reference@$(SCALAR) >/dev/null \
+		&& sum=$$(openssl dgst -sha512 -binary $$d/*.tgz | base64 -w0) \
+		&& { [ "$$sum" = "$(SCALAR_SHA512)" ] || { echo "the package's SHA-512 is $$sum"; exit 1; }; } \
+		&& tar -xzOf $$d/*.tgz package/dist/browser/standalone.js | gzip -9n > server/docs/scalar.js.gz
 
 .PHONY: generated
 generated: ## Fail if gen/ is not what openapi.yaml generates

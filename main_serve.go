@@ -18,6 +18,7 @@ import (
 
 	"github.com/recapito/recapito/dispatcher"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
 	"github.com/recapito/recapito/store"
 )
@@ -28,6 +29,9 @@ type serveCmd struct {
 	TLSKey    string `type:"existingfile" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
 	OpsListen string `default:"127.0.0.1:9090" placeholder:"ADDR" help:"Address of /metrics, /livez, /readyz and /debug/pprof; keep it private. Default: ${default}."`
 	BasePath  string `placeholder:"PATH" help:"Prefix of every path of the API, for example /api/partner-gateway/v1."`
+
+	RateLimit  float64  `placeholder:"N" help:"Requests per second that each account may make to its deliveries and to the rotation of its secret, and the platform to /events; 10 s' worth may come at once, 429 beyond. The four operations of the webhook have no 429 and no limit. Default: none."`
+	CORSOrigin []string `name:"cors-origin" placeholder:"ORIGIN" help:"Origin whose pages may call the API, for example https://console.example.com, or * for any; repeatable. Default: none."`
 
 	storeFlags
 	PlatformKey string `placeholder:"KEY" help:"The platform's bearer key. Without it, one is made at the first start, shown once, and only its digest kept."`
@@ -53,10 +57,17 @@ func (c *serveCmd) Validate() error {
 		return errors.New("--tls-cert and --tls-key go together")
 	case c.BasePath != "" && (!strings.HasPrefix(c.BasePath, "/") || strings.HasSuffix(c.BasePath, "/")):
 		return fmt.Errorf("--base-path %q: must begin with / and not end with it", c.BasePath)
+	case c.RateLimit < 0:
+		return errors.New("--rate-limit: must not be negative")
 	case c.MaxInFlight < 1:
 		return errors.New("--max-in-flight: must be at least 1")
 	case c.PlatformKey != "" && len(c.PlatformKey) < 16:
 		return errors.New("--platform-key: must have at least 16 characters")
+	}
+	for _, origin := range c.CORSOrigin {
+		if err := server.CheckOrigin(origin); err != nil {
+			return fmt.Errorf("--cors-origin: %w", err)
+		}
 	}
 	for flag, d := range map[string]time.Duration{
 		"retry-horizon": c.RetryHorizon, "attempt-timeout": c.AttemptTimeout, "order-wait": c.OrderWait, "retention": c.Retention,
@@ -114,7 +125,8 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 		return errors.Join(err, apiListener.Close(), opsListener.Close())
 	}
 	api, err := server.New(server.Config{
-		Store: st, Spec: spec, PlatformKeyHash: keyHash, BasePath: c.BasePath,
+		Store: st, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
+		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin,
 		CheckURL:  func(raw string) error { return egress.CheckURL(raw, c.AllowNetwork) },
 		Logger:    log,
 		OnRequest: m.requested,

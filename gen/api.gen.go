@@ -546,6 +546,9 @@ type Problem struct {
 	// Errors Each place in the body that is wrong.
 	Errors *[]ProblemError `json:"errors,omitempty"`
 
+	// RequestID The `X-Request-Id` of the response.
+	RequestID *string `json:"requestId,omitempty"`
+
 	// Status The HTTP status.
 	Status int32 `json:"status"`
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -47,11 +48,16 @@ func (c *contract) check(method, path string, status int, h http.Header, body []
 	if bytes.Contains(body, []byte(`\u0026`)) || bytes.Contains(body, []byte(`\u003`)) {
 		return errors.New("escaped for HTML")
 	}
-	if method == http.MethodHead || method == http.MethodOptions {
+	if method == http.MethodHead || method == http.MethodOptions && status < 400 {
 		return checkEmpty(body)
 	}
-	if status >= 400 && h.Get("Content-Type") != "application/problem+json" {
-		return fmt.Errorf("an error as %q", h.Get("Content-Type"))
+	if status >= 400 {
+		if h.Get("Content-Type") != "application/problem+json" {
+			return fmt.Errorf("an error as %q", h.Get("Content-Type"))
+		}
+		if !bytes.Contains(body, []byte(`"requestId":"`+h.Get("X-Request-Id")+`"`)) {
+			return errors.New("a problem without its request's id")
+		}
 	}
 	route := c.route(method, path)
 	if route == nil {
@@ -143,7 +149,7 @@ func TestContractCheckCatches(t *testing.T) {
 	problem := with("Content-Type", "application/problem+json")
 	plain := with("Content-Type", jsonType)
 	webhook := `{"id":"wh_1","callbackUrl":"https://a.example/","status":"ACTIVE","createdAt":"2026-11-20T09:00:00Z","updatedAt":"2026-11-20T09:00:00Z"}`
-	notFound := `{"type":"about:blank","title":"Not Found","status":404}`
+	notFound := `{"type":"about:blank","title":"Not Found","status":404,"requestId":"r"}`
 	for _, tt := range []struct {
 		name, method, path string
 		status             int
@@ -158,6 +164,7 @@ func TestContractCheckCatches(t *testing.T) {
 		{"enum not as described", "GET", webhookPath, 200, plain, strings.Replace(webhook, "ACTIVE", "Active", 1), "allowed values"},
 		{"content type not described", "GET", webhookPath, 200, with("Content-Type", "text/plain"), webhook, "Content-Type"},
 		{"error not a problem", "GET", webhookPath, 404, plain, notFound, "an error as"},
+		{"no request id in a problem", "GET", webhookPath, 404, problem, `{"type":"about:blank","title":"Not Found","status":404}`, "without its request's id"},
 		{"required header missing", "GET", webhookPath, 401, problem, notFound, "WWW-Authenticate"},
 		{"no request id", "GET", webhookPath, 200, http.Header{"Cache-Control": {"no-store"}}, webhook, "X-Request-Id"},
 		{"204 with a body", "DELETE", webhookPath, 204, h, "x", "a body where there is none"},
@@ -201,7 +208,7 @@ func TestEveryOperationRefusesWithoutItsCredential(t *testing.T) {
 		for _, name := range slices.Sorted(maps.Keys(credentials)) {
 			t.Run(o.id+"/"+name, func(t *testing.T) {
 				got := s.do(call{method: o.method, path: o.path, header: credentials[name]}).want(t, http.StatusUnauthorized)
-				said := got.body + got.header.Get("WWW-Authenticate")
+				said := got.anonymous() + got.header.Get("WWW-Authenticate")
 				if first == "" {
 					first = said
 				}
@@ -290,6 +297,11 @@ func TestNewRefusesAnIncompleteConfig(t *testing.T) {
 		{"no document", func(c *server.Config) { c.Spec = nil }, "document"},
 		{"base path without a slash", func(c *server.Config) { c.BasePath = "api" }, "base path"},
 		{"base path with a slash at the end", func(c *server.Config) { c.BasePath = "/api/" }, "base path"},
+		{"rate limit below zero", func(c *server.Config) { c.RateLimit = -1 }, "rate limit"},
+		{"rate limit that is no number", func(c *server.Config) { c.RateLimit = math.NaN() }, "rate limit"},
+		{"CORS origin with a path", func(c *server.Config) { c.CORSOrigins = []string{"https://a.example/"} }, "want scheme://host"},
+		{"CORS origin without a scheme", func(c *server.Config) { c.CORSOrigins = []string{"a.example"} }, "want scheme://host"},
+		{"CORS origin with a wildcard host", func(c *server.Config) { c.CORSOrigins = []string{"*", "https://*.example"} }, "want scheme://host"},
 		{"base path with a parameter", func(c *server.Config) { c.BasePath = "/:x" }, "base path"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -28,6 +28,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set(requestIDHeader, requestID(r))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	allowOrigin(e.CORSOrigins, h, r)
 
 	// A copy: net/http goes by its own request when it finishes the answer.
 	r = r.WithContext(r.Context())

@@ -194,6 +194,11 @@ func (a answer) want(t *testing.T, status int) answer {
 	return a
 }
 
+// anonymous is the body without what differs from request to request: its id.
+func (a answer) anonymous() string {
+	return strings.ReplaceAll(a.body, a.header.Get("X-Request-Id"), "ID")
+}
+
 // decode reads an answer's body.
 func decode[T any](t *testing.T, a answer) T {
 	t.Helper()

@@ -31,8 +31,8 @@ const (
 	bodyLimit   = 64 << 10
 )
 
-// operationChecks returns what runs before each handler (authentication, then
-// validation) by operationId, and the routes that the document describes.
+// operationChecks returns what runs before each handler (authentication, a
+// rate limit, validation) by operationId, and the routes that the document describes.
 func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, routes []string, err error) {
 	doc, err := openapi3.NewLoader().LoadFromData(s.Spec)
 	if err != nil {
@@ -57,7 +57,8 @@ func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, rou
 				return nil, nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
 			routes = append(routes, method+" "+s.BasePath+routeParams.Replace(path))
-			checks[o.id] = []echo.MiddlewareFunc{s.name(o.id), authenticate, v.validate(o)}
+			checks[o.id] = slices.Concat(
+				[]echo.MiddlewareFunc{s.name(o.id), authenticate}, s.limit(o), []echo.MiddlewareFunc{v.validate(o)})
 		}
 	}
 	return checks, routes, nil

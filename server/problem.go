@@ -103,7 +103,11 @@ func (r *refusal) write(w http.ResponseWriter) {
 	for name, value := range r.header {
 		h.Set(name, value)
 	}
-	body, err := json.Marshal(r.problem())
+	p := r.problem()
+	if id := h.Get(requestIDHeader); id != "" {
+		p.RequestID = &id
+	}
+	body, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // it is made of valid strings
 	}

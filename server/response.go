@@ -12,6 +12,7 @@ type response struct {
 	body      *trackedBody
 	operation string // empty: none was met
 	status    int    // 0: not begun
+	verbatim  bool   // not made by encoding/json
 }
 
 // Unwrap is for http.ResponseController.
@@ -41,6 +42,9 @@ func (r *response) complete() {
 func (r *response) Write(p []byte) (int, error) {
 	if r.status == 0 {
 		r.WriteHeader(http.StatusOK)
+	}
+	if r.verbatim {
+		return r.ResponseWriter.Write(p)
 	}
 	if _, err := r.ResponseWriter.Write(unescapeHTML(p)); err != nil {
 		return 0, err

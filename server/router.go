@@ -4,9 +4,19 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 )
+
+// wholeSegments refuses a path that is longer than its template: echo lets the
+// last parameter take the rest of the path, slashes included.
+func wholeSegments(c echo.Context) error {
+	if template := c.Path(); template != "" && strings.Count(template, "/") != strings.Count(echo.GetPath(c.Request()), "/") {
+		return echo.ErrNotFound
+	}
+	return nil
+}
 
 // checkedRouter registers routes and remembers those that came without checks:
 // the generated code looks them up by operationId, and a lookup that fails

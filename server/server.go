@@ -1,5 +1,6 @@
 // Package server answers openapi.yaml: it authenticates, validates, hands over
-// to the store and turns errors into problems.
+// to the store and turns errors into problems. It also shows the document, as
+// it is and as a page.
 //
 // It promises that a request is authenticated before a byte of its body is
 // read, that nothing reaches an operation but what the document describes,
@@ -8,7 +9,7 @@
 // would be lost.
 //
 // It leaves out sockets, TLS, timeouts and header limits (the http.Server's),
-// rate limits, and what the callback URL's host resolves to.
+// limits on callers that have no key, and what the callback URL's host resolves to.
 package server
 
 import (
@@ -40,11 +41,21 @@ type Config struct {
 	Store Store
 	// Spec is the text of openapi.yaml.
 	Spec []byte
+	// Translations are the same document in other languages, by the tag that
+	// asks for it: "it" is served at /docs?lang=it. Default: none.
+	Translations map[string][]byte
 	// PlatformKeyHash is the digest of the platform key.
 	PlatformKeyHash store.KeyHash
 	// BasePath goes before every path, such as "/api/partner-gateway/v1".
 	// Default: none.
 	BasePath string
+	// RateLimit is how many requests per second each account may make to the
+	// operations that document 429, and the platform to those of its own that
+	// do. Ten seconds' worth may come at once. Default: no limit.
+	RateLimit float64
+	// CORSOrigins are the origins whose pages may call, such as
+	// "https://console.example.com", or "*" for any. Default: none.
+	CORSOrigins []string
 	// CheckURL returns why a callback URL is refused, in words for the account.
 	CheckURL func(raw string) error
 	// Logger gets one line for every request that failed inside. Default:
@@ -61,11 +72,12 @@ type Config struct {
 // file per tag.
 type server struct {
 	Config
+	limiter *limiter // nil: no limit
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
 
-// New returns the handler of every operation. It fails if the configuration is
+// New returns the handler of every operation, and of the docs. It fails if the configuration is
 // incomplete, if the document is invalid, or if an operation would be left
 // without authentication or validation.
 func New(cfg Config) (http.Handler, error) {
@@ -73,6 +85,9 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s := &server{Config: cfg}
+	if cfg.RateLimit > 0 {
+		s.limiter = newLimiter(cfg.RateLimit)
+	}
 	checks, documented, err := s.operationChecks()
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -80,11 +95,15 @@ func New(cfg Config) (http.Handler, error) {
 	e := echo.New()
 	e.Binder = binder{}
 	e.HTTPErrorHandler = s.fail
+	e.Use(before(wholeSegments))
 	routes := &checkedRouter{echo: e}
 	gen.RegisterHandlersWithOptions(routes, gen.NewStrictHandler(s, nil), gen.RegisterHandlersOptions{
 		BaseURL: cfg.BasePath, OperationMiddlewares: checks,
 	})
 	if err := routes.complete(documented); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	if err := s.routeDocs(e); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	return &edge{next: e, Config: cfg}, nil
@@ -108,6 +127,13 @@ func (c *Config) complete() error {
 		return errors.New("no check of callback URLs")
 	case c.PlatformKeyHash == store.KeyHash{}:
 		return errors.New("no platform key")
+	case !(c.RateLimit >= 0 && c.RateLimit <= maxRate):
+		return fmt.Errorf("rate limit %v: want 0 to %d requests per second", c.RateLimit, maxRate)
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := CheckOrigin(origin); err != nil {
+			return err
+		}
 	}
 	return checkBasePath(c.BasePath)
 }

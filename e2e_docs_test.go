@@ -1,0 +1,257 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	_ "image/png"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// browser is a tab of a headless Chromium that notes what a page asks for and
+// complains about.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu         sync.Mutex
+	requests   []string
+	answers    []string // "201 URL"
+	complaints []string
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1440, 1000))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium's sandbox is not for root
+	}
+	ctx, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	ctx, stop = chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	ctx, stop = context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(stop)
+	b := &browser{t: t, ctx: ctx}
+	if err := chromedp.Listen(ctx, b.note); err != nil {
+		t.Fatalf("start Chromium: %v (make tools installs it)", err)
+	}
+	return b
+}
+
+// note is called in the order of the events.
+func (b *browser) note(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		b.requests = append(b.requests, e.Request.URL)
+	case *network.EventResponseReceived:
+		b.answers = append(b.answers, fmt.Sprint(e.Response.Status, " ", e.Response.URL))
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == "error" || e.Type == "warning" || e.Type == "assert" {
+			b.complaints = append(b.complaints, fmt.Sprintf("console: %s %s", e.Type, e.Args[0].Value))
+		}
+	case *runtime.EventExceptionThrown:
+		b.complaints = append(b.complaints, "exception: "+e.ExceptionDetails.Text)
+	case *log.EventEntryAdded:
+		b.complaints = append(b.complaints, fmt.Sprintf("log: %s %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
+	}
+}
+
+func (b *browser) do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, steps...); err != nil {
+		b.t.Fatalf("%s: %v; complaints: %q", what, err, b.complaints)
+	}
+}
+
+// open shows a page and waits until the reference is there.
+func (b *browser) open(address string) {
+	b.t.Helper()
+	b.do("open "+address, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "Recapito")]`)))
+}
+
+// sees waits until the element with that id holds the texts, scrolling to it:
+// the page renders what is in view.
+func (b *browser) sees(id string, texts ...string) {
+	b.t.Helper()
+	wanted, err := json.Marshal(texts)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	expression := fmt.Sprintf(`(() => {
+		const e = [...document.querySelectorAll('[id$=' + CSS.escape(%q) + ']')].pop()
+		e?.scrollIntoView()
+		return e !== undefined && %s.every(text => e.innerText.includes(text))
+	})()`, id, wanted)
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(10*time.Second))); err != nil {
+		b.t.Errorf("%s does not show all of %q: %v", id, texts, err)
+	}
+}
+
+// click clicks the button that holds the text.
+func (b *browser) click(within, text string) {
+	b.t.Helper()
+	expression := fmt.Sprintf(`(() => {
+		const button = [...document.querySelectorAll(%q)].find(e => e.textContent.includes(%q))
+		button?.click()
+		return button !== undefined
+	})()`, within+" button", text)
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(10*time.Second))); err != nil {
+		b.t.Fatalf("no button %q to click: %v", text, err)
+	}
+}
+
+// wantQuiet fails the test if the page complained or asked anybody but the
+// service.
+func (b *browser) wantQuiet(origin string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.complaints) > 0 {
+		b.t.Errorf("the page complains: %q", b.complaints)
+	}
+	for _, r := range b.requests {
+		u, err := url.Parse(r)
+		if err != nil || u.Scheme != "data" && u.Scheme != "blob" && !strings.HasPrefix(r, origin+"/") {
+			b.t.Errorf("the page asks for %s, want nothing but %s", r, origin)
+		}
+	}
+}
+
+// sectionOf is the id under which Scalar shows an operation.
+func sectionOf(tag, method, path string) string {
+	return fmt.Sprintf("tag/%s/%s%s", strings.ToLower(tag), method, path)
+}
+
+func loadSpec(t *testing.T, file string) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// The page shows every operation and the callback, in both languages, and
+// calls the service: all from the binary, under the page's own policy.
+func TestDocsPage(t *testing.T) {
+	bin := build(t, false)
+	for _, tt := range []struct{ name, base, lang, spec, responses string }{
+		{"english", "", "", "openapi.yaml", "Responses"},
+		{"italian below a base path", "/api/partner-gateway/v1", "?lang=it", "gen/openapi.it.yaml", "Risposte"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			svc := serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"), "--base-path", tt.base)
+			origin := svc.url
+			svc.url += tt.base
+			key := svc.account("acc")
+			b := newBrowser(t)
+			b.open(svc.url + "/docs" + tt.lang)
+			doc := loadSpec(t, tt.spec)
+			for path, item := range doc.Paths.Map() {
+				for method, op := range item.Operations() {
+					b.sees(sectionOf(op.Tags[0], method, path), op.Summary, tt.responses)
+				}
+			}
+			b.seesCallback(doc)
+			b.tries(key)
+			b.wantQuiet(origin)
+			b.wantCreated(svc, key)
+		})
+	}
+}
+
+const createWebhook = "tag/webhooks/POST" + hook
+
+func (b *browser) seesCallback(doc *openapi3.T) {
+	b.t.Helper()
+	callback := doc.Paths.Value(hook).Post.Callbacks["statusEvent"].Value.Value("{$request.body#/callbackUrl}").Post
+	b.sees(createWebhook, "statusEvent")
+	if text, _ := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS("body"))); !strings.Contains(text, "webhook-attempt") {
+		b.click("section", "statusEvent")
+	}
+	texts := []string{strings.TrimSpace(callback.RequestBody.Value.Description)}
+	for _, p := range callback.Parameters {
+		texts = append(texts, p.Value.Name)
+	}
+	b.sees(createWebhook, texts...)
+}
+
+// tries registers a callback URL with the page's own form.
+func (b *browser) tries(key string) {
+	b.t.Helper()
+	b.click("body", "(post "+hook+")")
+	b.do("type the key", chromedp.SendKeys(chromedp.CSS("[role=dialog] input.scalar-password-input"), key))
+	b.click("[role=dialog]", "Send post request")
+	eventually(b.t, 10*time.Second, "the answer", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return slices.ContainsFunc(b.answers, func(a string) bool { return strings.HasSuffix(a, hook) })
+	})
+}
+
+// wantCreated fails the test unless the page got a 201 and the webhook is
+// there.
+func (b *browser) wantCreated(svc *service, key string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if want := "201 " + svc.url + hook; !slices.Contains(b.answers, want) {
+		b.t.Errorf("answers %q, want %q among them", b.answers, want)
+	}
+	code, answer := svc.api("GET", hook, key, "")
+	var w struct{ CallbackURL string }
+	if err := json.Unmarshal(answer, &w); code != 200 || err != nil || w.CallbackURL != "https://example.com/hooks/delivery-status" {
+		b.t.Errorf("GET %s: %d %s, want the webhook of the example", hook, code, answer)
+	}
+}
+
+// The page follows the reader's colour scheme. With -artifacts the pictures
+// are kept: go test -run Screenshots -artifacts -outputdir DIR .
+func TestDocsScreenshots(t *testing.T) {
+	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"))
+	brightness := map[string]uint32{}
+	b := newBrowser(t)
+	for _, scheme := range []string{"light", "dark"} {
+		prefer := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+		if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, prefer); err != nil {
+			t.Fatal(err)
+		}
+		b.open(svc.url + "/docs")
+		b.sees(createWebhook, "Responses")
+		picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "docs-"+scheme+".png"), picture, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		shown, _, err := image.Decode(bytes.NewReader(picture))
+		if err != nil {
+			t.Fatal(err)
+		}
+		brightness[scheme], _, _, _ = shown.At(4, 4).RGBA()
+	}
+	b.wantQuiet(svc.url)
+	if brightness["light"] < 0xe000 || brightness["dark"] > 0x3000 {
+		t.Errorf("brightness of the page: %x, want light to be bright and dark to be dark", brightness)
+	}
+}

@@ -1,0 +1,180 @@
+package server_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server"
+)
+
+var assets = map[string]string{
+	"/docs":           "text/html; charset=utf-8",
+	"/docs/scalar.js": "text/javascript; charset=utf-8",
+	"/docs/page.js":   "text/javascript; charset=utf-8",
+	"/docs/page.css":  "text/css; charset=utf-8",
+	"/openapi.yaml":   "application/yaml",
+	"/openapi.json":   "application/json",
+}
+
+// startDocs is start with a client that the document does not judge, as the
+// document does not describe itself; and that does not unpack.
+func startDocs(t *testing.T, adjust ...func(*server.Config)) *service {
+	t.Helper()
+	s := start(t, append(adjust, func(c *server.Config) { c.Translations = map[string][]byte{"it": gen.Italian} })...)
+	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	return s
+}
+
+func TestAssets(t *testing.T) {
+	s := startDocs(t)
+	for path, contentType := range assets {
+		t.Run(path, func(t *testing.T) {
+			plain := s.do(call{method: "GET", path: path}).want(t, http.StatusOK)
+			for name, want := range map[string]string{
+				"Content-Type": contentType, "Cache-Control": "no-cache", "Vary": "Accept-Encoding",
+				"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Encoding": "",
+			} {
+				if got := plain.header.Get(name); got != want {
+					t.Errorf("%s: got %q, want %q", name, got, want)
+				}
+			}
+			if policy := plain.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'; script-src 'self';") {
+				t.Errorf("Content-Security-Policy: got %q, want none but the own origin", policy)
+			}
+			if plain.header.Get("X-Request-Id") == "" {
+				t.Error("X-Request-Id: got none, want one")
+			}
+			zipped := s.do(call{method: "GET", path: path, header: map[string]string{"Accept-Encoding": "br, gzip"}}).want(t, http.StatusOK)
+			if got := unzip(t, zipped.body); got != plain.body {
+				t.Errorf("the compressed file: got %d bytes, want the %d of the plain one", len(got), len(plain.body))
+			}
+			if zipped.header.Get("Etag") == plain.header.Get("Etag") {
+				t.Errorf("ETag: got %s for both encodings, want different ones", plain.header.Get("Etag"))
+			}
+			s.revalidate(t, path, plain, "")
+			s.revalidate(t, path, zipped, "gzip")
+			s.do(call{method: "POST", path: path}).want(t, http.StatusMethodNotAllowed)
+		})
+	}
+}
+
+// revalidate asks again for what is known, and for its head.
+func (s *service) revalidate(t *testing.T, path string, known answer, encoding string) {
+	t.Helper()
+	header := map[string]string{"Accept-Encoding": encoding, "If-None-Match": known.header.Get("Etag")}
+	if got := s.do(call{method: "GET", path: path, header: header}).want(t, http.StatusNotModified); got.body != "" {
+		t.Errorf("304: got a body of %d bytes, want none", len(got.body))
+	}
+	delete(header, "If-None-Match")
+	got := s.do(call{method: "HEAD", path: path, header: header}).want(t, http.StatusOK)
+	for _, name := range []string{"Content-Type", "Content-Length", "Content-Encoding", "Etag"} {
+		if got.header.Get(name) != known.header.Get(name) {
+			t.Errorf("%s of HEAD: got %q, want %q", name, got.header.Get(name), known.header.Get(name))
+		}
+	}
+}
+
+func unzip(t *testing.T, text string) string {
+	t.Helper()
+	r, err := gzip.NewReader(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(plain)
+}
+
+func TestAcceptEncoding(t *testing.T) {
+	s := startDocs(t)
+	for accept, want := range map[string]string{
+		"gzip": "gzip", "GZIP": "gzip", "br;q=1.0, gzip;q=0.8, *;q=0.1": "gzip", "deflate, gzip ;q=1": "gzip",
+		"": "", "identity": "", "gzip;q=0": "", "gzip; q=0.0": "", "br": "", "gzip;q=x": "", "x-gzip": "",
+	} {
+		got := s.do(call{method: "GET", path: "/openapi.yaml", header: map[string]string{"Accept-Encoding": accept}}).want(t, http.StatusOK)
+		if got.header.Get("Content-Encoding") != want {
+			t.Errorf("Accept-Encoding %q: got %q, want %q", accept, got.header.Get("Content-Encoding"), want)
+		}
+	}
+}
+
+// TestDocumentIsServedAsItIs: the YAML byte by byte, the JSON with the same
+// content in the same order.
+func TestDocumentIsServedAsItIs(t *testing.T) {
+	s := startDocs(t)
+	for query, want := range map[string][]byte{"": spec(t), "?lang=en": spec(t), "?lang=xx": spec(t), "?lang=it": gen.Italian} {
+		t.Run(query, func(t *testing.T) {
+			got := s.do(call{method: "GET", path: "/openapi.yaml" + query}).want(t, http.StatusOK)
+			if got.body != string(want) {
+				t.Error("/openapi.yaml is not the document")
+			}
+			text := s.do(call{method: "GET", path: "/openapi.json" + query}).want(t, http.StatusOK).body
+			var fromYAML, fromJSON any
+			if err := yaml.Unmarshal(want, &fromYAML); err != nil {
+				t.Fatal(err)
+			}
+			if err := yaml.Unmarshal([]byte(text), &fromJSON); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(fromYAML, fromJSON); diff != "" || !json.Valid([]byte(text)) {
+				t.Errorf("/openapi.json differs from /openapi.yaml (-yaml +json):\n%s", diff)
+			}
+			if strings.Index(text, `"paths"`) > strings.Index(text, `"components"`) {
+				t.Error("/openapi.json is in another order than /openapi.yaml")
+			}
+		})
+	}
+}
+
+func TestDocsBelowABasePath(t *testing.T) {
+	s := startDocs(t, func(c *server.Config) { c.BasePath = "/api/v1" })
+	for path := range assets {
+		s.do(call{method: "GET", path: path}).want(t, http.StatusOK)
+	}
+	for _, path := range []string{"/openapi.yaml", "/openapi.json", "/openapi.yaml?lang=it"} {
+		var doc struct{ Servers []struct{ URL string } }
+		if err := yaml.Unmarshal([]byte(s.do(call{method: "GET", path: path}).body), &doc); err != nil {
+			t.Fatal(err)
+		}
+		if len(doc.Servers) != 1 || doc.Servers[0].URL != "/api/v1" {
+			t.Errorf("servers of %s: got %v, want /api/v1", path, doc.Servers)
+		}
+	}
+}
+
+func TestDocsPageSpeaksTheLanguage(t *testing.T) {
+	s := startDocs(t)
+	for query, want := range map[string]string{"": "en", "?lang=it": "it", "?lang=en": "en", "?lang=%22%3E": "en"} {
+		got := s.do(call{method: "GET", path: "/docs" + query, header: map[string]string{"Accept-Language": "it"}}).want(t, http.StatusOK)
+		if !strings.Contains(got.body, `<html lang="`+want+`">`) || got.header.Get("Content-Language") != want {
+			t.Errorf("/docs%s: got Content-Language %q and %.40q…, want %s", query, got.header.Get("Content-Language"), got.body, want)
+		}
+	}
+}
+
+// TestScalarIsTheOneOnRecord: docs/README.md says which file it is.
+func TestScalarIsTheOneOnRecord(t *testing.T) {
+	s := startDocs(t)
+	record, err := os.ReadFile("docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(s.do(call{method: "GET", path: "/docs/scalar.js"}).body))
+	if !bytes.Contains(record, []byte(hex.EncodeToString(sum[:]))) {
+		t.Errorf("docs/README.md does not name the SHA-256 of scalar.js, %x", sum)
+	}
+}

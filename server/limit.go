@@ -1,0 +1,114 @@
+package server
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/time/rate"
+)
+
+// burstTime is how many seconds' worth of requests may come at once.
+const burstTime = 10
+
+// maxRate is the highest limit that can be set; beyond it, there is none.
+const maxRate = 1_000_000
+
+// limiter bounds the requests of each caller: an account, or the platform. It
+// holds a bucket for those callers alone that used it within the last window or
+// two: a bucket that is full again is as good as none.
+type limiter struct {
+	rate   rate.Limit
+	burst  int
+	window time.Duration // in which an empty bucket fills
+
+	mu      sync.Mutex
+	buckets map[string]*rate.Limiter
+	swept   time.Time
+}
+
+func newLimiter(perSecond float64) *limiter {
+	burst := max(1, int(math.Ceil(perSecond*burstTime)))
+	return &limiter{
+		rate: rate.Limit(perSecond), burst: burst, window: seconds(float64(burst) / perSecond),
+		buckets: map[string]*rate.Limiter{},
+	}
+}
+
+// allowance is what a caller has after a request.
+type allowance struct {
+	granted   bool
+	remaining int
+	// reset is when the bucket will be full, retry when there will be one
+	// request in it.
+	reset, retry time.Duration
+}
+
+func (l *limiter) take(caller string, now time.Time) allowance {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sweep(now)
+	b := l.buckets[caller]
+	if b == nil {
+		b = rate.NewLimiter(l.rate, l.burst)
+		l.buckets[caller] = b
+	}
+	granted := b.AllowN(now, 1)
+	tokens := b.TokensAt(now)
+	return allowance{
+		granted: granted, remaining: max(0, int(tokens)),
+		reset: seconds((float64(l.burst) - tokens) / float64(l.rate)),
+		retry: seconds((1 - tokens) / float64(l.rate)),
+	}
+}
+
+// sweep drops the full buckets, once in a window.
+func (l *limiter) sweep(now time.Time) {
+	if now.Sub(l.swept) < l.window {
+		return
+	}
+	l.swept = now
+	for caller, b := range l.buckets {
+		if b.TokensAt(now) >= float64(l.burst) {
+			delete(l.buckets, caller)
+		}
+	}
+}
+
+// seconds rounds up to whole seconds, which is what headers tell in; not from
+// what is above a whole one only by an error of floating point.
+func seconds(s float64) time.Duration {
+	return time.Duration(max(0, math.Ceil(s-1e-6))) * time.Second
+}
+
+// limit is the check of an operation that documents 429; of any other, none:
+// its contract knows no such answer. It goes by the account that
+// authentication found; the platform is the caller without one.
+func (s *server) limit(o *operation) []echo.MiddlewareFunc {
+	if s.limiter == nil || !o.documents(http.StatusTooManyRequests) {
+		return nil
+	}
+	return []echo.MiddlewareFunc{before(func(c echo.Context) error {
+		caller := accountOf(c.Request().Context())
+		name := "account"
+		if caller == "" {
+			name = "platform"
+		}
+		left := s.limiter.take(caller, s.Now())
+		// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
+		h := c.Response().Header()
+		h.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=%d`, name, s.limiter.burst, int(s.limiter.window.Seconds())))
+		h.Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%d`, name, left.remaining, int(left.reset.Seconds())))
+		if left.granted {
+			return nil
+		}
+		return &refusal{
+			status: http.StatusTooManyRequests, detail: "Too many requests. Try again after Retry-After.",
+			header: map[string]string{"Retry-After": strconv.Itoa(max(1, int(left.retry.Seconds())))},
+		}
+	})}
+}
