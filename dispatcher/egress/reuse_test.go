@@ -134,6 +134,38 @@ func TestUnsolicitedAnswer(t *testing.T) {
 	}
 }
 
+// Two answers at once: the second is not taken for the next request's.
+func TestTwoAnswersAtOnce(t *testing.T) {
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		s.request()
+		s.say(ok200 + answer("410 Gone", "Content-Length: 0"))
+		s.hang()
+	})
+	c := newClient(t)
+	for range 20 {
+		wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	}
+	if got := r.conns.Load(); got != 20 {
+		t.Errorf("connections for 20 requests: %d, want 20", got)
+	}
+}
+
+// A connection that the receiver has closed is not used again.
+func TestConnectionClosedWhileIdleCostsNothing(t *testing.T) {
+	closed := make(chan struct{}, 1)
+	r := listenTLS(t, goodTLS(), func(s *session) {
+		s.request()
+		s.say(ok200)
+		_ = s.NetConn().Close()
+		closed <- struct{}{}
+	})
+	c := newClient(t)
+	for range 5 {
+		wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+		<-closed
+	}
+}
+
 // A receiver that answers without reading: small bodies lose nothing.
 func TestAnswerWithoutReadingBody(t *testing.T) {
 	r := listenTLS(t, goodTLS(), func(s *session) {
