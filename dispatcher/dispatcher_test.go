@@ -96,10 +96,10 @@ func hang(ctx context.Context, _ call) egress.Result {
 	return egress.Result{Kind: egress.Interrupted, Err: ctx.Err()}
 }
 
-// rig is a dispatcher over the memory store, inside a synctest bubble.
+// rig is a dispatcher over a store, memory unless told otherwise, inside a synctest bubble.
 type rig struct {
 	t     *testing.T
-	store *memory.Store
+	store store.Store
 	recv  *receiver
 	cfg   dispatcher.Config
 	disp  *dispatcher.Dispatcher
@@ -131,7 +131,7 @@ func (r *rig) start() {
 		r.t.Fatalf("New: %v", err)
 	}
 	r.disp = d
-	r.store.Listen(d)
+	r.cfg.Store.Listen(d)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = d.Run(ctx) }()
