@@ -128,9 +128,9 @@ func (l *lane) behindStore() (freed int) {
 }
 
 // idle reports whether nothing of the account is left to do, here or in the
-// store.
+// store. Without a webhook nothing is due, whatever was put off.
 func (l *lane) idle() bool {
-	return l.direct && l.window.len() == 0 && l.dueAt.IsZero() && !l.makeDue && !l.cancel && !l.busy && !l.pace.open
+	return l.direct && l.window.len() == 0 && (l.dueAt.IsZero() || l.webhook == nil) && !l.makeDue && !l.cancel && !l.busy && !l.pace.open
 }
 
 // item is a delivery in memory, until its outcome is on disk.

@@ -19,6 +19,9 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 	e, n := w.events[c.ID], index(c.ID)
 	end := &w.accounts[n]
 	term := w.slow.toldOf(name(n)).term
+	if end.term != term {
+		end.term, end.failures = term, 0
+	}
 	w.checkStart(c, e, n)
 	w.open[e.message] = e
 	e.attempts++
@@ -175,6 +178,6 @@ func (w *world) checkEnd() {
 		}
 	}
 	if s := w.disp.Stats(); s.HeldBytes != 0 || s.SlotsInUse != 0 || s.SuspectInUse != 0 || s.Unrecorded != 0 || s.Lanes != 0 {
-		w.errorf("idle, but %+v", s)
+		w.errorf("idle, but %+v\n%s", s, w.disp.DumpLanes())
 	}
 }

@@ -35,6 +35,23 @@ type step struct {
 	Wait    time.Duration
 }
 
+// String says what the step uses.
+func (s step) String() string {
+	switch s.Kind {
+	case "accept":
+		return fmt.Sprintf("accept a%d %v", s.Account, s.Events)
+	case "answer":
+		return fmt.Sprintf("answer a%d %s", s.Account, s.Answer)
+	case "wait":
+		return fmt.Sprintf("wait %v", s.Wait)
+	case "trouble":
+		return fmt.Sprintf("trouble: %s", s.Trouble)
+	case "restart":
+		return "restart"
+	}
+	return fmt.Sprintf("%s a%d", s.Kind, s.Account)
+}
+
 const modelAccounts = 3
 
 func drawPlan(t *rapid.T) plan {
@@ -94,6 +111,7 @@ func openSQLite(t *testing.T) store.Store {
 
 func live(rt *rapid.T, t *testing.T, open func(*testing.T) store.Store) {
 	p := drawPlan(rt)
+	rt.Log(p)
 	var errs []string
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t)
@@ -110,7 +128,8 @@ func live(rt *rapid.T, t *testing.T, open func(*testing.T) store.Store) {
 		}
 	})
 	if len(errs) > 0 {
-		rt.Fatalf("%s", strings.Join(errs[:min(len(errs), 5)], "\n"))
+		rt.Log(strings.Join(errs[:min(len(errs), 5)], "\n"))
+		rt.Fatal("an invariant does not hold") // always the same words, so that rapid can shrink the plan
 	}
 }
 
