@@ -234,8 +234,7 @@ func (d *Dispatcher) pageFor(l *lane, now time.Time) (q store.BacklogQuery, room
 func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, room int, page *store.Backlog, now time.Time) {
 	d.renew(l, page.Webhook)
 	if page.Webhook == nil {
-		l.cancel, l.more = len(page.Due)+len(page.Fresh) > 0 || !page.NextDue.IsZero(), false
-		l.direct, l.dueAt = !l.cancel, time.Time{}
+		l.cancel = true
 		return
 	}
 	l.dueAt = earliest(l.noted, page.NextDue)
@@ -344,9 +343,6 @@ func (d *Dispatcher) cancelSome(ctx context.Context, l *lane, epoch int) error {
 	defer d.mu.Unlock()
 	if l.epoch == epoch && n < choreRows {
 		l.cancel = false
-		if l.webhook == nil {
-			l.direct, l.more, l.dueAt = true, false, time.Time{}
-		}
 	}
 	return nil
 }

@@ -128,9 +128,15 @@ func (l *lane) behindStore() (freed int) {
 }
 
 // idle reports whether nothing of the account is left to do, here or in the
-// store. Without a webhook nothing is due, whatever was put off.
+// store. Without a webhook that is so once everything has been cancelled.
 func (l *lane) idle() bool {
-	return l.direct && l.window.len() == 0 && (l.dueAt.IsZero() || l.webhook == nil) && !l.makeDue && !l.cancel && !l.busy && !l.pace.open
+	if l.window.len() > 0 || l.makeDue || l.cancel || l.busy {
+		return false
+	}
+	if l.known && l.webhook == nil {
+		return true
+	}
+	return l.direct && l.dueAt.IsZero() && !l.pace.open
 }
 
 // item is a delivery in memory, until its outcome is on disk.

@@ -178,6 +178,6 @@ func (w *world) checkEnd() {
 		}
 	}
 	if s := w.disp.Stats(); s.HeldBytes != 0 || s.SlotsInUse != 0 || s.SuspectInUse != 0 || s.Unrecorded != 0 || s.Lanes != 0 {
-		w.errorf("idle, but %+v\n%s", s, w.disp.DumpLanes())
+		w.errorf("idle, but %+v", s)
 	}
 }

@@ -23,6 +23,7 @@ import (
 type plan struct {
 	WindowBytes int
 	MaxInFlight int
+	Connect     time.Duration
 	Steps       []step
 }
 
@@ -58,6 +59,7 @@ func drawPlan(t *rapid.T) plan {
 	return plan{
 		WindowBytes: rapid.SampledFrom([]int{1 << 20, 4000, 400}).Draw(t, "window bytes"),
 		MaxInFlight: rapid.SampledFrom([]int{16, 4, 1}).Draw(t, "slots"),
+		Connect:     rapid.SampledFrom([]time.Duration{time.Millisecond, 20 * time.Millisecond}).Draw(t, "connect"),
 		Steps:       rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(t, "steps"),
 	}
 }
@@ -84,9 +86,11 @@ func drawStep(t *rapid.T) step {
 // end.
 func TestModelOfTheWholeLife(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
-		rapid.Check(t, func(rt *rapid.T) {
-			live(rt, t, func(*testing.T) store.Store { return memory.New(memory.Config{}) })
-		})
+		for range 5 { // each as many as -rapid.checks says
+			rapid.Check(t, func(rt *rapid.T) {
+				live(rt, t, func(*testing.T) store.Store { return memory.New(memory.Config{}) })
+			})
+		}
 	})
 	t.Run("sqlite", func(t *testing.T) {
 		n, failed := 0, false
@@ -173,7 +177,7 @@ func newWorld(t *testing.T, kept store.Store, p *plan) *world {
 		c.MaxInFlight, c.WindowBytes, c.Retention = p.MaxInFlight, p.WindowBytes, 10000*time.Hour
 	})
 	w.store = w.slow
-	w.recv.connect = time.Millisecond
+	w.recv.connect = p.Connect
 	w.recv.set(w.answer)
 	for i := range modelAccounts {
 		w.accounts[i] = endpoint{answer: "ok", healthy: time.Now()}
@@ -214,6 +218,9 @@ func (w *world) do(s step) {
 		w.change(s)
 	}
 	w.settle()
+	if err := w.disp.Check(); err != nil {
+		w.errorf("after %v: %v", s, err)
+	}
 }
 
 // change does something to the webhook, again and again until it is certain.

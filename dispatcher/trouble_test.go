@@ -1,0 +1,160 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+)
+
+// hookedStore lets a test do something in the middle of a read.
+type hookedStore struct {
+	store.Queue
+	backlog  func() error // before it is read
+	accounts func()       // after they were read
+}
+
+func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
+	if s.backlog != nil {
+		if err := s.backlog(); err != nil {
+			return store.Backlog{}, err
+		}
+	}
+	return s.Queue.Backlog(ctx, q)
+}
+
+func (s *hookedStore) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
+	defer func() {
+		if s.accounts != nil {
+			s.accounts()
+		}
+	}()
+	return s.Queue.PendingAccounts(ctx, after, limit)
+}
+
+func newHookedRig(t *testing.T) (*rig, *hookedStore) {
+	var s *hookedStore
+	r := newRig(t, func(c *dispatcher.Config) {
+		s = &hookedStore{Queue: c.Store}
+		c.Store = s
+	})
+	return r, s
+}
+
+// acceptUntold commits an event, of which the dispatcher learns nothing but that
+// some commit is uncertain.
+func (r *rig) acceptUntold(account, message string) string {
+	r.store.Listen(nil)
+	defer r.store.Listen(r.disp)
+	id := r.accept(account, message)[0]
+	r.disp.Uncertain()
+	return id
+}
+
+func TestFailedReadIsRepeatedAtOnceThoughNothingIsDueForHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(func(context.Context, call) egress.Result {
+			return egress.Result{Kind: egress.HTTPStatus, StatusCode: 503, RetryAfter: "36000"}
+		})
+		r.accept("a", "m0")
+		r.settle()
+		r.recv.set(ok)
+		fails := 1
+		s.backlog = func() error {
+			if fails--; fails >= 0 {
+				return errors.New("the disk is away")
+			}
+			return nil
+		}
+		ev := r.acceptUntold("a", "m1")
+		r.after(5 * time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+// A page that is read while the probe connects passes over the probe's delivery,
+// because it is in memory.
+func TestProbeWithdrawnByANewURLIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		ev := r.accept("a", many(10)...)
+		r.settle()
+		r.recv.set(ok)
+		r.recv.connect = time.Second
+		r.after(5500 * time.Millisecond) // the probe connects since 5 s
+		if _, err := r.store.ReplaceCallbackURL(context.Background(), "a", "https://new.example/", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Minute)
+		r.wantState("a", ev[0], store.Delivered)
+		r.wantStates(map[store.State]int64{store.Delivered: 10})
+	})
+}
+
+func TestUncertainCommitDuringTheScanIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		var ev string
+		s.accounts = func() {
+			s.accounts = nil
+			ev = r.acceptUntold("a", "m")
+		}
+		r.disp.Uncertain() // another one, so that a scan begins
+		r.after(2 * time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+func TestLateSuccessesLeaveNoSuspicionBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		for range 5 { // so that it takes many at a time
+			r.accept("a", many(20)...)
+			r.settle()
+		}
+		slow := r.accept("a", "slow", "slower")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			switch c.ID {
+			case slow[0]:
+				time.Sleep(2 * time.Second)
+			case slow[1]:
+				time.Sleep(3 * time.Second)
+			}
+			return ok(ctx, c)
+		})
+		slow = r.accept("a", "slow", "slower")
+		r.after(1500 * time.Millisecond)
+		last := r.recv.answer
+		r.recv.set(status(500))
+		r.accept("a", many(10)...) // the breaker opens
+		r.settle()
+		r.recv.set(last)
+		if s := r.disp.Stats(); s.Open != 1 {
+			t.Fatalf("%+v, want one open breaker", s)
+		}
+		r.after(time.Second) // the first success, late, closes it
+		if s := r.disp.Stats(); s.Open != 0 || s.Suspect != 1 {
+			t.Fatalf("%+v, want a closed breaker and one slow attempt", s)
+		}
+		r.after(2 * time.Second) // the second one
+		r.accept("a", "m")
+		r.settle()
+		if s := r.disp.Stats(); s.Suspect != 0 {
+			t.Errorf("%+v, want no suspicion after a quick success", s)
+		}
+		if err := r.disp.Check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
