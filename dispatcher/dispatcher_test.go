@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,11 +35,13 @@ type receiver struct {
 	open   map[string]int // attempts under way, by URL
 	peak   map[string]int
 	// connect is how long a request takes to its first byte.
-	connect time.Duration
+	connect atomic.Int64
 }
 
+func (r *receiver) connects() time.Duration { return time.Duration(r.connect.Load()) }
+
 func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result {
-	time.Sleep(r.connect)
+	time.Sleep(r.connects())
 	attempt, _ := strconv.Atoi(req.Header["Webhook-Attempt"][0])
 	c := call{At: time.Since(r.start), URL: req.URL, ID: req.Header["Webhook-Id"][0], Attempt: attempt}
 	if err := req.Proceed(); err != nil {

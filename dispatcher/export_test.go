@@ -16,31 +16,46 @@ func (d *Dispatcher) Check() error {
 			errs = append(errs, fmt.Errorf("%s: believed %d, counted %d", what, got, want))
 		}
 	}
-	open, suspect, held := 0, 0, 0
+	var taken, held [trusts]int
+	var c census
+	reading := false
 	for account, l := range d.lanes {
 		slow := 0
 		for f := range l.flights {
-			open++
-			if f.suspect {
-				suspect++
-			}
+			taken[f.trust]++
 			if f.slow {
 				slow++
 			}
 		}
 		equal(account+"'s slow attempts", l.pace.slow, slow)
-		if l.ring != nil && !l.runnable() {
+		if l.slot.queue != nil && !l.runnable() {
 			errs = append(errs, fmt.Errorf("%s waits for a slot that it cannot use", account))
 		}
+		n := 0
 		for _, it := range l.window.items {
-			held += len(it.delivery.Body)
+			if it.state == waiting || it.state == ready {
+				n += len(it.delivery.Body)
+			}
 		}
+		for i := range l.late {
+			n += len(l.late[i].Delivery.Body)
+		}
+		equal(account+"'s bytes", l.held, n)
+		held[l.heldAs] += n
+		c[l.condition()]++
+		reading = reading || l.working // which keeps memory
 		if l.idle() && l.alarm.IsZero() {
 			errs = append(errs, fmt.Errorf("%s is idle and will stay for ever", account))
 		}
 	}
-	equal("slots in use", d.slots.open, open)
-	equal("suspect slots in use", d.slots.suspect, suspect)
-	equal("bytes held", d.held, held)
+	for t := range trusts {
+		equal(fmt.Sprint("slots in use by trust ", t), d.slots.taken[t], taken[t])
+		if !reading {
+			equal(fmt.Sprint("bytes held by trust ", t), d.memory.taken[t], held[t])
+		}
+	}
+	for i := wary; i < conditions; i++ {
+		equal(fmt.Sprint("lanes in condition ", i), d.census[i], c[i])
+	}
 	return errors.Join(errs...)
 }

@@ -354,3 +354,22 @@ func TestFinishedDeliveriesAreRemovedAfterRetention(t *testing.T) {
 		r.wantStates(map[store.State]int64{})
 	})
 }
+
+func TestGoneAtTheLastAttemptWaitsForThePut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.RetrySchedule = []time.Duration{time.Second} })
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			return status(map[int]int{1: 500, 2: 410, 3: 500}[c.Attempt])(ctx, c)
+		})
+		ev := r.accept("a", "m")[0]
+		r.after(time.Hour)
+		r.wantState("a", ev, store.Pending)
+		r.replace("a", url("a"))
+		r.settle()
+		r.wantState("a", ev, store.Failed)
+		if d, attempts := r.delivery("a", ev); d.Failures != 2 || len(attempts) != 3 {
+			t.Errorf("%d failures in %d attempts, want 2 in 3: the 410 does not use up the schedule", d.Failures, len(attempts))
+		}
+	})
+}

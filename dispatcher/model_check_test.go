@@ -18,7 +18,11 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 	w.recv.mu.Lock()
 	e, n := w.events[c.ID], index(c.ID)
 	end := &w.accounts[n]
-	term := w.slow.toldOf(name(n)).term
+	known := w.slow.toldOf(name(n))
+	term := known.term
+	if !known.at.Before(time.Now().Add(-w.recv.connects())) {
+		term = 0 // it may have begun before the change, or after
+	}
 	if end.term != term {
 		end.term, end.failures = term, 0
 	}
@@ -39,10 +43,14 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 	case res.Kind == egress.Acknowledged:
 		e.acked++
 		e.ackedIn = w.starts
+		if end.failures >= 10 {
+			end.madeDue = time.Now()
+		}
 		end.failures = 0
 	case res.Kind != egress.Interrupted && res.StatusCode != 410 && w.current(c, n, term):
 		end.failures++
 		end.failed = time.Now()
+		e.failed, e.term = end.failed, term
 	}
 	return res
 }
@@ -100,13 +108,21 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 			w.errorf("%s overtook %s after %v", c.ID, o.id, age)
 		}
 	}
+	// What is withdrawn goes back to where it waits, and a worker may take one
+	// more than there is room for.
+	if held, most := w.disp.Stats().HeldBytes, w.cfg.WindowBytes+40*(w.cfg.MaxInFlight+3); held > most {
+		w.errorf("%d bytes wait in memory, want %d at most", held, most)
+	}
 	if age > 72*time.Hour+time.Minute {
 		w.errorf("%s was attempted %v after it was accepted", c.ID, age)
 	}
 	end := &w.accounts[account]
+	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < 5*time.Second {
+		w.errorf("%s came again after %v", c.ID, time.Since(e.failed))
+	}
 	since := time.Since(end.failed)
 	// One that had begun before the breaker opened has yet to connect.
-	if end.failures >= 10 && since > w.recv.connect && (since < 5*time.Second || end.open > 0) {
+	if end.failures >= 10 && since > w.recv.connects() && (since < 5*time.Second || end.open > 0) {
 		w.errorf("%s began %v after failure %d in a row, beside %d others", c.ID, since, end.failures, end.open)
 	}
 }

@@ -132,7 +132,11 @@ func live(rt *rapid.T, t *testing.T, open func(*testing.T) store.Store) {
 		}
 	})
 	if len(errs) > 0 {
-		rt.Log(strings.Join(errs[:min(len(errs), 5)], "\n"))
+		text := strings.Join(errs[:min(len(errs), 5)], "\n")
+		if !t.Failed() {
+			t.Errorf("%v\n%s", p, text) // a life that does not happen twice
+		}
+		rt.Log(text)
 		rt.Fatal("an invariant does not hold") // always the same words, so that rapid can shrink the plan
 	}
 }
@@ -158,6 +162,7 @@ type endpoint struct {
 	open     int       // attempts under way
 	failures int       // in a row
 	failed   time.Time // the last of them
+	madeDue  time.Time // by a success after so many
 	term     int       // of the webhook, see told
 }
 
@@ -168,6 +173,8 @@ type modelEvent struct {
 	ackedIn     int // by which process
 	attempts    int
 	deleted     bool // its webhook was
+	failed      time.Time
+	term        int // of the failure
 }
 
 func newWorld(t *testing.T, kept store.Store, p *plan) *world {
@@ -177,7 +184,7 @@ func newWorld(t *testing.T, kept store.Store, p *plan) *world {
 		c.MaxInFlight, c.WindowBytes, c.Retention = p.MaxInFlight, p.WindowBytes, 10000*time.Hour
 	})
 	w.store = w.slow
-	w.recv.connect = p.Connect
+	w.recv.connect.Store(int64(p.Connect))
 	w.recv.set(w.answer)
 	for i := range modelAccounts {
 		w.accounts[i] = endpoint{answer: "ok", healthy: time.Now()}
@@ -211,7 +218,7 @@ func (w *world) do(s step) {
 		w.stop()
 		w.starts++
 		for i := range w.accounts {
-			w.accounts[i].failures = 0
+			w.accounts[i].failures, w.accounts[i].term = 0, -1 // what it had learnt is lost
 		}
 		w.start()
 	default:

@@ -38,6 +38,9 @@ type told struct {
 	webhook, before *store.Webhook
 	at              time.Time
 	term            int // counts the changes but for those of the secret
+	// anew: the listener has not been told of a change yet, so that a page can
+	// hide from it what has changed.
+	anew bool
 }
 
 var errTrouble = errors.New("the store has trouble")
@@ -49,6 +52,9 @@ func newSlowStore(s store.Store) *slowStore {
 // Listen implements [store.Queue].
 func (s *slowStore) Listen(l store.Listener) {
 	s.listener = l
+	for _, t := range s.told {
+		t.anew = true
+	}
 	s.Store.Listen((*earlier)(s))
 }
 
@@ -81,7 +87,7 @@ func (s *slowStore) tell(account string, w *store.Webhook) {
 	if last := s.told[account]; last != nil {
 		t.before, t.term = last.webhook, last.term
 	}
-	if b := t.before; b == nil || w == nil || b.ID != w.ID || b.CallbackURL != w.CallbackURL || b.Status != w.Status {
+	if b := t.before; b == nil || s.told[account].anew || w == nil || b.ID != w.ID || b.CallbackURL != w.CallbackURL || b.Status != w.Status {
 		t.term++
 	}
 	s.told[account] = t

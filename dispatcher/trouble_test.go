@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,14 @@ type hookedStore struct {
 	store.Queue
 	backlog  func() error // before it is read
 	accounts func()       // after they were read
+	record   func()       // before it is done
+}
+
+func (s *hookedStore) Record(ctx context.Context, o []store.Outcome, now time.Time) error {
+	if s.record != nil {
+		s.record()
+	}
+	return s.Queue.Record(ctx, o, now)
 }
 
 func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
@@ -60,9 +69,7 @@ func TestFailedReadIsRepeatedAtOnceThoughNothingIsDueForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := newHookedRig(t)
 		r.account("a")
-		r.recv.set(func(context.Context, call) egress.Result {
-			return egress.Result{Kind: egress.HTTPStatus, StatusCode: 503, RetryAfter: "36000"}
-		})
+		r.recv.set(unavailableForLong)
 		r.accept("a", "m0")
 		r.settle()
 		r.recv.set(ok)
@@ -89,11 +96,9 @@ func TestProbeWithdrawnByANewURLIsNotForgotten(t *testing.T) {
 		ev := r.accept("a", many(10)...)
 		r.settle()
 		r.recv.set(ok)
-		r.recv.connect = time.Second
+		r.recv.connect.Store(int64(time.Second))
 		r.after(5500 * time.Millisecond) // the probe connects since 5 s
-		if _, err := r.store.ReplaceCallbackURL(context.Background(), "a", "https://new.example/", time.Now()); err != nil {
-			t.Fatal(err)
-		}
+		r.replace("a", "https://new.example/")
 		r.after(time.Minute)
 		r.wantState("a", ev[0], store.Delivered)
 		r.wantStates(map[store.State]int64{store.Delivered: 10})
@@ -123,23 +128,22 @@ func TestLateSuccessesLeaveNoSuspicionBehind(t *testing.T) {
 			r.accept("a", many(20)...)
 			r.settle()
 		}
-		slow := r.accept("a", "slow", "slower")
-		r.recv.set(func(ctx context.Context, c call) egress.Result {
-			switch c.ID {
-			case slow[0]:
+		late := func(ctx context.Context, c call) egress.Result {
+			switch {
+			case strings.HasPrefix(c.ID, "a-slow-"):
 				time.Sleep(2 * time.Second)
-			case slow[1]:
+			case strings.HasPrefix(c.ID, "a-slower-"):
 				time.Sleep(3 * time.Second)
 			}
 			return ok(ctx, c)
-		})
-		slow = r.accept("a", "slow", "slower")
+		}
+		r.recv.set(late)
+		r.accept("a", "slow", "slower")
 		r.after(1500 * time.Millisecond)
-		last := r.recv.answer
 		r.recv.set(status(500))
 		r.accept("a", many(10)...) // the breaker opens
 		r.settle()
-		r.recv.set(last)
+		r.recv.set(late)
 		if s := r.disp.Stats(); s.Open != 1 {
 			t.Fatalf("%+v, want one open breaker", s)
 		}
@@ -157,4 +161,91 @@ func TestLateSuccessesLeaveNoSuspicionBehind(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestNewSecretAfterARestartChangesNoSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		r.accept("a", many(3)...)
+		r.settle()
+		r.stop()
+		r.start()
+		if _, err := r.store.RotateSecret(context.Background(), "a", store.NewSecret(), time.Now().Add(time.Hour), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.after(4 * time.Second)
+		if n := len(r.recv.got()); n != 3 {
+			t.Errorf("%d attempts within 4 s, want 3: the retries are due after 5 s", n)
+		}
+	})
+}
+
+func TestStoreThatFailsAtShutdownIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.Store = &flakyStore{Queue: c.Store} })
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(time.Second)
+			return ok(ctx, c)
+		})
+		ev := r.accept("a", "m")[0]
+		r.settle()
+		r.stop()
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+// A PUT makes everything due: that which was still on its way to the store, and
+// that which was under way, as well.
+func TestPutRetriesAtOnceWhatIsNotRecordedYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		s.record = func() { time.Sleep(time.Second) }
+		ev := r.accept("a", "m")[0]
+		r.after(500 * time.Millisecond)
+		r.recv.set(ok)
+		r.replace("a", "https://new.example/")
+		r.after(5 * time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+func TestPutOfTheSameURLRetriesAtOnceWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		for range 3 { // so that it takes many at a time
+			r.accept("a", many(20)...)
+			r.settle()
+		}
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if strings.HasPrefix(c.ID, "a-gone-") {
+				return status(410)(ctx, c)
+			}
+			time.Sleep(time.Second)
+			return unavailableForLong(ctx, c)
+		})
+		ev := r.accept("a", "m", "gone")
+		r.after(500 * time.Millisecond)
+		r.recv.set(ok)
+		r.replace("a", url("a"))
+		r.after(5 * time.Second)
+		r.wantState("a", ev[0], store.Delivered)
+		r.wantState("a", ev[1], store.Delivered)
+	})
+}
+
+func unavailableForLong(context.Context, call) egress.Result {
+	return egress.Result{Kind: egress.HTTPStatus, StatusCode: 503, RetryAfter: "36000"}
+}
+
+func (r *rig) replace(account, url string) {
+	r.t.Helper()
+	if _, err := r.store.ReplaceCallbackURL(context.Background(), account, url, time.Now()); err != nil {
+		r.t.Fatal(err)
+	}
 }
