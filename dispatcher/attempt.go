@@ -57,13 +57,10 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 		return nil
 	}
 	l := d.slots.next()
-	for l != nil && !l.runnable() {
-		l = d.slots.next() // a page has just brought another webhook
-	}
 	if l == nil {
 		return nil
 	}
-	f := &flight{lane: l, webhook: l.webhook, term: l.term, trust: l.slotTrust(), started: now, probe: l.pace.open}
+	f := &flight{lane: l, webhook: l.webhook, term: l.term, trust: l.trust(), started: now, probe: l.pace.open}
 	if f.probe {
 		f.item = l.probe
 	} else {
@@ -167,7 +164,7 @@ func (d *Dispatcher) takeBack(f *flight) {
 	l := f.lane
 	if !f.probe && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
 		f.item.state = ready
-		d.hold(l, f.item.delivery.Body)
+		d.hold(l, len(f.item.delivery.Body))
 		l.window.ready.pushFront(f.item)
 		return
 	}

@@ -4,8 +4,6 @@ import (
 	"container/list"
 	"context"
 	"time"
-
-	"github.com/recapito/recapito/store"
 )
 
 // storeRetryGap is how long a lane waits after the store failed it.
@@ -24,7 +22,9 @@ const (
 
 // chore is one thing that a lane wants of the store.
 type chore struct {
-	do    func(d *Dispatcher, ctx context.Context, l *lane, epoch int) error
+	// do asks the store. What it returns takes in the answer, unless the lane
+	// has changed so that the answer is worth nothing.
+	do    func(d *Dispatcher, ctx context.Context, l *lane) (takeIn func(now time.Time), err error)
 	reads bool // deliveries into memory
 }
 
@@ -188,13 +188,19 @@ func (d *Dispatcher) doChores(ctx context.Context) {
 }
 
 func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
+	var takeIn func(time.Time)
 	var err error
 	if c.do != nil {
-		err = c.do(d, ctx, l, epoch)
+		takeIn, err = c.do(d, ctx, l)
 	}
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.release(l, l.kept)
+	l.kept = 0
+	if err == nil && takeIn != nil && l.epoch == epoch {
+		takeIn(now)
+	}
 	l.working = false
 	if late := d.takeLate(l); len(late) > 0 || l.lost {
 		l.more = true // not merged: read it
@@ -209,61 +215,45 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 }
 
 // makeSomeDue makes what was put off due, a part at a time.
-func (d *Dispatcher) makeSomeDue(ctx context.Context, l *lane, epoch int) error {
-	now := time.Now()
-	n, err := d.cfg.Store.MakeDue(ctx, l.account, now, choreRows)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch == epoch {
+func (d *Dispatcher) makeSomeDue(ctx context.Context, l *lane) (func(time.Time), error) {
+	n, err := d.cfg.Store.MakeDue(ctx, l.account, time.Now(), choreRows)
+	return func(now time.Time) {
 		l.makeDue = n == choreRows
 		l.dueBy(now)
-	}
-	return nil
+	}, err
 }
 
 // cancelSome cancels what a deleted webhook left, a part at a time.
-func (d *Dispatcher) cancelSome(ctx context.Context, l *lane, epoch int) error {
+func (d *Dispatcher) cancelSome(ctx context.Context, l *lane) (func(time.Time), error) {
 	n, err := d.cfg.Store.Cancel(ctx, l.account, time.Now(), choreRows)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch == epoch && n < choreRows {
-		l.cancel = false
-	}
-	return nil
+	return func(time.Time) { l.cancel = n == choreRows }, err
 }
 
 // expireSome gives up what is past the horizon, a part at a time, and finds out
 // when there will be more.
-func (d *Dispatcher) expireSome(ctx context.Context, l *lane, epoch int) error {
-	now := time.Now()
-	n, err := d.cfg.Store.Expire(ctx, l.account, now.Add(-d.cfg.RetryHorizon), now, choreRows)
+func (d *Dispatcher) expireSome(ctx context.Context, l *lane) (func(time.Time), error) {
+	begin := time.Now()
+	n, err := d.cfg.Store.Expire(ctx, l.account, begin.Add(-d.cfg.RetryHorizon), begin, choreRows)
 	if err != nil || n == choreRows {
-		return err
+		return nil, err
 	}
-	var left store.Backlog
-	if left, err = d.cfg.Store.Oldest(ctx, l.account); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch != epoch {
-		return nil
-	}
-	l.expireAt = now.Add(expireGap)
-	switch {
-	case len(left.Fresh) > 0:
-		if at := left.Fresh[0].AcceptedAt.Add(d.cfg.RetryHorizon); at.After(now) {
-			l.expireAt = at.Add(expireGap)
+	rest, err := d.cfg.Store.Oldest(ctx, l.account)
+	return func(now time.Time) {
+		l.expireAt = now
+		switch {
+		case len(rest.Fresh) > 0:
+			l.expireAt = latest(now, rest.Fresh[0].AcceptedAt.Add(d.cfg.RetryHorizon))
+		case !l.active():
+			l.dueAt = l.noted
+			d.caughtUp(l, now) // nothing waits for the webhook to go on
 		}
-	case !l.active():
-		l.dueAt = l.noted
-		d.caughtUp(l, now) // nothing waits for the webhook to go on
+		l.expireAt = l.expireAt.Add(expireGap)
+	}, err
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	return nil
+	return a
 }

@@ -71,6 +71,12 @@ func (r *receiver) got() []call {
 	return slices.Clone(r.calls)
 }
 
+func (r *receiver) clearPeak() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.peak)
+}
+
 // ids are the events in the order of their arrival.
 func ids(calls []call) []string {
 	out := make([]string, len(calls))

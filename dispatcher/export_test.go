@@ -18,7 +18,6 @@ func (d *Dispatcher) Check() error {
 	}
 	var taken, held [trusts]int
 	var c census
-	reading := false
 	for account, l := range d.lanes {
 		slow := 0
 		for f := range l.flights {
@@ -40,19 +39,16 @@ func (d *Dispatcher) Check() error {
 		for i := range l.late {
 			n += len(l.late[i].Delivery.Body)
 		}
-		equal(account+"'s bytes", l.held, n)
-		held[l.heldAs] += n
+		equal(account+"'s bytes", l.held, n+l.kept)
+		held[l.heldAs] += n + l.kept
 		c[l.condition()]++
-		reading = reading || l.working // which keeps memory
 		if l.idle() && l.alarm.IsZero() {
 			errs = append(errs, fmt.Errorf("%s is idle and will stay for ever", account))
 		}
 	}
 	for t := range trusts {
 		equal(fmt.Sprint("slots in use by trust ", t), d.slots.taken[t], taken[t])
-		if !reading {
-			equal(fmt.Sprint("bytes held by trust ", t), d.memory.taken[t], held[t])
-		}
+		equal(fmt.Sprint("bytes held by trust ", t), d.memory.taken[t], held[t])
 	}
 	for i := wary; i < conditions; i++ {
 		equal(fmt.Sprint("lanes in condition ", i), d.census[i], c[i])

@@ -27,7 +27,8 @@ type lane struct {
 	window  window
 	flights map[*flight]struct{} // under way
 	probe   *item                // to be attempted by the open breaker
-	held    int                  // bytes of bodies waiting in memory
+	held    int                  // bytes of bodies waiting in memory, and
+	kept    int                  // of these, for a page under way
 	heldAs  trust                // where they are counted
 
 	direct bool

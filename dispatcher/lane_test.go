@@ -226,6 +226,22 @@ func TestLaneConcurrencyGrowsAndShrinks(t *testing.T) {
 		if got := r.recv.peak[url("a")]; got != 64 {
 			t.Errorf("peak concurrency of a willing endpoint: %d, want 64", got)
 		}
+		unavailable := func(ctx context.Context, c call) egress.Result {
+			time.Sleep(10 * time.Millisecond)
+			if c.Attempt == 1 && strings.HasPrefix(c.ID, "a-m7-") {
+				return status(503)(ctx, c)
+			}
+			return ok(ctx, c)
+		}
+		r.recv.set(unavailable)
+		r.accept("a", many(8)...) // one of them asks for less
+		r.after(time.Second)
+		r.recv.clearPeak()
+		r.accept("a", many(100)[8:]...)
+		r.after(time.Second)
+		if got := r.recv.peak[url("a")]; got < 32 || got > 40 {
+			t.Errorf("peak concurrency after a 503: %d, want half of 64 and little more", got)
+		}
 	})
 }
 
@@ -263,29 +279,26 @@ func TestHangingEndpointsLeaveSlotsToOthers(t *testing.T) {
 
 func TestShutdownLetsAttemptsFinishAndDoesNotCountThoseCutShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
+		r := newRig(t, func(c *dispatcher.Config) { c.SoftStop = 3 * time.Second })
 		r.account("a")
 		r.account("b")
 		r.recv.set(func(ctx context.Context, c call) egress.Result {
 			if c.URL == url("b") {
-				time.Sleep(9 * time.Second)
+				time.Sleep(2 * time.Second)
 				return ok(ctx, c)
 			}
 			return hang(ctx, c)
 		})
-		finishes := r.accept("b", "m")[0]
-		r.after(5 * time.Second)
-		cut := r.accept("a", "m")[0]
-		r.cfg.SoftStop = 0
+		finishes, cut := r.accept("b", "m")[0], r.accept("a", "m")[0]
 		r.settle()
 		begin := time.Now()
 		r.stop()
-		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("shutdown took %v, want at most 10s", took)
+		if took := time.Since(begin); took != 3*time.Second {
+			t.Errorf("shutdown took %v, want 3s", took)
 		}
 		r.wantState("b", finishes, store.Delivered)
-		if d, attempts := r.delivery("a", cut); d.State != store.Pending && len(attempts) > 1 {
-			t.Errorf("cut short: %s with attempts %+v", d.State, attempts)
+		if d, attempts := r.delivery("a", cut); d.State != store.Pending || len(attempts) > 0 || d.Failures > 0 {
+			t.Errorf("cut short: %s after %d failures, attempts %+v; want it as if never begun", d.State, d.Failures, attempts)
 		}
 	})
 }

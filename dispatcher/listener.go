@@ -62,7 +62,7 @@ func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 		l.direct, l.more = false, true
 	case l.working && !l.lost && len(l.late) < maxWindow && d.memory.left(l.heldAs) > 0:
 		l.late = append(l.late, *a)
-		d.hold(l, a.Delivery.Body)
+		d.hold(l, len(a.Delivery.Body))
 	default:
 		l.more, l.lost = true, true
 	}
@@ -78,7 +78,7 @@ func (d *Dispatcher) hasRoom(l *lane) bool {
 func (d *Dispatcher) take(l *lane, del *store.Delivery, now time.Time) {
 	own := *del // so that it does not keep its whole batch in memory
 	it := l.window.hold(&own)
-	d.hold(l, del.Body)
+	d.hold(l, len(del.Body))
 	switch {
 	case d.policy.expired(del.AcceptedAt, now):
 		d.giveUp(l, it)

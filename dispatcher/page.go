@@ -15,30 +15,20 @@ func (l *lane) hasPageRoom() bool { return l.window.len() <= l.capacity()/2 }
 
 // readPage reads on in the account's backlog. While it does, it keeps the memory
 // for as much as it asks for, as if every body were as large as they come.
-func (d *Dispatcher) readPage(ctx context.Context, l *lane, epoch int) error {
-	now := time.Now()
+func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), error) {
 	d.mu.Lock()
-	t, left := l.heldAs, d.memory.left(l.heldAs)
+	left := max(0, d.memory.left(l.heldAs))
 	room := max(1, min(l.capacity()-l.window.len(), left/maxBodySize))
-	kept := min(room*maxBodySize, max(0, left))
-	d.memory.taken[t] += kept
+	l.kept = min(room*maxBodySize, left)
+	d.hold(l, l.kept)
 	// What is due and in memory already comes again.
-	q := store.BacklogQuery{AccountID: l.account, Now: now, Due: room + l.window.due, After: l.cursor}
+	q := store.BacklogQuery{AccountID: l.account, Now: time.Now(), Due: room + l.window.due, After: l.cursor}
 	if l.more || !l.direct {
 		q.Fresh = room
 	}
 	d.mu.Unlock()
-
 	page, err := d.cfg.Store.Backlog(ctx, q)
-
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.memory.taken[t] -= kept
-	if err == nil && l.epoch == epoch {
-		d.merge(l, &q, room, &page, time.Now())
-	}
-	d.chores.signal()
-	return err
+	return func(now time.Time) { d.merge(l, &q, room, &page, now) }, err
 }
 
 // merge takes a page into the window. What is there already, or was recorded
@@ -114,29 +104,22 @@ func (d *Dispatcher) takeLate(l *lane) []store.Acceptance {
 
 // readProbe gives the open breaker the account's oldest delivery to probe
 // with.
-func (d *Dispatcher) readProbe(ctx context.Context, l *lane, epoch int) error {
+func (d *Dispatcher) readProbe(ctx context.Context, l *lane) (func(time.Time), error) {
 	page, err := d.cfg.Store.Oldest(ctx, l.account)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch != epoch {
-		return nil
-	}
-	d.renew(l, page.Webhook)
-	switch {
-	case !l.active():
-	case len(page.Fresh) == 0:
-		// Nothing to probe with: the next event finds out.
-		l.pace = d.freshPace(l)
-		l.makeDue = true
-	case page.Fresh[0].Seq < page.Webhook.FirstSeq:
-		l.cancel = true
-	default:
-		l.probe = l.window.hold(&page.Fresh[0])
-		l.probe.state = ready
-		d.hold(l, page.Fresh[0].Body)
-	}
-	return nil
+	return func(time.Time) {
+		d.renew(l, page.Webhook)
+		switch {
+		case !l.active():
+		case len(page.Fresh) == 0:
+			// Nothing to probe with: the next event finds out.
+			l.pace = d.freshPace(l)
+			l.makeDue = true
+		case page.Fresh[0].Seq < page.Webhook.FirstSeq:
+			l.cancel = true
+		default:
+			l.probe = l.window.hold(&page.Fresh[0])
+			l.probe.state = ready
+			d.hold(l, len(page.Fresh[0].Body))
+		}
+	}, err
 }

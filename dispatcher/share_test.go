@@ -70,6 +70,43 @@ func TestSuspendedAccountWithNothingLeftIsForgotten(t *testing.T) {
 	})
 }
 
+func TestLanesThatLoseTrustGiveMemoryBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound = 32 << 10
+		r := newRig(t, func(c *dispatcher.Config) { c.WindowBytes = bound })
+		for i := range 100 {
+			r.account(fmt.Sprint("a", i))
+			r.accept(fmt.Sprint("a", i), "m")
+		}
+		r.settle()
+		r.recv.set(hang)
+		for i := range 100 {
+			r.accept(fmt.Sprint("a", i), many(30)...)
+		}
+		if held := r.disp.Stats().HeldBytes; held < bound*3/4 {
+			t.Fatalf("%d bytes wait in memory, want nearly %d", held, bound)
+		}
+		r.after(4 * time.Second) // all are suspect now
+		if held := r.disp.Stats().HeldBytes; held > bound/4+100 {
+			t.Errorf("suspect lanes hold %d bytes, want %d at most", held, bound/4)
+		}
+	})
+}
+
+func TestLaneHoldsNoMoreThanItsWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(hang)
+		for range 10 {
+			r.accept("a", many(100)...)
+		}
+		if held := r.disp.Stats().HeldBytes; held > 32*30 {
+			t.Errorf("%d bytes wait in memory, want those of 32 deliveries at most", held)
+		}
+	})
+}
+
 // restartWithDeadLanes starts with so many accounts whose endpoints hang and
 // have hung before, read from a store that takes its time.
 func restartWithDeadLanes(t *testing.T, lanes int, failedBefore bool) *rig {
@@ -93,14 +130,15 @@ func restartWithDeadLanes(t *testing.T, lanes int, failedBefore bool) *rig {
 func TestNewEventDoesNotWaitForTheScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := restartWithDeadLanes(t, 1500, false)
-		r.account("z")
 		r.start()
-		for range 20 {
+		for i := range 50 {
+			account := fmt.Sprint("new", i)
+			r.account(account)
 			r.after(97 * time.Millisecond)
 			at := time.Now()
-			ev := r.accept("z", "m")[0]
+			ev := r.accept(account, "m")[0]
 			r.after(10 * time.Millisecond)
-			if d, _ := r.delivery("z", ev); d.State != store.Delivered {
+			if d, _ := r.delivery(account, ev); d.State != store.Delivered {
 				t.Fatalf("%v after the start: an event is %s 10 ms after it was accepted", at.Sub(r.recv.start), d.State)
 			}
 		}

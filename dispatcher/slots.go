@@ -25,7 +25,7 @@ func (s *slots) next() *lane {
 }
 
 // enter puts the lane at the end of the ring that it belongs to now.
-func (s *slots) enter(l *lane) { l.slot.enter(&s.rings[l.slotTrust()], l) }
+func (s *slots) enter(l *lane) { l.slot.enter(&s.rings[l.trust()], l) }
 
 // take and release count an attempt.
 func (s *slots) take(f *flight)    { s.taken[f.trust]++ }

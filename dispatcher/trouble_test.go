@@ -98,10 +98,36 @@ func TestProbeWithdrawnByANewURLIsNotForgotten(t *testing.T) {
 		r.recv.set(ok)
 		r.recv.connect.Store(int64(time.Second))
 		r.after(5500 * time.Millisecond) // the probe connects since 5 s
+		r.recv.connect.Store(0)
 		r.replace("a", "https://new.example/")
 		r.after(time.Minute)
 		r.wantState("a", ev[0], store.Delivered)
 		r.wantStates(map[store.State]int64{store.Delivered: 10})
+	})
+}
+
+// A page may show a PUT before the dispatcher is told of it.
+func TestPutThatAPageShowedFirstIsNotTakenForNoChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		ev := r.accept("a", "m")[0]
+		r.settle()
+		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 }))
+		r.accept("a", "n") // to be read at its retry
+		r.after(4 * time.Second)
+		r.store.Listen(nil)
+		r.replace("a", "https://new.example/")
+		r.store.Listen(r.disp)
+		r.after(2 * time.Second)
+		w, err := r.store.Webhook(context.Background(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.disp.WebhookChanged("a", &w)
+		r.after(time.Second)
+		r.wantState("a", ev, store.Delivered)
 	})
 }
 

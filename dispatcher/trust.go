@@ -41,7 +41,8 @@ func (b *budget) total() (n int) {
 	return n
 }
 
-// trust is how far the lane is trusted now.
+// trust is how far the lane is trusted now. Without a success it takes one slot
+// at a time.
 func (l *lane) trust() trust {
 	switch {
 	case l.pace.suspect || l.pace.open:
@@ -54,20 +55,11 @@ func (l *lane) trust() trust {
 	return found
 }
 
-// slotTrust is how far it is trusted with its next slot: a lane without a
-// success counts as suspect beyond its first.
-func (l *lane) slotTrust() trust {
-	if !l.pace.proven && len(l.flights) > 0 {
-		return suspect
-	}
-	return l.trust()
-}
-
-// hold counts a body that waits in memory. What is in flight does not count:
-// the slots bound it.
-func (d *Dispatcher) hold(l *lane, body []byte) {
-	l.held += len(body)
-	d.memory.taken[l.heldAs] += len(body)
+// hold counts bytes of bodies that wait in memory. What is in flight does not
+// count: the slots bound it.
+func (d *Dispatcher) hold(l *lane, n int) {
+	l.held += n
+	d.memory.taken[l.heldAs] += n
 }
 
 func (d *Dispatcher) release(l *lane, n int) {
@@ -99,5 +91,6 @@ func (d *Dispatcher) fallBehind(l *lane) {
 	l.probe = nil
 	l.late, l.lost = nil, true
 	l.window.clear()
+	l.kept = 0
 	d.release(l, l.held)
 }
