@@ -27,6 +27,10 @@ RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 test: ## Run all tests, with the race detector, in random order
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
+.PHONY: mutants
+mutants: ## Break each invariant of the dispatcher on purpose and see a test find it (minutes)
+	@dispatcher/testdata/mutants/run
+
 .PHONY: check
 check: generated tidy lint vulnerable ## What CI runs beside the tests: fresh code, lint, vulnerabilities
 

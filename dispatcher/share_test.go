@@ -24,7 +24,7 @@ func dead(ctx context.Context, c call) egress.Result {
 
 func TestMemoryIsBoundedHoweverManyLanesWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const bound, lanes, each = 64 << 10, 300, 40
+		const bound, lanes, each = 16 << 10, 100, 30
 		r := newRig(t, func(c *dispatcher.Config) { c.MaxInFlight, c.WindowBytes = 64, bound })
 		r.recv.set(hang)
 		held := 0
@@ -121,7 +121,7 @@ func restartWithDeadLanes(t *testing.T, lanes int, failedBefore bool) *rig {
 	r.after(5 * time.Minute)
 	r.stop()
 	for i := range lanes {
-		r.accept(fmt.Sprint("dead", i), many(20)...)
+		r.accept(fmt.Sprint("dead", i), many(3)...)
 	}
 	s.backlog = func() error { time.Sleep(time.Millisecond); return nil }
 	return r
