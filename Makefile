@@ -36,6 +36,10 @@ tools: ## Install what the tests need beside Go, if it is missing: Chromium (Deb
 test: tools ## Run all tests, with the race detector, in random order
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
+.PHONY: mutants
+mutants: ## Break each invariant of the dispatcher on purpose and see a test find it (minutes)
+	@dispatcher/testdata/mutants/run
+
 .PHONY: check
 check: generated tidy lint vulnerable fuzz contract clients ## What CI runs beside the tests: fresh code, lint, vulnerabilities, fuzzing, contract, clients
 

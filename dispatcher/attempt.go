@@ -33,9 +33,9 @@ type flight struct {
 	lane    *lane
 	item    *item
 	webhook *store.Webhook // as of the start
-	epoch   int
+	term    int            // of the lane, then
 	probe   bool
-	suspect bool // counted among the suspect ones
+	trust   trust // as which it is counted
 	slow    bool
 	started time.Time
 
@@ -57,22 +57,20 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 		return nil
 	}
 	l := d.slots.next()
-	for l != nil && !l.runnable() {
-		l = d.slots.next() // a page has just brought another webhook
-	}
 	if l == nil {
 		return nil
 	}
-	f := &flight{lane: l, webhook: l.webhook, epoch: l.epoch, suspect: l.needsSuspectSlot(), started: now, probe: l.pace.open}
+	f := &flight{lane: l, webhook: l.webhook, term: l.term, trust: l.trust(), started: now, probe: l.pace.open}
 	if f.probe {
 		f.item = l.probe
 	} else {
 		f.item = l.window.ready.pop()
 	}
 	f.item.state = inFlight
+	d.release(l, len(f.item.delivery.Body))
 	l.flights[f] = struct{}{}
 	d.slots.take(f)
-	if d.slots.open == 1 {
+	if d.slots.total() == 1 {
 		d.wakeLoop() // to watch it
 	}
 	d.flights.push(f)
@@ -166,17 +164,15 @@ func (d *Dispatcher) takeBack(f *flight) {
 	l := f.lane
 	if !f.probe && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
 		f.item.state = ready
+		d.hold(l, len(f.item.delivery.Body))
 		l.window.ready.pushFront(f.item)
 		return
 	}
 	for _, it := range l.window.finish(f.item, true, func(*item) bool { return false }) {
 		d.putOff(l, it)
 	}
-	d.held -= l.window.forget(f.item)
-	if f.probe {
-		l.probe = nil
-	}
-	d.held -= l.behindStore() // to be read again, if it is still PENDING
+	l.window.forget(f.item)
+	d.fallBehind(l) // to be read again, if it is still PENDING
 }
 
 // conclude decides what an attempt means for its delivery and its lane.
@@ -213,7 +209,7 @@ func (d *Dispatcher) acknowledged(f *flight, took time.Duration) {
 	}
 	if f.current() && l.pace.succeeded(took, len(l.flights)+1) {
 		l.makeDue = true // and everything is read from the beginning
-		d.held -= l.behindStore()
+		d.fallBehind(l)
 	}
 }
 
@@ -224,14 +220,19 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 		l.probe = nil
 	}
 	if !f.current() {
-		// The endpoint that failed is not the account's any more: the present
-		// one gets the event at once, its schedule unused.
+		// The endpoint that failed is not the account's any more, or has been put
+		// again since: it gets the event at once, its schedule unused.
 		o.State, o.DueAt = store.Pending, now
 		return
 	}
 	if f.probe {
 		o.State, o.DueAt = store.Pending, del.DueAt
 		l.pace.probeFailed(now, after)
+		return
+	}
+	if res.StatusCode == http.StatusGone {
+		// The webhook is about to be suspended; after a PUT it goes on from here.
+		o.State, o.DueAt = store.Pending, now
 		return
 	}
 	o.Failures++
@@ -241,16 +242,13 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	}
 	if l.pace.failed(overload(res), res.Kind == egress.Timeout, f.started, now) {
 		l.expireAt = now
-		d.held -= l.behindStore()
+		d.fallBehind(l)
 	}
 }
 
 // current reports whether the flight says something about the lane's present
-// endpoint.
-func (f *flight) current() bool {
-	w := f.lane.webhook
-	return w != nil && w.ID == f.webhook.ID && w.CallbackURL == f.webhook.CallbackURL
-}
+// endpoint, or at least about what it was after the last PUT.
+func (f *flight) current() bool { return f.term == f.lane.term }
 
 // overload: answers and silences that ask for fewer attempts at a time.
 func overload(res *egress.Result) bool {

@@ -1,10 +1,9 @@
 package dispatcher
 
 import (
+	"container/list"
 	"context"
 	"time"
-
-	"github.com/recapito/recapito/store"
 )
 
 // storeRetryGap is how long a lane waits after the store failed it.
@@ -14,79 +13,109 @@ const (
 	// choreRows bounds what one write for a lane changes, so that it does not
 	// keep the store from accepting.
 	choreRows = 500
-	// expireGap is how often a lane that attempts nothing looks for deliveries
+	// expireGap is how late a lane that attempts nothing may give up what is
 	// past the horizon.
 	expireGap = 5 * time.Minute
 	// idleAfter is how long a lane with nothing to do remembers its endpoint.
 	idleAfter = time.Minute
 )
 
-// choreQueue are the lanes that want something of the store, in order.
-type choreQueue struct {
-	lanes []*lane
-	ready chan struct{} // holds a token while there are some
+// chore is one thing that a lane wants of the store.
+type chore struct {
+	// do asks the store. What it returns takes in the answer, unless the lane
+	// has changed so that the answer is worth nothing.
+	do    func(d *Dispatcher, ctx context.Context, l *lane) (takeIn func(now time.Time), err error)
+	reads bool // deliveries into memory
 }
 
-func (q *choreQueue) push(l *lane) {
-	q.lanes = append(q.lanes, l)
+// choreQueue are the lanes that want something of the store: for each trust
+// those that read, which wait for memory as well, and those that write. Each
+// queue is served in turn, so that a backlog of the one holds nobody else up.
+type choreQueue struct {
+	queues [trusts + 1]list.List
+	turn   int
+	ready  chan struct{} // holds a token while there may be something to do
+}
+
+func (q *choreQueue) enter(l *lane, c chore) {
+	i := int(trusts)
+	if c.reads {
+		i = int(l.trust())
+	}
+	l.work.enter(&q.queues[i], l)
 	q.signal()
 }
 
+// signal wakes a worker, if any lane waits for one.
 func (q *choreQueue) signal() {
-	select {
-	case q.ready <- struct{}{}:
-	default:
+	for i := range q.queues {
+		if q.queues[i].Len() > 0 {
+			select {
+			case q.ready <- struct{}{}:
+			default:
+			}
+			return
+		}
 	}
 }
 
-func (q *choreQueue) pop() *lane {
-	if len(q.lanes) == 0 {
-		return nil
-	}
-	l := q.lanes[0]
-	q.lanes[0] = nil
-	q.lanes = q.lanes[1:]
-	if len(q.lanes) > 0 {
+// pop takes out the next lane; nil: there is none, or no memory for it.
+func (q *choreQueue) pop(memory *budget) *lane {
+	for range q.queues {
+		q.turn = (q.turn + 1) % len(q.queues)
+		queue, t := &q.queues[q.turn], trust(q.turn)
+		if queue.Len() == 0 || (t < trusts && memory.left(t) <= 0) {
+			continue
+		}
+		l := queue.Front().Value.(*lane)
+		l.work.leave()
 		q.signal()
-	}
-	return l
-}
-
-// chore is one thing that a lane wants of the store.
-type chore func(d *Dispatcher, ctx context.Context, l *lane, epoch int) error
-
-// choreFor says what the lane wants next; nil: nothing now.
-func (d *Dispatcher) choreFor(l *lane, now time.Time) chore {
-	switch {
-	case now.Before(l.retryAt):
-		return nil
-	case l.cancel:
-		return (*Dispatcher).cancelSome
-	case l.makeDue && l.known:
-		return (*Dispatcher).makeSomeDue
-	case l.known && l.webhook == nil:
-		return nil
-	case l.known && (l.pace.open || !l.active()) && !now.Before(l.expireAt):
-		return (*Dispatcher).expireSome
-	case l.pace.open && l.active() && l.probe == nil && l.window.len() == 0 && !now.Before(l.pace.nextProbe):
-		return (*Dispatcher).readProbe
-	case !l.known, l.active() && !l.pace.open && (l.more || l.isDue(now)) && d.hasPageRoom(l):
-		return (*Dispatcher).readPage
+		return l
 	}
 	return nil
 }
 
-// hasPageRoom reports whether the lane should read on. Over the bound of memory
-// it does only when it holds nothing.
-func (d *Dispatcher) hasPageRoom(l *lane) bool {
-	if d.held >= d.cfg.WindowBytes {
-		return l.window.len() == 0
+// wants says what the lane wants of the store now, if anything, and when it is
+// to be asked again if nothing happens before: later than now, or never.
+func (d *Dispatcher) wants(l *lane, now time.Time) (c chore, again time.Time) {
+	switch {
+	case now.Before(l.retryAt):
+		return c, l.retryAt
+	case l.cancel:
+		return chore{do: (*Dispatcher).cancelSome}, again
+	case l.makeDue && l.aside > 0:
+		return c, again // those on their way to be put off are to be made due as well
+	case l.makeDue:
+		return chore{do: (*Dispatcher).makeSomeDue}, again
+	case !l.known:
+		return chore{(*Dispatcher).readPage, true}, again
+	case l.webhook == nil:
+		return c, again
+	case l.pace.open || !l.active():
+		return d.wantsAtRest(l, now)
+	case !l.hasPageRoom():
+		return c, again
+	case l.more || l.isDue(now):
+		return chore{(*Dispatcher).readPage, true}, again
 	}
-	return l.window.len() <= l.capacity()/2
+	return c, l.dueAt
+}
+
+// wantsAtRest is wants for a lane whose deliveries only wait.
+func (d *Dispatcher) wantsAtRest(l *lane, now time.Time) (c chore, again time.Time) {
+	switch {
+	case !now.Before(l.expireAt):
+		return chore{do: (*Dispatcher).expireSome}, again
+	case !l.active() || l.probe != nil || l.window.len() > 0:
+		return c, l.expireAt
+	case now.Before(l.pace.nextProbe):
+		return c, earliest(l.expireAt, l.pace.nextProbe)
+	}
+	return chore{(*Dispatcher).readProbe, true}, l.expireAt
 }
 
 // reconsider brings everything about a lane up to date after a change: its
-// place in a ring, its chore, its alarm, its end.
+// trust, its place in a ring, its chore, its alarm, its end.
 func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	if !d.running {
 		return
@@ -94,60 +123,44 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	if !now.Before(l.retryAt) {
 		l.retryAt = time.Time{}
 	}
+	d.retrust(l)
+	d.census.count(l)
 	if l.runnable() {
 		d.slots.enter(l)
 	} else {
-		d.slots.leave(l)
+		l.slot.leave()
 	}
-	if !l.busy && d.choreFor(l, now) != nil {
-		l.busy = true
-		d.chores.push(l)
-	}
-	if l.idle() {
-		if l.idleAt.IsZero() {
-			l.idleAt = now
+	var again time.Time
+	if !l.working { // else whoever works for it reconsiders it
+		var c chore
+		if c, again = d.wants(l, now); c.do != nil {
+			d.chores.enter(l, c)
+		} else {
+			l.work.leave()
 		}
-		if !now.Before(l.idleAt.Add(idleAfter)) {
-			d.alarms.set(l, time.Time{})
-			delete(d.lanes, l.account)
+	}
+	if !l.idle() {
+		l.idleAt = time.Time{}
+	} else if l.idleAt.IsZero() {
+		l.idleAt = now
+	}
+	if !l.idleAt.IsZero() {
+		again = earliest(again, l.idleAt.Add(idleAfter))
+		if !now.Before(again) {
+			d.forget(l)
 			return
 		}
-	} else {
-		l.idleAt = time.Time{}
 	}
-	if d.alarms.set(l, d.nextAlarm(l)) {
+	if d.alarms.set(l, again) {
 		d.wakeLoop()
 	}
 }
 
-// nextAlarm is when the lane wants attention if nothing happens before.
-func (d *Dispatcher) nextAlarm(l *lane) time.Time {
-	if l.busy {
-		return time.Time{} // whoever works for it reconsiders it
-	}
-	var at time.Time
-	by := func(t time.Time) {
-		if at.IsZero() || t.Before(at) {
-			at = t
-		}
-	}
-	switch {
-	case l.idle():
-		by(l.idleAt.Add(idleAfter))
-	case l.pace.open && l.active():
-		by(l.expireAt)
-		if l.probe == nil && l.window.len() == 0 {
-			by(l.pace.nextProbe)
-		}
-	case l.known && l.webhook != nil && !l.active():
-		by(l.expireAt)
-	case !l.dueAt.IsZero() && l.active() && d.hasPageRoom(l):
-		by(l.dueAt)
-	}
-	if !l.retryAt.IsZero() {
-		return l.retryAt // the store failed; then everything is looked at again
-	}
-	return at
+// forget drops a lane that has had nothing to do for a while.
+func (d *Dispatcher) forget(l *lane) {
+	d.alarms.set(l, time.Time{})
+	d.census.leave(l)
+	delete(d.lanes, l.account)
 }
 
 // doChores works for one lane after the other until ctx ends.
@@ -159,12 +172,13 @@ func (d *Dispatcher) doChores(ctx context.Context) {
 		case <-d.chores.ready:
 		}
 		d.mu.Lock()
-		l := d.chores.pop()
+		l := d.chores.pop(&d.memory)
 		var c chore
 		var epoch int
 		if l != nil {
-			c, epoch = d.choreFor(l, time.Now()), l.epoch
-			l.reading, l.lost, l.noted = true, false, time.Time{}
+			c, _ = d.wants(l, time.Now())
+			epoch = l.epoch
+			l.working, l.lost, l.noted = true, false, time.Time{}
 		}
 		d.mu.Unlock()
 		if l != nil {
@@ -174,18 +188,23 @@ func (d *Dispatcher) doChores(ctx context.Context) {
 }
 
 func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
+	var takeIn func(time.Time)
 	var err error
-	if c != nil {
-		err = c(d, ctx, l, epoch)
+	if c.do != nil {
+		takeIn, err = c.do(d, ctx, l)
 	}
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l.busy, l.reading = false, false
-	if len(l.late) > 0 || l.lost {
+	d.release(l, l.kept)
+	l.kept = 0
+	if err == nil && takeIn != nil && l.epoch == epoch {
+		takeIn(now)
+	}
+	l.working = false
+	if late := d.takeLate(l); len(late) > 0 || l.lost {
 		l.more = true // not merged: read it
 	}
-	l.late = nil
 	clear(l.gone)
 	if err != nil && ctx.Err() == nil {
 		l.retryAt = now.Add(storeRetryGap)
@@ -195,173 +214,46 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 	d.startAttempts(now)
 }
 
-// readPage reads on in the account's backlog.
-func (d *Dispatcher) readPage(ctx context.Context, l *lane, epoch int) error {
-	now := time.Now()
-	d.mu.Lock()
-	q, room := d.pageFor(l, now)
-	d.mu.Unlock()
-	page, err := d.cfg.Store.Backlog(ctx, q)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch == epoch {
-		d.merge(l, &q, room, &page, time.Now())
-	}
-	return nil
-}
-
-// maxBodySize is what the contract allows (openapi.yaml, StatusEvent).
-const maxBodySize = 16 << 10
-
-// pageFor says how much the lane may take, if every body were as large as they
-// come. Over the bound of memory a lane still reads a little, so that none
-// comes to a standstill.
-func (d *Dispatcher) pageFor(l *lane, now time.Time) (q store.BacklogQuery, room int) {
-	room = max(1, min(l.capacity()-l.window.len(), (d.cfg.WindowBytes-d.held)/maxBodySize))
-	// What is due and in memory already comes again.
-	q = store.BacklogQuery{AccountID: l.account, Now: now, Due: room + l.window.due, After: l.cursor}
-	if l.more || !l.direct {
-		q.Fresh = room
-	}
-	return q, room
-}
-
-// merge takes a page into the window. What is there already, or was recorded
-// while the page was read, is passed over.
-func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, room int, page *store.Backlog, now time.Time) {
-	d.renew(l, page.Webhook)
-	if page.Webhook == nil {
-		l.cancel, l.more = len(page.Due)+len(page.Fresh) > 0 || !page.NextDue.IsZero(), false
-		l.direct, l.dueAt = !l.cancel, time.Time{}
-		return
-	}
-	l.dueAt = earliest(l.noted, page.NextDue)
-	if len(page.Due) == q.Due {
-		l.dueBy(now)
-	}
-	if !l.active() || l.pace.open {
-		return
-	}
-	full := l.window.len() + room
-	for i := range page.Due {
-		if l.window.len() == full {
-			l.dueBy(now)
-			break
-		}
-		d.mergeOne(l, &page.Due[i], now)
-	}
-	for i := range page.Fresh {
-		l.cursor = page.Fresh[i].Seq
-		d.mergeOne(l, &page.Fresh[i], now)
-	}
-	if q.Fresh > 0 && len(page.Fresh) < q.Fresh {
-		d.caughtUp(l, now)
-	}
-}
-
-func (d *Dispatcher) mergeOne(l *lane, del *store.Delivery, now time.Time) {
-	if _, done := l.gone[del.Seq]; done || l.window.has(del.Seq) {
-		return
-	}
-	if del.Seq < l.webhook.FirstSeq {
-		l.cancel = true
-		return
-	}
-	d.take(l, del, now)
-}
-
-// caughtUp makes the lane direct again, if all that was handed over while the
-// last page was read could be kept.
-func (d *Dispatcher) caughtUp(l *lane, now time.Time) {
-	if l.lost {
-		return
-	}
-	l.direct, l.more = true, false
-	late := l.late
-	l.late = nil
-	for i := range late {
-		if late[i].Delivery.Seq > l.cursor {
-			d.handOver(l, &late[i], now)
-		}
-	}
-}
-
-// readProbe gives the open breaker the account's oldest delivery to probe
-// with.
-func (d *Dispatcher) readProbe(ctx context.Context, l *lane, epoch int) error {
-	page, err := d.cfg.Store.Oldest(ctx, l.account)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch != epoch {
-		return nil
-	}
-	d.renew(l, page.Webhook)
-	switch {
-	case !l.active():
-	case len(page.Fresh) == 0:
-		// Nothing to probe with: the next event finds out.
-		l.pace = d.freshPace(l)
-		l.makeDue = true
-	case page.Fresh[0].Seq < page.Webhook.FirstSeq:
-		l.cancel = true
-	default:
-		l.probe = l.window.hold(&page.Fresh[0])
-		l.probe.state = ready
-		d.held += len(page.Fresh[0].Body)
-	}
-	return nil
-}
-
 // makeSomeDue makes what was put off due, a part at a time.
-func (d *Dispatcher) makeSomeDue(ctx context.Context, l *lane, epoch int) error {
-	now := time.Now()
-	n, err := d.cfg.Store.MakeDue(ctx, l.account, now, choreRows)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch == epoch {
+func (d *Dispatcher) makeSomeDue(ctx context.Context, l *lane) (func(time.Time), error) {
+	n, err := d.cfg.Store.MakeDue(ctx, l.account, time.Now(), choreRows)
+	return func(now time.Time) {
 		l.makeDue = n == choreRows
 		l.dueBy(now)
-	}
-	return nil
+	}, err
 }
 
 // cancelSome cancels what a deleted webhook left, a part at a time.
-func (d *Dispatcher) cancelSome(ctx context.Context, l *lane, epoch int) error {
+func (d *Dispatcher) cancelSome(ctx context.Context, l *lane) (func(time.Time), error) {
 	n, err := d.cfg.Store.Cancel(ctx, l.account, time.Now(), choreRows)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch == epoch && n < choreRows {
-		l.cancel = false
-		if l.webhook == nil {
-			l.direct, l.more, l.dueAt = true, false, time.Time{}
-		}
-	}
-	return nil
+	return func(time.Time) { l.cancel = n == choreRows }, err
 }
 
-// expireSome gives up what is past the horizon, a part at a time.
-func (d *Dispatcher) expireSome(ctx context.Context, l *lane, epoch int) error {
-	now := time.Now()
-	n, err := d.cfg.Store.Expire(ctx, l.account, now.Add(-d.cfg.RetryHorizon), now, choreRows)
-	if err != nil {
-		return err
+// expireSome gives up what is past the horizon, a part at a time, and finds out
+// when there will be more.
+func (d *Dispatcher) expireSome(ctx context.Context, l *lane) (func(time.Time), error) {
+	begin := time.Now()
+	n, err := d.cfg.Store.Expire(ctx, l.account, begin.Add(-d.cfg.RetryHorizon), begin, choreRows)
+	if err != nil || n == choreRows {
+		return nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l.epoch == epoch && n < choreRows {
-		l.expireAt = now.Add(expireGap)
+	rest, err := d.cfg.Store.Oldest(ctx, l.account)
+	return func(now time.Time) {
+		l.expireAt = now
+		switch {
+		case len(rest.Fresh) > 0:
+			l.expireAt = latest(now, rest.Fresh[0].AcceptedAt.Add(d.cfg.RetryHorizon))
+		case !l.active():
+			l.dueAt = l.noted
+			d.caughtUp(l, now) // nothing waits for the webhook to go on
+		}
+		l.expireAt = l.expireAt.Add(expireGap)
+	}, err
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	return nil
+	return a
 }

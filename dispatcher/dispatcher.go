@@ -45,7 +45,7 @@ type Config struct {
 	AttemptTimeout time.Duration   // of one attempt, whole; default 10 s
 	OrderWait      time.Duration   // an event waits for an earlier one of its message; default 60 s
 	MaxInFlight    int             // attempts at a time; default 1024
-	WindowBytes    int             // bodies held in memory; default 32 MiB
+	WindowBytes    int             // bodies waiting in memory; default 32 MiB
 	Retention      time.Duration   // finished deliveries live so long; default 168 h
 	SoftStop       time.Duration   // attempts under way may take so long at shutdown; default 10 s
 	UserAgent      string          // default "Recapito"
@@ -73,9 +73,10 @@ type Dispatcher struct {
 	flights flightList // under way for less than slowAfter, in order of their start
 	alarms  alarms     // lanes by the time at which they want attention
 	chores  choreQueue // lanes that want something of the store
-	held    int        // bytes of bodies in memory
-	pending []record   // outcomes not handed to the store yet
-	writing int        // outcomes handed to the store and not yet committed
+	memory  budget     // bytes of bodies that wait in it
+	census  census
+	pending []record // outcomes not handed to the store yet
+	writing int      // outcomes handed to the store and not yet committed
 	policy  retryPolicy
 
 	kick     chan struct{} // wakes the run loop
@@ -93,7 +94,8 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		cfg:      cfg,
 		lanes:    map[string]*lane{},
-		slots:    newSlots(cfg.MaxInFlight),
+		slots:    slots{budget: budget{max: cfg.MaxInFlight}},
+		memory:   budget{max: cfg.WindowBytes},
 		kick:     make(chan struct{}, 1),
 		recorder: make(chan struct{}, 1),
 		policy: retryPolicy{
@@ -167,8 +169,12 @@ func (d *Dispatcher) loop(ctx context.Context) {
 	defer timer.Stop()
 	scan := scanner{d: d}
 	for ctx.Err() == nil {
-		scan.step(ctx)
-		timer.Reset(d.attend(time.Now()))
+		more := scan.step(ctx)
+		wait := d.attend(time.Now())
+		if more {
+			wait = 0
+		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 		case <-d.kick:
@@ -198,7 +204,7 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 	if at, ok := d.alarms.next(); ok {
 		wait = max(at.Sub(now), 0)
 	}
-	if d.slots.open > 0 {
+	if d.slots.total() > 0 {
 		wait = min(wait, watchGap)
 	}
 	if !d.scanned {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,11 +35,13 @@ type receiver struct {
 	open   map[string]int // attempts under way, by URL
 	peak   map[string]int
 	// connect is how long a request takes to its first byte.
-	connect time.Duration
+	connect atomic.Int64
 }
 
+func (r *receiver) connects() time.Duration { return time.Duration(r.connect.Load()) }
+
 func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result {
-	time.Sleep(r.connect)
+	time.Sleep(r.connects())
 	attempt, _ := strconv.Atoi(field(req, "Webhook-Attempt"))
 	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt}
 	if err := req.Proceed(); err != nil {
@@ -77,6 +80,12 @@ func (r *receiver) got() []call {
 	return slices.Clone(r.calls)
 }
 
+func (r *receiver) clearPeak() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.peak)
+}
+
 // ids are the events in the order of their arrival.
 func ids(calls []call) []string {
 	out := make([]string, len(calls))
@@ -105,10 +114,10 @@ func hang(ctx context.Context, _ call) egress.Result {
 	return egress.Result{Kind: egress.Interrupted, Err: ctx.Err()}
 }
 
-// rig is a dispatcher over the memory store, inside a synctest bubble.
+// rig is a dispatcher over a store, memory unless told otherwise, inside a synctest bubble.
 type rig struct {
 	t     *testing.T
-	store *memory.Store
+	store store.Store
 	recv  *receiver
 	cfg   dispatcher.Config
 	disp  *dispatcher.Dispatcher
@@ -140,7 +149,7 @@ func (r *rig) start() {
 		r.t.Fatalf("New: %v", err)
 	}
 	r.disp = d
-	r.store.Listen(d)
+	r.cfg.Store.Listen(d)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = d.Run(ctx) }()

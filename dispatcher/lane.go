@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"container/list"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -18,14 +17,19 @@ import (
 type lane struct {
 	account string
 	webhook *store.Webhook // nil: none, or not known yet
-	known   bool           // webhook has been read
+	known   bool           // what the store has of the account has been looked at
+	handed  bool           // something has been accepted or changed since it was found
 	// told is the webhook that the lane was last brought up to date with: a
 	// page may show a change before the listener is told of it.
 	told    *store.Webhook
+	term    int // counts those changes, but for new secrets
 	pace    pace
 	window  window
 	flights map[*flight]struct{} // under way
 	probe   *item                // to be attempted by the open breaker
+	held    int                  // bytes of bodies waiting in memory, and
+	kept    int                  // of these, for a page under way
+	heldAs  trust                // where they are counted
 
 	direct bool
 	cursor int64 // fresh deliveries up to this Seq have been in memory
@@ -40,25 +44,25 @@ type lane struct {
 	retryAt  time.Time // not before: the store failed
 	idleAt   time.Time // since when there was nothing to do
 
-	busy    bool // a worker asks, or will ask, the store for this lane
-	reading bool // it does so now
+	working bool // a worker asks the store for this lane
 	epoch   int  // counts what makes the answer worthless
-	// Since reading began:
+	// Since that began:
 	late  []store.Acceptance // handed over
 	lost  bool               // more than late can hold
 	noted time.Time          // the earliest that became due
 	gone  map[int64]struct{} // recorded: the answer may still show them
 
-	ring  *list.List // in which it waits for a slot
-	place *list.Element
+	slot place // where it waits for a slot
+	work place // where it waits for a worker
 
+	counted    condition
 	alarm      time.Time
 	alarmIndex int
 }
 
 func newLane(account string) *lane {
 	return &lane{
-		account: account, pace: newPace(), window: newWindow(), alarmIndex: -1,
+		account: account, pace: newPace(), window: newWindow(), heldAs: found, alarmIndex: -1,
 		flights: map[*flight]struct{}{}, gone: map[int64]struct{}{},
 	}
 }
@@ -77,12 +81,6 @@ func (l *lane) runnable() bool {
 		return l.probe != nil && len(l.flights) == 0
 	}
 	return l.window.ready.len() > 0 && len(l.flights) < int(l.pace.limit)
-}
-
-// needsSuspectSlot: the lane's next attempt must come out of the quarter that
-// suspect lanes share.
-func (l *lane) needsSuspectSlot() bool {
-	return l.pace.suspect || l.pace.open || (!l.pace.proven && len(l.flights) > 0)
 }
 
 // The window grows with what the endpoint takes, so that lanes that get
@@ -118,19 +116,16 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// behindStore makes the lane forget what it holds but has not begun, and read
-// it again when it is wanted.
-func (l *lane) behindStore() (freed int) {
-	l.epoch++
-	l.direct, l.more, l.cursor = false, true, 0
-	l.probe = nil
-	return l.window.clear()
-}
-
 // idle reports whether nothing of the account is left to do, here or in the
-// store.
+// store. Without a webhook that is so once everything has been cancelled.
 func (l *lane) idle() bool {
-	return l.direct && l.window.len() == 0 && l.dueAt.IsZero() && !l.makeDue && !l.cancel && !l.busy && !l.pace.open
+	if l.window.len() > 0 || l.makeDue || l.cancel || l.working || l.work.queue != nil {
+		return false
+	}
+	if l.known && l.webhook == nil {
+		return true
+	}
+	return l.direct && l.dueAt.IsZero() && !l.pace.open
 }
 
 // item is a delivery in memory, until its outcome is on disk.

@@ -34,12 +34,12 @@ func (d *Dispatcher) Accepted(batch []store.Acceptance) {
 
 // laneOf finds or makes the account's lane. Once the scan of the start is
 // over, an account without a lane has nothing in the store, so that its new
-// lane is direct.
+// lane is direct and there is nothing to be looked at.
 func (d *Dispatcher) laneOf(account string) *lane {
 	l := d.lanes[account]
 	if l == nil {
 		l = newLane(account)
-		l.direct, l.more = d.scanned, !d.scanned
+		l.direct, l.known, l.more = d.scanned, d.scanned, !d.scanned
 		d.lanes[account] = l
 	}
 	return l
@@ -48,7 +48,8 @@ func (d *Dispatcher) laneOf(account string) *lane {
 // handOver gives a delivery just committed to its lane, if the lane can keep
 // it; else the lane will read it.
 func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
-	l.idleAt = time.Time{}
+	l.idleAt, l.handed = time.Time{}, true
+	d.retrust(l)
 	d.renew(l, a.Webhook)
 	l.told = a.Webhook
 	switch {
@@ -59,15 +60,16 @@ func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 		d.take(l, &a.Delivery, now)
 	case l.direct:
 		l.direct, l.more = false, true
-	case l.reading && len(l.late) < maxWindow && !l.lost:
+	case l.working && !l.lost && len(l.late) < maxWindow && d.memory.left(l.heldAs) > 0:
 		l.late = append(l.late, *a)
+		d.hold(l, len(a.Delivery.Body))
 	default:
 		l.more, l.lost = true, true
 	}
 }
 
 func (d *Dispatcher) hasRoom(l *lane) bool {
-	return l.window.len() < l.capacity() && d.held < d.cfg.WindowBytes && !l.pace.open && l.active()
+	return l.window.len() < l.capacity() && d.memory.left(l.heldAs) > 0 && !l.pace.open && l.active()
 }
 
 // take puts a delivery into the lane's window, in its place among those of its
@@ -76,7 +78,7 @@ func (d *Dispatcher) hasRoom(l *lane) bool {
 func (d *Dispatcher) take(l *lane, del *store.Delivery, now time.Time) {
 	own := *del // so that it does not keep its whole batch in memory
 	it := l.window.hold(&own)
-	d.held += len(del.Body)
+	d.hold(l, len(del.Body))
 	switch {
 	case d.policy.expired(del.AcceptedAt, now):
 		d.giveUp(l, it)
@@ -93,7 +95,6 @@ func (d *Dispatcher) overtakes(it *item, now time.Time) bool {
 
 // renew takes in the webhook that came with a delivery or a page.
 func (d *Dispatcher) renew(l *lane, w *store.Webhook) {
-	l.known = true
 	if w != nil && l.webhook != nil && w.ID == l.webhook.ID && w.Version < l.webhook.Version {
 		return // a page older than a change of the secret
 	}
@@ -112,13 +113,18 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 		return // nothing pending; the next delivery brings the webhook along
 	}
 	before := l.told
+	if before == nil && w != nil && l.webhook != nil && l.webhook.Version < w.Version {
+		before = l.webhook // of the first page since the start
+	}
 	d.renew(l, w)
-	l.told = w
+	l.told, l.known = w, true
 	if w != nil && before != nil && w.ID == before.ID && w.CallbackURL == before.CallbackURL && w.Status == before.Status {
 		return // a new secret
 	}
+	l.term++
+	l.handed = true
 	l.pace = d.freshPace(l)
-	d.held -= l.behindStore()
+	d.fallBehind(l)
 	l.makeDue = w != nil
 	l.cancel = w == nil
 	l.retryAt = time.Time{}
@@ -146,7 +152,7 @@ func (d *Dispatcher) Uncertain() {
 	d.scanned = false
 	d.rescans++
 	for _, l := range d.lanes {
-		d.held -= l.behindStore()
+		d.fallBehind(l)
 		l.known = false
 		l.retryAt = now.Add(storeRetryGap)
 		d.reconsider(l, now)
@@ -155,7 +161,7 @@ func (d *Dispatcher) Uncertain() {
 }
 
 // scanner makes a lane for every account that has PENDING deliveries, a page
-// at a time. The run loop owns it.
+// at a time. The run loop owns it, and attends to the lanes between the pages.
 type scanner struct {
 	d     *Dispatcher
 	after string
@@ -165,30 +171,19 @@ type scanner struct {
 
 const scanPage = 1000
 
-func (s *scanner) step(ctx context.Context) {
-	d := s.d
-	for ctx.Err() == nil && !time.Now().Before(s.retry) {
-		d.mu.Lock()
-		done := d.scanned
-		d.mu.Unlock()
-		if done {
-			s.after = ""
-			return
-		}
-		if !s.page(ctx) {
-			return
-		}
-	}
-}
-
-// page reports whether there may be another one at once.
-func (s *scanner) page(ctx context.Context) bool {
+// step reads a page, if any is to be read now, and reports whether there may be
+// another one at once.
+func (s *scanner) step(ctx context.Context) (more bool) {
 	d := s.d
 	d.mu.Lock()
+	done := d.scanned
 	if s.scan != d.rescans {
 		s.scan, s.after = d.rescans, "" // from the beginning
 	}
 	d.mu.Unlock()
+	if done || time.Now().Before(s.retry) {
+		return false
+	}
 	accounts, err := d.cfg.Store.PendingAccounts(ctx, s.after, scanPage)
 	now := time.Now()
 	if err != nil {
@@ -207,5 +202,5 @@ func (s *scanner) page(ctx context.Context) bool {
 		d.scanned, s.after = true, ""
 		d.cfg.Logger.Debug("scanned accounts with pending deliveries", "lanes", len(d.lanes))
 	}
-	return true
+	return !d.scanned
 }

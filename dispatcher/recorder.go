@@ -28,7 +28,11 @@ type record struct {
 
 // settle hands an item's outcome to the recorder.
 func (d *Dispatcher) settle(l *lane, it *item, o store.Outcome, suspend *store.Webhook) {
+	if it.state == waiting || it.state == ready {
+		d.release(l, len(it.delivery.Body))
+	}
 	it.state = settled
+	it.delivery.Body = nil // nobody needs it any more
 	o.Delivery = it.delivery
 	if o.State == store.Pending {
 		l.aside++
@@ -97,6 +101,7 @@ func (d *Dispatcher) write(ctx context.Context, batch []record) bool {
 		outcomes[i] = batch[i].outcome
 	}
 	gap := 50 * time.Millisecond
+	var last time.Time // for another try
 	for {
 		err := d.writeOnce(ctx, batch, outcomes)
 		if err == nil {
@@ -105,12 +110,12 @@ func (d *Dispatcher) write(ctx context.Context, batch []record) bool {
 		}
 		d.cfg.Logger.Error("recording outcomes failed; they will be tried again", "outcomes", len(batch), "error", err)
 		if ctx.Err() != nil {
-			return false
+			last = earliest(last, time.Now().Add(lastRecords))
+			if !time.Now().Before(last) {
+				return false
+			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(gap):
-		}
+		time.Sleep(gap)
 		gap = min(2*gap, time.Second)
 	}
 }
@@ -140,11 +145,11 @@ func (d *Dispatcher) recorded(batch []record) {
 	d.writing = 0
 	for i := range batch {
 		r := &batch[i]
-		d.held -= r.lane.window.forget(r.item)
+		r.lane.window.forget(r.item)
 		if r.outcome.State == store.Pending {
 			r.lane.aside--
 		}
-		if r.lane.reading {
+		if r.lane.working {
 			r.lane.gone[r.item.seq()] = struct{}{}
 		}
 		switch {

@@ -3,92 +3,59 @@ package dispatcher
 import "container/list"
 
 // slots are the attempts that may be under way at a time, and who is next in
-// taking one: two rings of lanes, each served in turn, the second with at most
-// a quarter of the slots.
+// taking one: for each trust a ring of lanes, and each ring in turn.
 type slots struct {
-	max     int
-	open    int // under way
-	suspect int // of these, on account of suspect lanes
-	healthy *list.List
-	wary    *list.List // lanes that would need a suspect slot
-	turn    bool       // whose turn it is, so that neither ring starves
+	budget
+	rings [trusts]list.List
+	turn  trust
 }
-
-func newSlots(n int) slots {
-	return slots{max: n, healthy: list.New(), wary: list.New()}
-}
-
-func (s *slots) suspectMax() int { return max(1, s.max/4) }
 
 // next takes the lane whose turn it is out of its ring; nil: there is none, or
 // no slot for it.
 func (s *slots) next() *lane {
-	if s.open >= s.max {
-		return nil
-	}
-	s.turn = !s.turn
-	first, second := s.healthy, s.allowedWary()
-	if s.turn {
-		first, second = second, first
-	}
-	for _, ring := range []*list.List{first, second} {
-		if ring == nil || ring.Len() == 0 {
-			continue
+	for range trusts {
+		s.turn = (s.turn + 1) % trusts
+		if ring := &s.rings[s.turn]; ring.Len() > 0 && s.left(s.turn) > 0 {
+			l := ring.Front().Value.(*lane)
+			l.slot.leave()
+			return l
 		}
-		l := ring.Front().Value.(*lane)
-		s.leave(l)
-		return l
 	}
 	return nil
 }
 
-func (s *slots) allowedWary() *list.List {
-	if s.suspect >= s.suspectMax() {
-		return nil
-	}
-	return s.wary
-}
-
-// enter puts the lane at the end of the ring that it belongs to now; a lane
-// that is there already keeps its place.
-func (s *slots) enter(l *lane) {
-	ring := s.healthy
-	if l.needsSuspectSlot() {
-		ring = s.wary
-	}
-	if l.ring == ring {
-		return
-	}
-	s.leave(l)
-	l.ring, l.place = ring, ring.PushBack(l)
-}
-
-func (s *slots) leave(l *lane) {
-	if l.ring != nil {
-		l.ring.Remove(l.place)
-		l.ring, l.place = nil, nil
-	}
-}
+// enter puts the lane at the end of the ring that it belongs to now.
+func (s *slots) enter(l *lane) { l.slot.enter(&s.rings[l.trust()], l) }
 
 // take and release count an attempt.
-func (s *slots) take(f *flight) {
-	s.open++
-	if f.suspect {
-		s.suspect++
-	}
-}
-
-func (s *slots) release(f *flight) {
-	s.open--
-	if f.suspect {
-		s.suspect--
-	}
-}
+func (s *slots) take(f *flight)    { s.taken[f.trust]++ }
+func (s *slots) release(f *flight) { s.taken[f.trust]-- }
 
 // distrust counts an attempt under way as a suspect one from now on.
 func (s *slots) distrust(f *flight) {
-	if !f.suspect {
-		f.suspect = true
-		s.suspect++
+	s.release(f)
+	f.trust = suspect
+	s.take(f)
+}
+
+// place is a lane's place in a queue of lanes.
+type place struct {
+	queue *list.List // nil: none
+	at    *list.Element
+}
+
+// enter puts the lane at the queue's end; one that is there keeps its place.
+func (p *place) enter(queue *list.List, l *lane) {
+	if p.queue == queue {
+		return
+	}
+	p.leave()
+	p.queue, p.at = queue, queue.PushBack(l)
+}
+
+func (p *place) leave() {
+	if p.queue != nil {
+		p.queue.Remove(p.at)
+		p.queue, p.at = nil, nil
 	}
 }

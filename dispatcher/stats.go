@@ -9,27 +9,51 @@ type Stats struct {
 	SlotsInUse   int
 	SuspectInUse int
 	MaxSlots     int
-	HeldBytes    int // bodies in memory
+	HeldBytes    int // bodies waiting in memory
 	Unrecorded   int // outcomes not yet on disk
 }
 
-// Stats counts; it looks at every lane.
+// Stats tells them; it looks at no lane.
 func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Stats{
-		Lanes: len(d.lanes), SlotsInUse: d.slots.open, SuspectInUse: d.slots.suspect, MaxSlots: d.slots.max,
-		HeldBytes: d.held, Unrecorded: len(d.pending) + d.writing,
+	return Stats{
+		Lanes: len(d.lanes), Suspect: d.census[wary], Open: d.census[probing], Suspended: d.census[resting],
+		SlotsInUse: d.slots.total(), SuspectInUse: d.slots.taken[suspect], MaxSlots: d.slots.max,
+		HeldBytes: d.memory.total(), Unrecorded: len(d.pending) + d.writing,
 	}
-	for _, l := range d.lanes {
-		switch {
-		case l.webhook != nil && !l.active():
-			s.Suspended++
-		case l.pace.open:
-			s.Open++
-		case l.pace.suspect:
-			s.Suspect++
-		}
-	}
-	return s
 }
+
+// condition is what Stats tells of a lane.
+type condition int
+
+const (
+	ordinary condition = iota // or new, and not counted yet
+	wary                      // suspect
+	probing                   // with an open breaker
+	resting                   // with a suspended webhook
+	conditions
+)
+
+func (l *lane) condition() condition {
+	switch {
+	case l.webhook != nil && !l.active():
+		return resting
+	case l.pace.open:
+		return probing
+	case l.pace.suspect:
+		return wary
+	}
+	return ordinary
+}
+
+// census counts lanes by condition.
+type census [conditions]int
+
+func (c *census) count(l *lane) {
+	c[l.counted]--
+	l.counted = l.condition()
+	c[l.counted]++
+}
+
+func (c *census) leave(l *lane) { c[l.counted]-- }

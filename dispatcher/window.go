@@ -46,10 +46,10 @@ func (w *window) hold(d *store.Delivery) *item {
 	return it
 }
 
-// forget drops an item and returns the bytes that it held.
-func (w *window) forget(it *item) int {
+// forget drops an item.
+func (w *window) forget(it *item) {
 	if w.items[it.seq()] != it {
-		return 0
+		return
 	}
 	delete(w.items, it.seq())
 	if !it.delivery.DueAt.IsZero() {
@@ -60,7 +60,6 @@ func (w *window) forget(it *item) int {
 			delete(w.chains, it.delivery.MessageID)
 		}
 	}
-	return len(it.delivery.Body)
 }
 
 // enqueue gives an item its place in its message's order. It reports false if
@@ -119,9 +118,9 @@ func (w *window) finish(it *item, again bool, overtakes func(*item) bool) (putOf
 	return putOff
 }
 
-// clear forgets everything that has not begun and returns the bytes freed.
-// What is in flight or settled stays known, so that it is not read twice.
-func (w *window) clear() (freed int) {
+// clear forgets everything that has not begun. What is in flight or settled
+// stays known, so that it is not read twice.
+func (w *window) clear() {
 	for _, c := range w.chains {
 		if c.head != nil && c.head.state == ready {
 			c.head, c.behind = nil, true
@@ -132,11 +131,10 @@ func (w *window) clear() (freed int) {
 	}
 	for _, it := range w.items {
 		if it.state == waiting || it.state == ready {
-			freed += w.forget(it)
+			w.forget(it)
 		}
 	}
 	w.ready = fifo{}
-	return freed
 }
 
 // fifo is a queue that reuses its memory.

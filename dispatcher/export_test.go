@@ -1,0 +1,57 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Check counts everything anew and compares it with what the dispatcher
+// believes.
+func (d *Dispatcher) Check() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	equal := func(what string, got, want int) {
+		if got != want {
+			errs = append(errs, fmt.Errorf("%s: believed %d, counted %d", what, got, want))
+		}
+	}
+	var taken, held [trusts]int
+	var c census
+	for account, l := range d.lanes {
+		slow := 0
+		for f := range l.flights {
+			taken[f.trust]++
+			if f.slow {
+				slow++
+			}
+		}
+		equal(account+"'s slow attempts", l.pace.slow, slow)
+		if l.slot.queue != nil && !l.runnable() {
+			errs = append(errs, fmt.Errorf("%s waits for a slot that it cannot use", account))
+		}
+		n := 0
+		for _, it := range l.window.items {
+			if it.state == waiting || it.state == ready {
+				n += len(it.delivery.Body)
+			}
+		}
+		for i := range l.late {
+			n += len(l.late[i].Delivery.Body)
+		}
+		equal(account+"'s bytes", l.held, n+l.kept)
+		held[l.heldAs] += n + l.kept
+		c[l.condition()]++
+		if l.idle() && l.alarm.IsZero() {
+			errs = append(errs, fmt.Errorf("%s is idle and will stay for ever", account))
+		}
+	}
+	for t := range trusts {
+		equal(fmt.Sprint("slots in use by trust ", t), d.slots.taken[t], taken[t])
+		equal(fmt.Sprint("bytes held by trust ", t), d.memory.taken[t], held[t])
+	}
+	for i := wary; i < conditions; i++ {
+		equal(fmt.Sprint("lanes in condition ", i), d.census[i], c[i])
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,199 @@
+package dispatcher_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+)
+
+func (w *world) errorf(format string, args ...any) {
+	w.errs = append(w.errs, fmt.Sprintf("at %v: ", time.Since(w.recv.start))+fmt.Sprintf(format, args...))
+}
+
+// answer is every endpoint.
+func (w *world) answer(ctx context.Context, c call) egress.Result {
+	w.recv.mu.Lock()
+	e, n := w.events[c.ID], index(c.ID)
+	end := &w.accounts[n]
+	known := w.slow.toldOf(name(n))
+	term := known.term
+	if !known.at.Before(time.Now().Add(-w.recv.connects())) {
+		term = 0 // it may have begun before the change, or after
+	}
+	if end.term != term {
+		end.term, end.failures = term, 0
+	}
+	w.checkStart(c, e, n)
+	w.open[e.message] = e
+	e.attempts++
+	end.open++
+	behaviour := end.answer
+	w.recv.mu.Unlock()
+
+	res := behave(ctx, c, behaviour)
+
+	w.recv.mu.Lock()
+	defer w.recv.mu.Unlock()
+	delete(w.open, e.message)
+	end.open--
+	switch {
+	case res.Kind == egress.Acknowledged:
+		e.acked++
+		e.ackedIn = w.starts
+		if end.failures >= 10 {
+			end.madeDue = time.Now()
+		}
+		end.failures = 0
+	case res.Kind != egress.Interrupted && res.StatusCode != 410 && w.current(c, n, term):
+		end.failures++
+		end.failed = time.Now()
+		e.failed, e.term = end.failed, term
+	}
+	return res
+}
+
+func behave(ctx context.Context, c call, behaviour string) egress.Result {
+	switch behaviour {
+	case "ok":
+		return ok(ctx, c)
+	case "slow":
+		time.Sleep(1500 * time.Millisecond)
+		return ok(ctx, c)
+	case "hang":
+		return hang(ctx, c)
+	case "flaky":
+		time.Sleep(10 * time.Millisecond)
+		if len(c.ID)%3 == c.Attempt%3 {
+			return status(500)(ctx, c)
+		}
+		return ok(ctx, c)
+	}
+	var code int
+	_, _ = fmt.Sscan(behaviour, &code)
+	return status(code)(ctx, c)
+}
+
+func index(id string) (account int) {
+	_, _ = fmt.Sscanf(id, "a%d-", &account)
+	return account
+}
+
+// current reports whether an attempt that began in that term says something
+// about the account's present endpoint.
+func (w *world) current(c call, account, term int) bool {
+	h, err := w.kept.Webhook(context.Background(), name(account))
+	return err == nil && h.CallbackURL == c.URL && w.slow.toldOf(name(account)).term == term
+}
+
+// checkStart holds what must be true when an attempt sends its first byte.
+func (w *world) checkStart(c call, e *modelEvent, account int) {
+	if !w.goesThere(c.URL, account) {
+		w.errorf("%s went to %q, which is not the active URL: %+v", c.ID, c.URL, w.slow.toldOf(name(account)).webhook)
+	}
+	if e.acked > 0 && e.ackedIn == w.starts {
+		w.errorf("%s came again after it was acknowledged, without a restart", c.ID)
+	}
+	if o := w.open[e.message]; o != nil {
+		w.errorf("%s began while %s of the same message was under way", c.ID, o.id)
+	}
+	age := time.Since(e.accepted)
+	for _, o := range w.order[e.message] {
+		if o == e {
+			break
+		}
+		if o.acked == 0 && !o.deleted && age < time.Minute {
+			w.errorf("%s overtook %s after %v", c.ID, o.id, age)
+		}
+	}
+	// What is withdrawn goes back to where it waits, and a worker may take one
+	// more than there is room for.
+	if held, most := w.disp.Stats().HeldBytes, w.cfg.WindowBytes+40*(w.cfg.MaxInFlight+3); held > most {
+		w.errorf("%d bytes wait in memory, want %d at most", held, most)
+	}
+	if age > 72*time.Hour+time.Minute {
+		w.errorf("%s was attempted %v after it was accepted", c.ID, age)
+	}
+	end := &w.accounts[account]
+	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < 5*time.Second {
+		w.errorf("%s came again after %v", c.ID, time.Since(e.failed))
+	}
+	since := time.Since(end.failed)
+	// One that had begun before the breaker opened has yet to connect.
+	if end.failures >= 10 && since > w.recv.connects() && (since < 5*time.Second || end.open > 0) {
+		w.errorf("%s began %v after failure %d in a row, beside %d others", c.ID, since, end.failures, end.open)
+	}
+}
+
+// goesThere: an attempt goes where the dispatcher has been told, or where a
+// page from the store may have told it. What changes in the same instant may
+// come first or last.
+func (w *world) goesThere(url string, account int) bool {
+	known := w.slow.toldOf(name(account))
+	may := []*store.Webhook{known.webhook}
+	if time.Now().Equal(known.at) {
+		may = append(may, known.before)
+	}
+	if h, err := w.kept.Webhook(context.Background(), name(account)); err == nil {
+		may = append(may, &h)
+	}
+	for _, h := range may {
+		if h != nil && h.Status == store.Active && h.CallbackURL == url {
+			return true
+		}
+	}
+	return false
+}
+
+// patience is how long it may take until an endpoint that has healed has got
+// all that is due: the longest gap between probes, and a bit.
+const patience = 6 * time.Minute
+
+// checkProgress: nothing that may be delivered is left lying.
+func (w *world) checkProgress() {
+	for id, e := range w.events {
+		end := &w.accounts[index(id)]
+		if end.answer != "ok" || time.Since(end.healthy) < patience || time.Since(e.accepted) < patience || w.slow.trouble != "" {
+			continue
+		}
+		h, err := w.kept.Webhook(context.Background(), name(index(id)))
+		d, _, _ := w.kept.Delivery(context.Background(), name(index(id)), id)
+		if d.State == store.Pending && (err != nil || h.Status == store.Active) && time.Since(d.DueAt) > 10*time.Second {
+			w.errorf("%s is PENDING, due %v, though its endpoint has been healthy since %v", id, d.DueAt, end.healthy)
+		}
+	}
+}
+
+func (w *world) checkEnd() {
+	for id, e := range w.events {
+		d, attempts, err := w.kept.Delivery(context.Background(), name(index(id)), id)
+		failures := 0
+		for _, a := range attempts {
+			if a.Error != "" && !a.Probe {
+				failures++
+			}
+		}
+		age := d.FinishedAt.Sub(d.AcceptedAt)
+		switch {
+		case err != nil:
+			w.errorf("%s was accepted and is gone: %v", id, err)
+		case d.State == store.Pending:
+			w.errorf("%s is PENDING a day after its endpoint healed (%d attempts, due %v)", id, d.Attempts, d.DueAt)
+		case d.State == store.Delivered && e.acked == 0:
+			w.errorf("%s is DELIVERED but never arrived", id)
+		case d.State == store.Cancelled && !e.deleted:
+			w.errorf("%s was CANCELLED, but its webhook never was deleted", id)
+		case d.State == store.Failed && age < 71*time.Hour && d.Failures < 13:
+			w.errorf("%s was given up early: after %v and %d failures", id, age, d.Failures)
+		case d.Failures > failures:
+			w.errorf("%s: %d failures counted, %d attempts used up the schedule", id, d.Failures, failures)
+		case w.starts == 0 && len(attempts) != e.attempts && d.State == store.Delivered:
+			w.errorf("%s: %d attempts recorded, %d arrived", id, len(attempts), e.attempts)
+		}
+	}
+	if s := w.disp.Stats(); s.HeldBytes != 0 || s.SlotsInUse != 0 || s.SuspectInUse != 0 || s.Unrecorded != 0 || s.Lanes != 0 {
+		w.errorf("idle, but %+v", s)
+	}
+}

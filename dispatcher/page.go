@@ -1,0 +1,125 @@
+package dispatcher
+
+import (
+	"context"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// maxBodySize is what the contract allows (openapi.yaml, StatusEvent).
+const maxBodySize = 16 << 10
+
+// hasPageRoom reports whether the lane should read on.
+func (l *lane) hasPageRoom() bool { return l.window.len() <= l.capacity()/2 }
+
+// readPage reads on in the account's backlog. While it does, it keeps the memory
+// for as much as it asks for, as if every body were as large as they come.
+func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), error) {
+	d.mu.Lock()
+	left := max(0, d.memory.left(l.heldAs))
+	room := max(1, min(l.capacity()-l.window.len(), left/maxBodySize))
+	l.kept = min(room*maxBodySize, left)
+	d.hold(l, l.kept)
+	// What is due and in memory already comes again.
+	q := store.BacklogQuery{AccountID: l.account, Now: time.Now(), Due: room + l.window.due, After: l.cursor}
+	if l.more || !l.direct {
+		q.Fresh = room
+	}
+	d.mu.Unlock()
+	page, err := d.cfg.Store.Backlog(ctx, q)
+	return func(now time.Time) { d.merge(l, &q, room, &page, now) }, err
+}
+
+// merge takes a page into the window. What is there already, or was recorded
+// while the page was read, is passed over.
+func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, room int, page *store.Backlog, now time.Time) {
+	d.renew(l, page.Webhook)
+	if page.Webhook == nil {
+		l.known, l.cancel = true, true
+		return
+	}
+	l.dueAt = earliest(l.noted, page.NextDue)
+	if len(page.Due) == q.Due {
+		l.dueBy(now)
+	}
+	if !l.known && !l.pace.proven && (len(page.Due) > 0 || !page.NextDue.IsZero()) {
+		l.pace.suspect = true // before the start it failed
+	}
+	l.known = true
+	if !l.active() || l.pace.open {
+		return
+	}
+	full := l.window.len() + room
+	for i := range page.Due {
+		if l.window.len() == full {
+			l.dueBy(now)
+			break
+		}
+		d.mergeOne(l, &page.Due[i], now)
+	}
+	for i := range page.Fresh {
+		l.cursor = page.Fresh[i].Seq
+		d.mergeOne(l, &page.Fresh[i], now)
+	}
+	if q.Fresh > 0 && len(page.Fresh) < q.Fresh {
+		d.caughtUp(l, now)
+	}
+}
+
+func (d *Dispatcher) mergeOne(l *lane, del *store.Delivery, now time.Time) {
+	if _, done := l.gone[del.Seq]; done || l.window.has(del.Seq) {
+		return
+	}
+	if del.Seq < l.webhook.FirstSeq {
+		l.cancel = true
+		return
+	}
+	d.take(l, del, now)
+}
+
+// caughtUp makes the lane direct again, if all that was handed over while the
+// store was read could be kept.
+func (d *Dispatcher) caughtUp(l *lane, now time.Time) {
+	if l.lost {
+		return
+	}
+	l.direct, l.more = true, false
+	for _, a := range d.takeLate(l) {
+		if a.Delivery.Seq > l.cursor {
+			d.handOver(l, &a, now)
+		}
+	}
+}
+
+// takeLate takes out what was handed over while the store was read.
+func (d *Dispatcher) takeLate(l *lane) []store.Acceptance {
+	late := l.late
+	l.late = nil
+	for i := range late {
+		d.release(l, len(late[i].Delivery.Body))
+	}
+	return late
+}
+
+// readProbe gives the open breaker the account's oldest delivery to probe
+// with.
+func (d *Dispatcher) readProbe(ctx context.Context, l *lane) (func(time.Time), error) {
+	page, err := d.cfg.Store.Oldest(ctx, l.account)
+	return func(time.Time) {
+		d.renew(l, page.Webhook)
+		switch {
+		case !l.active():
+		case len(page.Fresh) == 0:
+			// Nothing to probe with: the next event finds out.
+			l.pace = d.freshPace(l)
+			l.makeDue = true
+		case page.Fresh[0].Seq < page.Webhook.FirstSeq:
+			l.cancel = true
+		default:
+			l.probe = l.window.hold(&page.Fresh[0])
+			l.probe.state = ready
+			d.hold(l, len(page.Fresh[0].Body))
+		}
+	}, err
+}

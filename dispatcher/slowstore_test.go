@@ -1,0 +1,218 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// slowStore puts time, and trouble on demand, between a store and the
+// dispatcher: what it answers is as old as that, what it has committed can be
+// read before the listener is told of it, and what the listener is told has
+// happened before. Writes happen one after the other, as with a real store.
+type slowStore struct {
+	store.Store
+	listener store.Listener
+	turn     chan struct{} // held by the write under way
+
+	mu      sync.Mutex
+	n       int    // calls so far
+	trouble string // one of the troubles; every third call meets it
+	waiting []func(store.Listener)
+	told    map[string]*told // by account
+}
+
+// The troubles that a store may have.
+const (
+	failingReads = "reads fail"
+	refused      = "writes are refused"          // rolled back: nobody is told
+	lost         = "commits are lost"            // and the store cannot know it
+	doubtful     = "commits happen all the same" // and the store cannot know it
+)
+
+// told is what the listener knows of an account's webhook.
+type told struct {
+	webhook, before *store.Webhook
+	at              time.Time
+	term            int // counts the changes but for those of the secret
+	// anew: the listener has not been told of a change yet, so that a page can
+	// hide from it what has changed.
+	anew bool
+}
+
+var errTrouble = errors.New("the store has trouble")
+
+func newSlowStore(s store.Store) *slowStore {
+	return &slowStore{Store: s, turn: make(chan struct{}, 1), told: map[string]*told{}}
+}
+
+// Listen implements [store.Queue].
+func (s *slowStore) Listen(l store.Listener) {
+	s.listener = l
+	for _, t := range s.told {
+		t.anew = true
+	}
+	s.Store.Listen((*earlier)(s))
+}
+
+// earlier is the listener of the store itself.
+type earlier slowStore
+
+func (s *earlier) later(tell func(store.Listener)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(s.waiting, tell)
+}
+
+func (s *earlier) Accepted(batch []store.Acceptance) {
+	s.later(func(l store.Listener) { l.Accepted(batch) })
+}
+
+func (s *earlier) WebhookChanged(account string, w *store.Webhook) {
+	s.later(func(l store.Listener) {
+		(*slowStore)(s).tell(account, w)
+		l.WebhookChanged(account, w)
+	})
+}
+
+func (s *earlier) Uncertain() { s.later(store.Listener.Uncertain) }
+
+func (s *slowStore) tell(account string, w *store.Webhook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &told{webhook: w, at: time.Now()}
+	if last := s.told[account]; last != nil {
+		t.before, t.term = last.webhook, last.term
+	}
+	if b := t.before; b == nil || s.told[account].anew || w == nil || b.ID != w.ID || b.CallbackURL != w.CallbackURL || b.Status != w.Status {
+		t.term++
+	}
+	s.told[account] = t
+}
+
+func (s *slowStore) toldOf(account string) told {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.told[account]; t != nil {
+		return *t
+	}
+	return told{}
+}
+
+// next counts a call and returns the trouble that it has, of those given.
+func (s *slowStore) next(troubles ...string) (string, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+	pause := time.Duration(s.n%5) * time.Millisecond
+	for _, t := range troubles {
+		if t == s.trouble && s.n%3 == 0 {
+			return t, pause
+		}
+	}
+	return "", pause
+}
+
+func (s *slowStore) setTrouble(t string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = t
+}
+
+func slowRead[T any](s *slowStore, read func() (T, error)) (T, error) {
+	trouble, pause := s.next(failingReads)
+	time.Sleep(pause)
+	if trouble != "" {
+		var none T
+		return none, errTrouble
+	}
+	defer time.Sleep(pause)
+	return read()
+}
+
+func slowWrite[T any](s *slowStore, write func() (T, error)) (result T, err error) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	trouble, pause := s.next(refused, lost, doubtful)
+	time.Sleep(pause)
+	if trouble == refused {
+		return result, errTrouble
+	}
+	if trouble != lost {
+		result, err = write()
+		time.Sleep(pause) // on disk, and nobody has been told
+	}
+	s.mu.Lock()
+	waiting := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	if trouble != "" {
+		s.listener.Uncertain()
+		return result, errTrouble
+	}
+	for _, tell := range waiting {
+		tell(s.listener)
+	}
+	return result, err
+}
+
+// slowDo is slowWrite for what has no result.
+func slowDo(s *slowStore, write func() error) error {
+	_, err := slowWrite(s, func() (struct{}, error) { return struct{}{}, write() })
+	return err
+}
+
+func (s *slowStore) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
+	return slowRead(s, func() ([]string, error) { return s.Store.PendingAccounts(ctx, after, limit) })
+}
+
+func (s *slowStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
+	return slowRead(s, func() (store.Backlog, error) { return s.Store.Backlog(ctx, q) })
+}
+
+func (s *slowStore) Oldest(ctx context.Context, account string) (store.Backlog, error) {
+	return slowRead(s, func() (store.Backlog, error) { return s.Store.Oldest(ctx, account) })
+}
+
+func (s *slowStore) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
+	return slowWrite(s, func() ([]store.Verdict, error) { return s.Store.Accept(ctx, events, now) })
+}
+
+func (s *slowStore) Record(ctx context.Context, outcomes []store.Outcome, now time.Time) error {
+	return slowDo(s, func() error { return s.Store.Record(ctx, outcomes, now) })
+}
+
+func (s *slowStore) MakeDue(ctx context.Context, account string, now time.Time, limit int) (int, error) {
+	return slowWrite(s, func() (int, error) { return s.Store.MakeDue(ctx, account, now, limit) })
+}
+
+func (s *slowStore) Expire(ctx context.Context, account string, before, now time.Time, limit int) (int, error) {
+	return slowWrite(s, func() (int, error) { return s.Store.Expire(ctx, account, before, now, limit) })
+}
+
+func (s *slowStore) Cancel(ctx context.Context, account string, now time.Time, limit int) (int, error) {
+	return slowWrite(s, func() (int, error) { return s.Store.Cancel(ctx, account, now, limit) })
+}
+
+func (s *slowStore) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webhook, error) {
+	return slowWrite(s, func() (store.Webhook, error) { return s.Store.CreateWebhook(ctx, w) })
+}
+
+func (s *slowStore) ReplaceCallbackURL(ctx context.Context, account, url string, now time.Time) (store.Webhook, error) {
+	return slowWrite(s, func() (store.Webhook, error) { return s.Store.ReplaceCallbackURL(ctx, account, url, now) })
+}
+
+func (s *slowStore) RotateSecret(ctx context.Context, account string, secret []byte, until, now time.Time) (store.Webhook, error) {
+	return slowWrite(s, func() (store.Webhook, error) { return s.Store.RotateSecret(ctx, account, secret, until, now) })
+}
+
+func (s *slowStore) SuspendWebhook(ctx context.Context, seen store.Webhook, now time.Time) error {
+	return slowDo(s, func() error { return s.Store.SuspendWebhook(ctx, seen, now) })
+}
+
+func (s *slowStore) DeleteWebhook(ctx context.Context, account string, now time.Time) error {
+	return slowDo(s, func() error { return s.Store.DeleteWebhook(ctx, account, now) })
+}

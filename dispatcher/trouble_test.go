@@ -1,0 +1,278 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+)
+
+// hookedStore lets a test do something in the middle of a read.
+type hookedStore struct {
+	store.Queue
+	backlog  func() error // before it is read
+	accounts func()       // after they were read
+	record   func()       // before it is done
+}
+
+func (s *hookedStore) Record(ctx context.Context, o []store.Outcome, now time.Time) error {
+	if s.record != nil {
+		s.record()
+	}
+	return s.Queue.Record(ctx, o, now)
+}
+
+func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
+	if s.backlog != nil {
+		if err := s.backlog(); err != nil {
+			return store.Backlog{}, err
+		}
+	}
+	return s.Queue.Backlog(ctx, q)
+}
+
+func (s *hookedStore) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
+	defer func() {
+		if s.accounts != nil {
+			s.accounts()
+		}
+	}()
+	return s.Queue.PendingAccounts(ctx, after, limit)
+}
+
+func newHookedRig(t *testing.T) (*rig, *hookedStore) {
+	var s *hookedStore
+	r := newRig(t, func(c *dispatcher.Config) {
+		s = &hookedStore{Queue: c.Store}
+		c.Store = s
+	})
+	return r, s
+}
+
+// acceptUntold commits an event, of which the dispatcher learns nothing but that
+// some commit is uncertain.
+func (r *rig) acceptUntold(account, message string) string {
+	r.store.Listen(nil)
+	defer r.store.Listen(r.disp)
+	id := r.accept(account, message)[0]
+	r.disp.Uncertain()
+	return id
+}
+
+func TestFailedReadIsRepeatedAtOnceThoughNothingIsDueForHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		r.accept("a", "m0")
+		r.settle()
+		r.recv.set(ok)
+		fails := 1
+		s.backlog = func() error {
+			if fails--; fails >= 0 {
+				return errors.New("the disk is away")
+			}
+			return nil
+		}
+		ev := r.acceptUntold("a", "m1")
+		r.after(5 * time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+// A page that is read while the probe connects passes over the probe's delivery,
+// because it is in memory.
+func TestProbeWithdrawnByANewURLIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.RetrySchedule = slices.Repeat([]time.Duration{time.Millisecond}, 20) })
+		r.account("a")
+		r.recv.set(status(500))
+		ev := r.accept("a", "m")[0]
+		r.after(time.Second)
+		r.recv.set(ok)
+		r.recv.connect.Store(int64(time.Second))
+		r.after(4500 * time.Millisecond) // the probe connects since 5 s
+		r.replace("a", "https://new.example/")
+		r.after(time.Minute)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+// A page may show a PUT before the dispatcher is told of it.
+func TestPutThatAPageShowedFirstIsNotTakenForNoChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		ev := r.accept("a", "m")[0]
+		r.settle()
+		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 }))
+		r.accept("a", "n") // to be read at its retry
+		r.after(4 * time.Second)
+		r.store.Listen(nil)
+		r.replace("a", "https://new.example/")
+		r.store.Listen(r.disp)
+		r.after(2 * time.Second)
+		w, err := r.store.Webhook(context.Background(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.disp.WebhookChanged("a", &w)
+		r.after(time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+func TestUncertainCommitDuringTheScanIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		var ev string
+		s.accounts = func() {
+			s.accounts = nil
+			ev = r.acceptUntold("a", "m")
+		}
+		r.disp.Uncertain() // another one, so that a scan begins
+		r.after(2 * time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+func TestLateSuccessesLeaveNoSuspicionBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		for range 5 { // so that it takes many at a time
+			r.accept("a", many(20)...)
+			r.settle()
+		}
+		late := func(ctx context.Context, c call) egress.Result {
+			switch {
+			case strings.HasPrefix(c.ID, "a-slow-"):
+				time.Sleep(2 * time.Second)
+			case strings.HasPrefix(c.ID, "a-slower-"):
+				time.Sleep(3 * time.Second)
+			}
+			return ok(ctx, c)
+		}
+		r.recv.set(late)
+		r.accept("a", "slow", "slower")
+		r.after(1500 * time.Millisecond)
+		r.recv.set(status(500))
+		r.accept("a", many(10)...) // the breaker opens
+		r.settle()
+		r.recv.set(late)
+		if s := r.disp.Stats(); s.Open != 1 {
+			t.Fatalf("%+v, want one open breaker", s)
+		}
+		r.after(time.Second) // the first success, late, closes it
+		if s := r.disp.Stats(); s.Open != 0 || s.Suspect != 1 {
+			t.Fatalf("%+v, want a closed breaker and one slow attempt", s)
+		}
+		r.after(2 * time.Second) // the second one
+		r.accept("a", "m")
+		r.settle()
+		if s := r.disp.Stats(); s.Suspect != 0 {
+			t.Errorf("%+v, want no suspicion after a quick success", s)
+		}
+		if err := r.disp.Check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNewSecretAfterARestartChangesNoSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		r.accept("a", many(3)...)
+		r.settle()
+		r.stop()
+		r.start()
+		if _, err := r.store.RotateSecret(context.Background(), "a", store.NewSecret(), time.Now().Add(time.Hour), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.after(4 * time.Second)
+		if n := len(r.recv.got()); n != 3 {
+			t.Errorf("%d attempts within 4 s, want 3: the retries are due after 5 s", n)
+		}
+	})
+}
+
+func TestStoreThatFailsAtShutdownIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *dispatcher.Config) { c.Store = &flakyStore{Queue: c.Store} })
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(time.Second)
+			return ok(ctx, c)
+		})
+		ev := r.accept("a", "m")[0]
+		r.settle()
+		r.stop()
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+// A PUT makes everything due: that which was still on its way to the store, and
+// that which was under way, as well.
+func TestPutRetriesAtOnceWhatIsNotRecordedYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		s.record = func() { time.Sleep(time.Second) }
+		ev := r.accept("a", "m")[0]
+		r.after(500 * time.Millisecond)
+		r.recv.set(ok)
+		r.replace("a", "https://new.example/")
+		r.after(5 * time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+func TestPutOfTheSameURLRetriesAtOnceWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		for range 3 { // so that it takes many at a time
+			r.accept("a", many(20)...)
+			r.settle()
+		}
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if strings.HasPrefix(c.ID, "a-gone-") {
+				return status(410)(ctx, c)
+			}
+			time.Sleep(time.Second)
+			return unavailableForLong(ctx, c)
+		})
+		ev := r.accept("a", "m")
+		r.settle()
+		ev = append(ev, r.accept("a", "gone")...)
+		r.after(500 * time.Millisecond)
+		r.recv.set(ok)
+		r.replace("a", url("a"))
+		r.after(5 * time.Second)
+		r.wantState("a", ev[0], store.Delivered)
+		r.wantState("a", ev[1], store.Delivered)
+	})
+}
+
+func unavailableForLong(context.Context, call) egress.Result {
+	return egress.Result{Kind: egress.HTTPStatus, StatusCode: 503, RetryAfter: "36000"}
+}
+
+func (r *rig) replace(account, url string) {
+	r.t.Helper()
+	if _, err := r.store.ReplaceCallbackURL(context.Background(), account, url, time.Now()); err != nil {
+		r.t.Fatal(err)
+	}
+}
