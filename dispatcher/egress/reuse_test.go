@@ -112,22 +112,22 @@ func TestIdleConnectionClosedByReceiver(t *testing.T) {
 // A second answer that nobody asked for ends an idle connection: it is not
 // taken for the next request's.
 func TestUnsolicitedAnswer(t *testing.T) {
-	unsolicited, ended := make(chan struct{}, 1), make(chan struct{}, 2)
+	unsolicited, said := make(chan struct{}, 1), make(chan struct{}, 1)
 	r := listenTLS(t, goodTLS(), func(s *session) {
 		s.request()
 		s.say(ok200)
 		select {
 		case <-unsolicited:
 			s.say(answer("410 Gone", "Content-Length: 0"))
+			said <- struct{}{}
 		case <-t.Context().Done():
 		}
 		s.hang()
-		ended <- struct{}{}
 	})
 	c := newClient(t)
 	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
 	unsolicited <- struct{}{}
-	<-ended
+	<-said
 	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
 	if got := r.conns.Load(); got != 2 {
 		t.Errorf("connections for two requests: %d, want 2", got)
