@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## Build the static binary, bin/recapito
@@ -28,7 +28,7 @@ test: ## Run all tests, with the race detector, in random order
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
 .PHONY: check
-check: generated tidy lint vulnerable ## What CI runs beside the tests: fresh code, lint, vulnerabilities
+check: generated tidy lint vulnerable faults-short ## What CI runs beside the tests: fresh code, lint, vulnerabilities, faults
 
 .PHONY: generate
 generate: ## Generate gen/ from openapi.yaml
@@ -56,3 +56,11 @@ vulnerable: ## Look for known vulnerabilities that the code reaches
 .PHONY: bench
 bench: ## Measure the built binary and print the tables of docs/benchmarks.md (about an hour; BENCH="--rounds 1 throughput" for less)
 	$(GO) run ./bench $(BENCH)
+
+.PHONY: faults
+faults: ## Run the built binary through kills, power cuts, full disks… (root, about an hour; FAULTS="--rounds 100 kill" for less)
+	$(GO) run ./faults $(FAULTS)
+
+.PHONY: faults-short
+faults-short: ## The same in about two minutes
+	$(GO) run ./faults --short $(FAULTS)
