@@ -64,6 +64,7 @@ func (l *lab) site(options rig.Options) (_ *site, err error) {
 	if s.options.Dir == "" {
 		s.options.Dir = s.dir
 	}
+	s.options.LogFile = filepath.Join(s.dir, "serve.log")
 	s.options.Listen, err = rig.FreeAddr() // the same for all starts: the feed goes on
 	return s, err
 }
