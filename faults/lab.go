@@ -123,6 +123,7 @@ type load struct {
 	stop     chan struct{}
 	done     chan error
 	accepted atomic.Int64
+	answers
 }
 
 // load begins to feed from number 0, until the load is ended.
@@ -130,6 +131,7 @@ func (s *site) load(f rig.Feed) *load {
 	l := &load{stop: make(chan struct{}), done: make(chan error, 1)}
 	f.Events, f.Patient, f.Stop = 1<<31, true, l.stop
 	f.Accepted = func(_, n int) { l.accepted.Add(int64(n)) }
+	f.Failed = l.failed
 	go func() { l.done <- f.Run(s.service) }()
 	return l
 }

@@ -35,6 +35,8 @@ type scenario struct {
 var scenarios = []scenario{
 	{"kill", "kill -9 at random moments", kill},
 	{"power", "power cuts", power},
+	{"disk", "the disk is full for a while", disk},
+	{"io", "writes and syncs fail for a while", inputOutput},
 }
 
 type flags struct {

@@ -27,6 +27,9 @@ type Feed struct {
 	Stop <-chan struct{}
 	// Accepted is told of each batch that got its 202.
 	Accepted func(from, n int)
+	// Failed is told why a patient feed's batch must be repeated: a
+	// [*NotAcceptedError] if there was an answer.
+	Failed func(error)
 }
 
 // Account is the name of the rig's i-th account.
@@ -127,6 +130,9 @@ func (f *Feed) send(line *line, buf *[]byte, from, n int) error {
 			giveUp = time.Now().Add(time.Minute)
 		case !giveUp.IsZero() && time.Now().After(giveUp):
 			return err
+		}
+		if f.Failed != nil {
+			f.Failed(err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

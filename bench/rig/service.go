@@ -115,12 +115,18 @@ func (s *Service) AwaitReady(limit time.Duration) error {
 			return true
 		default:
 		}
-		resp, err := s.client.Get(s.Ops + "/readyz")
-		if err != nil {
-			return false
-		}
-		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+		ready, err := s.Ready()
+		return ready && err == nil
 	})
+}
+
+// Ready asks /readyz.
+func (s *Service) Ready() (bool, error) {
+	resp, err := s.client.Get(s.Ops + "/readyz")
+	if err != nil {
+		return false, err
+	}
+	return resp.StatusCode == http.StatusOK, resp.Body.Close()
 }
 
 // Await polls until the condition holds.

@@ -28,6 +28,7 @@ const (
 	Drip  = "drip"  // a header byte every 100 ms
 	Gate  = "gate"  // 503 while the gate is closed; then 204, or 429 beyond 32 at a time
 	Flaky = "flaky" // 503 once in 50, else 204
+	Slow  = "slow"  // 204 after half a second
 )
 
 // sinkState is shared by the handlers.
@@ -88,6 +89,8 @@ func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Drip:
 		drip(w, r)
 		return
+	case Slow:
+		time.Sleep(500 * time.Millisecond)
 	case Flaky:
 		if rand.IntN(50) == 0 {
 			s.refuse(w, http.StatusServiceUnavailable)
