@@ -11,7 +11,7 @@ export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## Build the static binary, bin/recapito
@@ -41,7 +41,7 @@ mutants: ## Break each invariant of the dispatcher on purpose and see a test fin
 	@dispatcher/testdata/mutants/run
 
 .PHONY: check
-check: generated tidy lint vulnerable fuzz contract clients ## What CI runs beside the tests: fresh code, lint, vulnerabilities, fuzzing, contract, clients
+check: generated tidy lint vulnerable fuzz contract clients faults-short ## What CI runs beside the tests: fresh code, lint, vulnerabilities, fuzzing, contract, clients, faults
 
 .PHONY: generate
 generate: ## Generate gen/ from openapi.yaml and its overlay
@@ -101,3 +101,11 @@ fuzz: ## Run every fuzz target for FUZZTIME
 .PHONY: bench
 bench: ## Measure the built binary and print the tables of docs/benchmarks.md (about an hour; BENCH="--rounds 1 throughput" for less)
 	$(GO) run ./bench $(BENCH)
+
+.PHONY: faults
+faults: ## Run the built binary through kills, power cuts, full disks… (root, about an hour; FAULTS="--rounds 100 kill" for less)
+	$(GO) run ./faults $(FAULTS)
+
+.PHONY: faults-short
+faults-short: ## The same in about two minutes
+	$(GO) run ./faults --short $(FAULTS)

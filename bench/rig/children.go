@@ -114,6 +114,30 @@ func (s *Sink) AwaitUnique(n int, limit time.Duration) (Counts, error) {
 	return c, err
 }
 
+// Repeats are the arrivals, since the last call, of events that had arrived
+// before.
+func (s *Sink) Repeats() (repeats []Repeat, err error) {
+	resp, err := http.Post(s.address.Control+"/repeats", "", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return repeats, json.NewDecoder(resp.Body).Decode(&repeats)
+}
+
+// Quiet returns when the sink has read what a process sent before it was
+// killed: when nothing has arrived for a while.
+func (s *Sink) Quiet() error {
+	const while = 50 * time.Millisecond
+	for last := -1; ; time.Sleep(while) {
+		c, err := s.Counts(0)
+		if err != nil || c.Arrivals+c.Refused == last {
+			return err
+		}
+		last = c.Arrivals + c.Refused
+	}
+}
+
 // Clear begins a new count.
 func (s *Sink) Clear() error { return s.post("/clear", nil) }
 

@@ -23,9 +23,13 @@ type Feed struct {
 	PerSecond float64
 	// Patient feeds repeat a batch that was not accepted until it is.
 	Patient bool
-	Stop    <-chan struct{}
+	// Stop ends a feed early: it begins no more batches.
+	Stop <-chan struct{}
 	// Accepted is told of each batch that got its 202.
 	Accepted func(from, n int)
+	// Failed is told why a patient feed's batch must be repeated: a
+	// [*NotAcceptedError] if there was an answer.
+	Failed func(error)
 }
 
 // Account is the name of the rig's i-th account.
@@ -67,9 +71,12 @@ func (f Feed) Run(s *Service) error {
 			line := &line{addr: strings.TrimPrefix(s.URL, "http://")}
 			defer line.close()
 			for failed.Load() == nil {
+				if f.stopped() {
+					return
+				}
 				first := int(next.Add(int64(f.Batch))) - f.Batch
 				n := min(f.Batch, f.Events-first)
-				if n <= 0 || f.stopped() {
+				if n <= 0 {
 					return
 				}
 				if f.PerSecond > 0 {
@@ -108,6 +115,7 @@ func (f *Feed) send(line *line, buf *[]byte, from, n int) error {
 	}
 	b = append(b, "]}"...)
 	*buf = b
+	var giveUp time.Time // once it is stopped
 	for {
 		err := line.post("/events", b, n)
 		switch {
@@ -118,8 +126,13 @@ func (f *Feed) send(line *line, buf *[]byte, from, n int) error {
 			return nil
 		case !f.Patient:
 			return err
-		case f.stopped():
-			return nil
+		case giveUp.IsZero() && f.stopped():
+			giveUp = time.Now().Add(time.Minute)
+		case !giveUp.IsZero() && time.Now().After(giveUp):
+			return err
+		}
+		if f.Failed != nil {
+			f.Failed(err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -3,7 +3,6 @@ package rig
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +19,16 @@ type line struct {
 	out  []byte
 }
 
-var errNotAccepted = errors.New("not accepted")
+// NotAcceptedError is the answer to a batch that was not accepted.
+type NotAcceptedError struct {
+	Status     int
+	RetryAfter string
+	Answer     []byte
+}
+
+func (e *NotAcceptedError) Error() string {
+	return fmt.Sprintf("not accepted: %d %s", e.Status, e.Answer)
+}
 
 // post sends a batch of n events and wants all of them accepted.
 func (l *line) post(path string, body []byte, n int) error {
@@ -34,30 +42,31 @@ func (l *line) post(path string, body []byte, n int) error {
 		return err
 	}
 	if got.Accepted+got.Duplicates != n {
-		return fmt.Errorf("%w: %s of %d", errNotAccepted, answer, n)
+		return &NotAcceptedError{Status: http.StatusAccepted, Answer: answer}
 	}
 	return nil
 }
 
 func (l *line) exchange(path string, body []byte) ([]byte, error) {
-	code, answer, err := l.do("POST", path, "Authorization: "+bearer, body)
-	if err == nil && code != http.StatusAccepted {
-		err = fmt.Errorf("%w: %d %s", errNotAccepted, code, answer)
+	resp, answer, err := l.do("POST", path, "Authorization: "+bearer, body)
+	if err == nil && resp.StatusCode != http.StatusAccepted {
+		err = &NotAcceptedError{resp.StatusCode, resp.Header.Get("Retry-After"), answer}
 	}
 	return answer, err
 }
 
-// do makes a request with one header of the caller's.
-func (l *line) do(method, path, header string, body []byte) (code int, answer []byte, err error) {
+// do makes a request with one header of the caller's. The answer's body has
+// been read.
+func (l *line) do(method, path, header string, body []byte) (resp *http.Response, answer []byte, err error) {
 	if l.conn == nil {
 		conn, err := net.DialTimeout("tcp", l.addr, 5*time.Second)
 		if err != nil {
-			return 0, nil, err
+			return nil, nil, err
 		}
 		l.conn, l.in = conn, bufio.NewReader(conn)
 	}
 	if err := l.conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
 	l.out = fmt.Appendf(l.out[:0], "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, l.addr)
 	if header != "" {
@@ -68,17 +77,17 @@ func (l *line) do(method, path, header string, body []byte) (code int, answer []
 	}
 	l.out = append(append(l.out, "\r\n"...), body...)
 	if _, err := l.conn.Write(l.out); err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
-	resp, err := http.ReadResponse(l.in, nil) //nolint:bodyclose // nothing is left of it: it is read to its end
+	resp, err = http.ReadResponse(l.in, nil)
 	if err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
 	answer, err = io.ReadAll(resp.Body)
 	if resp.Close {
 		l.close()
 	}
-	return resp.StatusCode, answer, err
+	return resp, answer, err
 }
 
 func (l *line) close() {

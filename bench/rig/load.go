@@ -49,9 +49,9 @@ func (l Load) Run() (LoadResult, error) {
 					time.Sleep(time.Until(due))
 				}
 				method, path, header, body := l.Make(i)
-				code, answer, err := line.do(method, path, header, body)
-				if err == nil && code != l.Want {
-					err = fmt.Errorf("%s %s: %d %s", method, path, code, answer)
+				resp, answer, err := line.do(method, path, header, body)
+				if err == nil && resp.StatusCode != l.Want {
+					err = fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, answer)
 				}
 				if err != nil {
 					failed.Store(&err)

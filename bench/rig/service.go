@@ -5,6 +5,7 @@ package rig
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,7 +44,8 @@ type Service struct {
 // Options are what a rig's service may differ in from the defaults.
 type Options struct {
 	Bin      string
-	Dir      string // of the database and the log
+	Dir      string // of the database
+	LogFile  string // default: in Dir
 	CA       string // file, for --callback-ca
 	Flags    []string
 	Env      []string
@@ -70,7 +72,7 @@ func Launch(o Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{URL: "http://" + api, Ops: "http://" + ops, LogFile: filepath.Join(o.Dir, "serve.log"),
+	s := &Service{URL: "http://" + api, Ops: "http://" + ops, LogFile: cmp.Or(o.LogFile, filepath.Join(o.Dir, "serve.log")),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: time.Minute}}
 	log, err := os.OpenFile(s.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -113,12 +115,18 @@ func (s *Service) AwaitReady(limit time.Duration) error {
 			return true
 		default:
 		}
-		resp, err := s.client.Get(s.Ops + "/readyz")
-		if err != nil {
-			return false
-		}
-		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+		ready, err := s.Ready()
+		return ready && err == nil
 	})
+}
+
+// Ready asks /readyz.
+func (s *Service) Ready() (bool, error) {
+	resp, err := s.client.Get(s.Ops + "/readyz")
+	if err != nil {
+		return false, err
+	}
+	return resp.StatusCode == http.StatusOK, resp.Body.Close()
 }
 
 // Await polls until the condition holds.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/bits"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -23,17 +23,21 @@ import (
 // The sink receives callbacks at https://127.x.y.z:port/BEHAVIOUR/…: what it
 // does with one is said by the first part of the path.
 const (
-	OK   = "ok"   // 204
-	Hang = "hang" // nothing, until the caller goes
-	Drip = "drip" // a header byte every 100 ms
-	Gate = "gate" // 503 while the gate is closed; then 204, or 429 beyond 32 at a time
+	OK    = "ok"    // 204
+	Hang  = "hang"  // nothing, until the caller goes
+	Drip  = "drip"  // a header byte every 100 ms
+	Gate  = "gate"  // 503 while the gate is closed; then 204, or 429 beyond 32 at a time
+	Flaky = "flaky" // 503 once in 50, else 204
+	Slow  = "slow"  // 204 after half a second
 )
 
 // sinkState is shared by the handlers.
 type sinkState struct {
 	open     atomic.Bool // the gate
 	mu       sync.Mutex
-	seen     []uint64 // bit set of event numbers
+	began    time.Time
+	last     []uint32 // ms from there to the last arrival of each event, plus one; 0: none
+	repeats  []Repeat
 	counts   Counts
 	latency  *hdrhistogram.Histogram // of the well-behaved, µs from sending to arrival
 	timeline []int                   // 204 for each 100 ms since the last reset
@@ -53,6 +57,12 @@ type Counts struct {
 	// Timeline and RefusedTimeline are counts for each 100 ms since the reset.
 	Timeline, RefusedTimeline []int
 	Missing                   []int // the first event numbers below Upto that have not arrived
+}
+
+// Repeat is an arrival of an event that had arrived before.
+type Repeat struct {
+	Number       int
+	Before, Then time.Time // to the millisecond
 }
 
 // Tick is the step of the timelines.
@@ -79,6 +89,13 @@ func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Drip:
 		drip(w, r)
 		return
+	case Slow:
+		time.Sleep(500 * time.Millisecond)
+	case Flaky:
+		if rand.IntN(50) == 0 {
+			s.refuse(w, http.StatusServiceUnavailable)
+			return
+		}
 	case Gate:
 		if !s.open.Load() {
 			s.refuse(w, http.StatusServiceUnavailable)
@@ -142,13 +159,15 @@ func (s *sinkState) arrived(id string, now time.Time) {
 	if !ok {
 		return // the raw client's
 	}
-	for len(s.seen) <= number/64 {
-		s.seen = append(s.seen, make([]uint64, 1024)...)
+	for len(s.last) <= number {
+		s.last = append(s.last, make([]uint32, 65536)...)
 	}
-	if bit := uint64(1) << (number % 64); s.seen[number/64]&bit == 0 {
-		s.seen[number/64] |= bit
+	if before := s.last[number]; before == 0 {
 		s.counts.Unique++
+	} else {
+		s.repeats = append(s.repeats, Repeat{Number: number, Before: s.began.Add(time.Duration(before-1) * time.Millisecond), Then: now})
 	}
+	s.last[number] = uint32(now.Sub(s.began).Milliseconds()) + 1
 	_ = s.latency.RecordValue(max(1, now.Sub(sent).Microseconds())) // beyond ten minutes: not a latency
 	s.timeline = at(s.timeline, now.Sub(s.reset))
 }
@@ -170,18 +189,21 @@ func (s *sinkState) report(upto int) Counts {
 	c.P50, c.P99, c.Max = micros(s.latency.ValueAtQuantile(50)), micros(s.latency.ValueAtQuantile(99)), micros(s.latency.Max())
 	c.Timeline = append([]int(nil), s.timeline...)
 	c.RefusedTimeline = append([]int(nil), s.refused...)
-	for w := 0; w*64 < upto && len(c.Missing) < 20; w++ {
-		var word uint64
-		if w < len(s.seen) {
-			word = s.seen[w]
-		}
-		for rest := ^word; rest != 0 && len(c.Missing) < 20; rest &= rest - 1 {
-			if n := w*64 + bits.TrailingZeros64(rest); n < upto {
-				c.Missing = append(c.Missing, n)
-			}
+	for n := 0; n < upto && len(c.Missing) < 20; n++ {
+		if n >= len(s.last) || s.last[n] == 0 {
+			c.Missing = append(c.Missing, n)
 		}
 	}
 	return c
+}
+
+// takeRepeats answers POST /repeats: those since the last time.
+func (s *sinkState) takeRepeats() []Repeat {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.repeats
+	s.repeats = nil
+	return r
 }
 
 // sinkMain is the sink's process. It says on its standard output where it is.
@@ -190,7 +212,7 @@ func sinkMain() error {
 	if err != nil {
 		return err
 	}
-	state := &sinkState{}
+	state := &sinkState{began: time.Now()}
 	state.clear()
 	l, err := net.Listen("tcp", "0.0.0.0:0")
 	if err != nil {
@@ -205,6 +227,7 @@ func sinkMain() error {
 		upto, _ := strconv.Atoi(r.FormValue("upto")) // none: 0
 		_ = json.NewEncoder(w).Encode(state.report(upto))
 	})
+	mux.HandleFunc("POST /repeats", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(state.takeRepeats()) })
 	mux.HandleFunc("POST /clear", func(http.ResponseWriter, *http.Request) { state.clear() })
 	mux.HandleFunc("POST /gate", func(_ http.ResponseWriter, r *http.Request) { state.open.Store(r.FormValue("open") == "true") })
 	if err := json.NewEncoder(os.Stdout).Encode(sinkAddress{

@@ -307,6 +307,31 @@ func TestFullDatabaseIsAnErrorAndGoesOnWhenThereIsSpace(t *testing.T) {
 	}
 }
 
+// A row that stays as it was is not written at all: then a disk that fails
+// would be called ready.
+func TestReadyReachesTheDisk(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	for i := range 3 {
+		before := logSize(t, path)
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if after := logSize(t, path); after <= before {
+			t.Errorf("call %d: the log has %d bytes and had %d, want it to have grown", i+1, after, before)
+		}
+	}
+}
+
+func logSize(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
 func TestFailedCommitIsUncertainAndTheWriterRecovers(t *testing.T) {
 	s := open(t, file(t))
 	withWebhook(t, s)
@@ -372,11 +397,7 @@ func TestLogIsEmptiedOnceReadersLetIt(t *testing.T) {
 		if err := s.Ready(t.Context()); err != nil { // begins after the log was looked at
 			t.Fatal(err)
 		}
-		info, err := os.Stat(path + "-wal")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info.Size()
+		return logSize(t, path)
 	}
 	reader, err := s.read.BeginTx(t.Context(), nil)
 	if err != nil {

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+// lab is where the scenarios take place.
+type lab struct {
+	*flags
+	dir, bin string
+	sites    int
+}
+
+// rounds is how often something is repeated.
+func (l *lab) rounds(long, short int) int {
+	switch {
+	case l.Rounds > 0:
+		return l.Rounds
+	case l.Short:
+		return short
+	}
+	return long
+}
+
+// detail goes to standard error, if asked for.
+func (l *lab) detail(format string, args ...any) {
+	if l.Verbose {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}
+}
+
+// site is a database, the service on it, which may be started many times, and
+// a sink.
+type site struct {
+	lab     *lab
+	dir     string
+	options rig.Options
+	service *rig.Service
+	sink    *rig.Sink
+	ended   []func() error // undo what the scenario did to the machine
+}
+
+// site makes one; options are the service's, with Bin, CA and Listen filled in
+// here, and Dir if it is empty. The caller ends the site.
+func (l *lab) site(options rig.Options) (_ *site, err error) {
+	l.sites++
+	s := &site{lab: l, dir: filepath.Join(l.dir, fmt.Sprint("site", l.sites)), options: options}
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if s.sink, err = rig.StartSink(s.dir); err != nil {
+		return nil, err
+	}
+	s.options.Bin, s.options.CA = l.bin, s.sink.CA
+	if s.options.Dir == "" {
+		s.options.Dir = s.dir
+	}
+	s.options.LogFile = filepath.Join(s.dir, "serve.log")
+	s.options.Listen, err = rig.FreeAddr() // the same for all starts: the feed goes on
+	return s, err
+}
+
+// serve starts the service and waits until it is ready.
+func (s *site) serve() (err error) {
+	s.service, err = rig.Serve(s.options)
+	return err
+}
+
+// end stops everything; err is what ended the scenario.
+func (s *site) end(err error) error {
+	var stopped error
+	if s.service != nil {
+		stopped = s.service.Stop()
+	}
+	s.sink.Kill()
+	if s.service != nil && (err != nil || stopped != nil) {
+		log, _ := os.ReadFile(s.service.LogFile) // an aid only
+		lines := strings.Split(string(log), "\n")
+		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
+	errs := []error{err, stopped}
+	for i := len(s.ended) - 1; i >= 0; i-- {
+		errs = append(errs, s.ended[i]())
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
+
+// register gives accounts from to from+n a webhook each.
+func (s *site) register(from, n int, url func(i int) string) error {
+	var workers sync.WaitGroup
+	errs := make([]error, 8)
+	for w := range errs {
+		workers.Go(func() {
+			for i := from + w; i < from+n && errs[w] == nil; i += len(errs) {
+				_, errs[w] = s.service.Register(rig.Account(i), url(i))
+			}
+		})
+	}
+	workers.Wait()
+	return errors.Join(errs...)
+}
+
+// metric reads one that must be there.
+func (s *site) metric(sample string) float64 {
+	v, err := s.service.Metric(sample)
+	if err != nil {
+		return -1
+	}
+	return v
+}
+
+// load is a feed beside the faults, which repeats what was not accepted.
+type load struct {
+	stop     chan struct{}
+	done     chan error
+	accepted atomic.Int64
+	answers
+}
+
+// load begins to feed from number 0, until the load is ended.
+func (s *site) load(f rig.Feed) *load {
+	l := &load{stop: make(chan struct{}), done: make(chan error, 1)}
+	f.Events, f.Patient, f.Stop = 1<<31, true, l.stop
+	f.Accepted = func(_, n int) { l.accepted.Add(int64(n)) }
+	f.Failed = l.failed
+	go func() { l.done <- f.Run(s.service) }()
+	return l
+}
+
+// end ends the load and says how many events it fed: all were accepted, and
+// their numbers are those below.
+func (l *load) end() (int, error) {
+	close(l.stop)
+	err := <-l.done
+	return int(l.accepted.Load()), err
+}
+
+// settle waits until every event below n has arrived and nothing is PENDING,
+// and fails if that takes longer or something was given up.
+func (s *site) settle(n int, limit time.Duration) error {
+	var c rig.Counts
+	late := rig.Await(limit, "the backlog to be empty", func() bool {
+		time.Sleep(20 * time.Millisecond)
+		return s.metric("recapito_backlog") == 0 && s.metric("recapito_unrecorded_outcomes") == 0
+	})
+	c, err := s.sink.Counts(n)
+	switch {
+	case err != nil:
+		return err
+	case len(c.Missing) > 0:
+		return fmt.Errorf("LOST: of %d accepted events these (and perhaps more) did not arrive: %v (%w)", n, c.Missing, late)
+	case late != nil:
+		return late
+	}
+	for _, state := range []string{"FAILED", "CANCELLED"} {
+		if v := s.metric(`recapito_deliveries{state="` + state + `"}`); v != 0 {
+			return fmt.Errorf("%v deliveries are %s", v, state)
+		}
+	}
+	if v := s.metric(`recapito_deliveries{state="DELIVERED"}`); int(v) != n {
+		return fmt.Errorf("%v deliveries are DELIVERED of %d accepted events", v, n)
+	}
+	return nil
+}

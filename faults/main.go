@@ -1,0 +1,101 @@
+// Command faults runs the built binary through what goes wrong in production
+// and holds it to what the README promises.
+//
+//	go run ./faults               all scenarios, the long form (some hours)
+//	go run ./faults --short       all, in minutes: what `make check` runs
+//	go run ./faults kill power    some of them
+//
+// It prints a line for each scenario and exits 1 if a promise was broken. It
+// needs Linux and, for the scenarios with file systems of their own or a stub
+// resolver, root.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+// scenario is one kind of fault. run returns what it found, in words, and an
+// error if a promise was broken.
+type scenario struct {
+	name, what string
+	run        func(*lab) (string, error)
+}
+
+var scenarios = []scenario{
+	{"kill", "kill -9 at random moments", kill},
+	{"power", "power cuts", power},
+	{"disk", "the disk is full for a while", disk},
+	{"io", "writes and syncs fail for a while", inputOutput},
+}
+
+type flags struct {
+	Scenarios []string `arg:"" optional:"" help:"Which: ${names}. Default: all."`
+	Rounds    int      `help:"Rounds of those that are repeated. Default: as many as the form asks for."`
+	Short     bool     `help:"The short form, in minutes."`
+	Bin       string   `type:"existingfile" help:"Binary to try. Default: built from this checkout."`
+	Dir       string   `type:"existingdir" help:"Where databases and images are put. Default: the system's temporary directory."`
+	Verbose   bool     `help:"Show what is going on."`
+}
+
+func main() {
+	rig.RunChild()
+	var f flags
+	names := make([]string, len(scenarios))
+	for i, s := range scenarios {
+		names[i] = s.name + " (" + s.what + ")"
+	}
+	parser := kong.Parse(&f, kong.Name("faults"), kong.Vars{"names": strings.Join(names, ", ")})
+	parser.FatalIfErrorf(f.run())
+}
+
+func (f *flags) run() error {
+	dir, err := os.MkdirTemp(f.Dir, "recapito-faults-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	l := &lab{flags: f, dir: dir, bin: f.Bin}
+	if l.bin == "" {
+		if l.bin, err = rig.Build(dir); err != nil {
+			return err
+		}
+	} else if l.bin, err = filepath.Abs(l.bin); err != nil {
+		return err
+	}
+	for _, name := range f.Scenarios {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name }) {
+			return fmt.Errorf("there is no scenario %q", name)
+		}
+	}
+	fmt.Printf("%s, %s, %d cores\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
+	var broken []error
+	for _, s := range scenarios {
+		if len(f.Scenarios) > 0 && !slices.Contains(f.Scenarios, s.name) {
+			continue
+		}
+		begin := time.Now()
+		found, err := s.run(l)
+		took := time.Since(begin).Round(time.Second)
+		switch {
+		case err == nil:
+			fmt.Printf("%-8s ok      %s (%v)\n", s.name, found, took)
+		case f.Short && errors.Is(err, errCannot):
+			fmt.Printf("%-8s NOT RUN %v\n", s.name, err)
+		default:
+			fmt.Printf("%-8s FAILED  %s (%v)\n", s.name, found, took)
+			broken = append(broken, fmt.Errorf("%s: %w", s.name, err))
+		}
+	}
+	return errors.Join(broken...)
+}
