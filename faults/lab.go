@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,8 +89,8 @@ func (s *site) end(err error) error {
 		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 	}
 	errs := []error{err, stopped}
-	for i := len(s.ended) - 1; i >= 0; i-- {
-		errs = append(errs, s.ended[i]())
+	for _, end := range slices.Backward(s.ended) {
+		errs = append(errs, end())
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }

@@ -48,25 +48,34 @@ func (l *line) post(path string, body []byte, n int) error {
 }
 
 func (l *line) exchange(path string, body []byte) ([]byte, error) {
-	resp, answer, err := l.do("POST", path, "Authorization: "+bearer, body)
-	if err == nil && resp.StatusCode != http.StatusAccepted {
-		err = &NotAcceptedError{resp.StatusCode, resp.Header.Get("Retry-After"), answer}
+	a, err := l.do("POST", path, "Authorization: "+bearer, body)
+	if err != nil {
+		return nil, err
 	}
-	return answer, err
+	if a.code != http.StatusAccepted {
+		return nil, &NotAcceptedError{a.code, a.header.Get("Retry-After"), a.body}
+	}
+	return a.body, nil
 }
 
-// do makes a request with one header of the caller's. The answer's body has
-// been read.
-func (l *line) do(method, path, header string, body []byte) (resp *http.Response, answer []byte, err error) {
+// answer is what came back, read to its end.
+type answer struct {
+	code   int
+	header http.Header
+	body   []byte
+}
+
+// do makes a request with one header of the caller's.
+func (l *line) do(method, path, header string, body []byte) (*answer, error) {
 	if l.conn == nil {
 		conn, err := net.DialTimeout("tcp", l.addr, 5*time.Second)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		l.conn, l.in = conn, bufio.NewReader(conn)
 	}
 	if err := l.conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	l.out = fmt.Appendf(l.out[:0], "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, l.addr)
 	if header != "" {
@@ -77,17 +86,19 @@ func (l *line) do(method, path, header string, body []byte) (resp *http.Response
 	}
 	l.out = append(append(l.out, "\r\n"...), body...)
 	if _, err := l.conn.Write(l.out); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	resp, err = http.ReadResponse(l.in, nil)
+	resp, err := http.ReadResponse(l.in, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	answer, err = io.ReadAll(resp.Body)
+	defer func() { _ = resp.Body.Close() }() // it is read to its end
+	got := &answer{code: resp.StatusCode, header: resp.Header}
+	got.body, err = io.ReadAll(resp.Body)
 	if resp.Close {
 		l.close()
 	}
-	return resp, answer, err
+	return got, err
 }
 
 func (l *line) close() {

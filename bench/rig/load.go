@@ -49,9 +49,9 @@ func (l Load) Run() (LoadResult, error) {
 					time.Sleep(time.Until(due))
 				}
 				method, path, header, body := l.Make(i)
-				resp, answer, err := line.do(method, path, header, body)
-				if err == nil && resp.StatusCode != l.Want {
-					err = fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, answer)
+				a, err := line.do(method, path, header, body)
+				if err == nil && a.code != l.Want {
+					err = fmt.Errorf("%s %s: %d %s", method, path, a.code, a.body)
 				}
 				if err != nil {
 					failed.Store(&err)
