@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -156,8 +157,8 @@ func wantCleanLog(t *testing.T, format, text string) {
 }
 
 // Secrets are found nowhere but where they belong: keys nowhere; signing
-// secrets in the database alone, and with --secret-key not even there; the
-// queries of callback URLs in the database alone, which must have them to call.
+// secrets and the queries of callback URLs, without which nothing can be sent, in
+// the database alone, and with --secret-key not even there.
 func TestSecretsStayOut(t *testing.T) {
 	const query = "token=canary-of-the-query"
 	bin := build(t, false)
@@ -182,16 +183,11 @@ func TestSecretsStayOut(t *testing.T) {
 			public := map[string]string{"the problems": svc.problems(key, query)}
 			_, public["the delivery"] = textOf(svc.api("GET", hook+"/deliveries/e1", key, ""))
 			_, public["the metrics"] = get(t, svc.ops+"/metrics")
+			files := filesOf(t, db, "while it runs: ")
 			svc.terminate()
+			maps.Copy(files, filesOf(t, db, ""))
 			public["the log"] = svc.log.String()
-			files := map[string]string{}
-			for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
-				content, _ := os.ReadFile(db + suffix)
-				files["recapito.db"+suffix] = string(content)
-			}
-			if !strings.Contains(files["recapito.db"]+files["recapito.db-wal"], query) {
-				t.Error("the database files are without the callback URL: they are not the right ones")
-			}
+			canary := map[string]string{"the callback's query": "canary-of-the-query"}
 			secrets := map[string]string{}
 			for what, text := range map[string]string{"the signing secret": secret, "the new signing secret": newSecret} {
 				raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, "whsec_"))
@@ -203,15 +199,34 @@ func TestSecretsStayOut(t *testing.T) {
 			keys := map[string]string{"the API key": key, "the platform key": platformKey}
 			wantNone(t, public, keys)
 			wantNone(t, public, secrets)
-			wantNone(t, public, map[string]string{"the callback's query": "canary-of-the-query"})
+			wantNone(t, public, canary)
 			wantNone(t, files, keys)
 			if name == "encrypted" {
 				wantNone(t, files, secrets)
-			} else if !strings.Contains(files["recapito.db"]+files["recapito.db-wal"], secrets["the signing secret's bytes"]) {
-				t.Error("without --secret-key, the signing secret is not in the database: this test looks in the wrong place")
+				wantNone(t, files, canary)
+			} else if all := files[filepath.Base(db)]; !strings.Contains(all, query) || !strings.Contains(all, secrets["the signing secret's bytes"]) {
+				t.Error("without --secret-key, the query or the signing secret is not in the database: this test looks in the wrong place")
 			}
 		})
 	}
+}
+
+// filesOf reads what there is of the database: its file, log and lock.
+func filesOf(t *testing.T, db, when string) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob(db + "*")
+	if err != nil || len(paths) < 2 {
+		t.Fatalf("files of the database: %q, %v; want two at least", paths, err)
+	}
+	files := map[string]string{}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[when+filepath.Base(path)] = string(content)
+	}
+	return files
 }
 
 // problems are the bodies of errors that were made with secrets in the request.

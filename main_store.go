@@ -17,7 +17,7 @@ import (
 // storeFlags name the store; serve, account and key have them.
 type storeFlags struct {
 	Store     string    `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, or memory: (lost at the end). Default: ${default}."`
-	SecretKey secretKey `placeholder:"KEY" help:"Encrypts the signing secrets in the store: 32 bytes in hexadecimal or base64 (make one with: openssl rand -hex 32). Keep it: without it they cannot be read."`
+	SecretKey secretKey `placeholder:"KEY" help:"Encrypts the signing secrets and the callback URLs in the store: 32 bytes in hexadecimal or base64 (make one with: openssl rand -hex 32). Keep it: without it they cannot be read."`
 }
 
 // secretKey is a 32-byte key in text form.

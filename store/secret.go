@@ -9,9 +9,10 @@ import (
 )
 
 // ErrSealed: a secret cannot be read without the key that it was sealed with.
-var ErrSealed = errors.New("the signing secrets in this store were encrypted with another --secret-key")
+var ErrSealed = errors.New("the secrets in this store were encrypted with another --secret-key")
 
-// Sealer encrypts signing secrets at rest. Nil keeps them in clear.
+// Sealer encrypts signing secrets and callback URLs at rest. Nil keeps them in
+// clear.
 type Sealer struct{ aead cipher.AEAD }
 
 // NewSealer takes a key of 32 bytes (AES-256-GCM), or none: then it is nil.

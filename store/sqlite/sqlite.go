@@ -28,7 +28,8 @@ import (
 // Config is everything a [Store] can be told.
 type Config struct {
 	Path string // of the database file; its directory must exist
-	// SecretKey encrypts the signing secrets: 32 bytes, or none.
+	// SecretKey encrypts the signing secrets and the callback URLs: 32 bytes,
+	// or none.
 	SecretKey []byte
 	// Shared opens the file beside a process that serves it, to provision
 	// accounts and keys. Webhooks and deliveries must be left alone then.

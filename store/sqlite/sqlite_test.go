@@ -77,7 +77,7 @@ func withWebhook(t *testing.T, s *Store) {
 	if _, _, err := s.PutAccount(t.Context(), "a", now); err != nil {
 		t.Fatal(err)
 	}
-	w := store.Webhook{AccountID: "a", ID: "wh_1", CallbackURL: "https://a.example/", Status: store.Active, Secret: []byte("a secret that is to be found"), CreatedAt: now, UpdatedAt: now}
+	w := store.Webhook{AccountID: "a", ID: "wh_1", CallbackURL: "https://a.example/?token=to be found", Status: store.Active, Secret: []byte("a secret that is to be found"), CreatedAt: now, UpdatedAt: now}
 	if _, err := s.CreateWebhook(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}

@@ -20,14 +20,18 @@ type scanner interface{ Scan(dest ...any) error }
 func (s *Store) scanWebhook(row scanner) (*store.Webhook, error) {
 	var w store.Webhook
 	var status string
-	var secret, previous []byte
+	var callbackURL, secret, previous []byte
 	var until, created, updated int64
-	err := row.Scan(&w.AccountID, &w.ID, &w.CallbackURL, &status, &secret, &previous, &until, &w.Version, &w.FirstSeq, &created, &updated)
+	err := row.Scan(&w.AccountID, &w.ID, &callbackURL, &status, &secret, &previous, &until, &w.Version, &w.FirstSeq, &created, &updated)
 	if err != nil {
 		return nil, err
 	}
 	w.Status = store.WebhookStatus(status)
 	w.PreviousUntil, w.CreatedAt, w.UpdatedAt = instant(until), instant(created), instant(updated)
+	if callbackURL, err = s.sealer.Open(callbackURL, urlContext(&w)); err != nil {
+		return nil, err
+	}
+	w.CallbackURL = string(callbackURL)
 	if w.Secret, err = s.sealer.Open(secret, sealContext(&w)); err != nil {
 		return nil, err
 	}
@@ -37,6 +41,9 @@ func (s *Store) scanWebhook(row scanner) (*store.Webhook, error) {
 
 // sealContext binds a sealed secret to its row.
 func sealContext(w *store.Webhook) string { return w.AccountID + " " + w.ID }
+
+// urlContext binds a sealed callback URL to its row and column.
+func urlContext(w *store.Webhook) string { return sealContext(w) + " callback_url" }
 
 // CreateWebhook implements [store.Webhooks].
 func (s *Store) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webhook, error) {
@@ -177,7 +184,8 @@ func (tx *txn) webhook(accountID string) (*store.Webhook, error) {
 func (tx *txn) putWebhook(w store.Webhook) error {
 	sealer, context := tx.w.store.sealer, sealContext(&w)
 	err := tx.exec(`INSERT OR REPLACE INTO webhooks (`+webhookColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		w.AccountID, w.ID, w.CallbackURL, string(w.Status), sealer.Seal(w.Secret, context), sealer.Seal(w.PreviousSecret, context),
+		w.AccountID, w.ID, sealer.Seal([]byte(w.CallbackURL), urlContext(&w)), string(w.Status),
+		sealer.Seal(w.Secret, context), sealer.Seal(w.PreviousSecret, context),
 		micros(w.PreviousUntil), w.Version, w.FirstSeq, micros(w.CreatedAt), micros(w.UpdatedAt))
 	if err != nil {
 		return err

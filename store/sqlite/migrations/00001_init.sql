@@ -17,10 +17,10 @@ CREATE UNIQUE INDEX api_keys_account ON api_keys (account_id, id);
 CREATE TABLE webhooks (
     account_id      TEXT PRIMARY KEY,
     id              TEXT NOT NULL,
-    callback_url    TEXT NOT NULL,
+    callback_url    BLOB NOT NULL, -- sealed, if there is a secret key: its query may hold a token
     status          TEXT NOT NULL,
     secret          BLOB NOT NULL, -- sealed, if there is a secret key
-    previous_secret BLOB,
+    previous_secret BLOB,          -- the same
     previous_until  INTEGER NOT NULL,
     version         INTEGER NOT NULL,
     first_seq       INTEGER NOT NULL,
