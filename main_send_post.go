@@ -124,7 +124,7 @@ func (e *badEvents) list() string {
 
 // try sends the batch once.
 func (p *poster) try(ctx context.Context, b batch, body []byte) (*client.EventsResult, error) {
-	resp, err := p.api.SendEventsWithBodyWithResponse(ctx, "application/json", bytes.NewReader(body))
+	resp, err := p.post(ctx, body)
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("interrupted at %s", b.name())
@@ -145,6 +145,22 @@ func (p *poster) try(ctx context.Context, b batch, body []byte) (*client.EventsR
 		return nil, &tryLater{after: retryAfter(resp.HTTPResponse.Header, time.Now()), cause: answered(resp.HTTPResponse, resp.Body)}
 	}
 	return nil, answered(resp.HTTPResponse, resp.Body)
+}
+
+// post makes the request. An answer that says to come again may be another's
+// than the server's, a proxy's perhaps, and is not held against the contract:
+// its Retry-After may be a date.
+func (p *poster) post(ctx context.Context, body []byte) (*client.SendEventsResponse, error) {
+	resp, err := p.api.SendEventsWithBody(ctx, "application/json", bytes.NewReader(body))
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests:
+		return client.ParseSendEventsResponse(resp)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return &client.SendEventsResponse{HTTPResponse: resp, Body: text}, err
 }
 
 // retryAfter reads the header of that name: seconds or a date (RFC 9110 §10.2.3).

@@ -40,10 +40,14 @@ func (s *Store) listDeliveries(ctx context.Context, tx *sql.Tx, q *store.Deliver
 	if all, err = collect(rows, scanDelivery); err != nil || q.MessageID != "" {
 		return all, err
 	}
-	// As many of the newest as are wanted; more only if a filter drops some.
+	// As many of the newest as are wanted; more only if the state drops some.
+	step := q.Limit
+	if q.State != "" {
+		step = max(step, 100)
+	}
 	for found := 0; len(newest) > 0 && found < q.Limit; {
-		seqs := make([]int64, 0, q.Limit)
-		for _, p := range newest[:min(len(newest), max(q.Limit, 100))] {
+		seqs := make([]int64, 0, step)
+		for _, p := range newest[:min(len(newest), step)] {
 			seqs = append(seqs, p.seq)
 		}
 		newest = newest[len(seqs):]
