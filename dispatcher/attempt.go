@@ -134,6 +134,9 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time) *flight 
 	switch res.Kind {
 	case egress.Withdrawn, egress.Interrupted:
 		d.takeBack(f)
+	case egress.Exhausted:
+		d.takeBack(f)
+		d.exhausted(res.Err, now)
 	default:
 		line = d.conclude(f, res, now)
 	}
@@ -155,6 +158,14 @@ func (d *Dispatcher) unlist(f *flight) {
 	delete(f.lane.flights, f)
 	if f.slow {
 		f.lane.pace.slow--
+	}
+}
+
+// exhausted tells the operator, now and then: the attempts are many.
+func (d *Dispatcher) exhausted(err error, now time.Time) {
+	if now.Sub(d.exhaustedAt) >= time.Minute {
+		d.exhaustedAt = now
+		d.cfg.Logger.Error("no more files can be opened; attempts wait until others are closed (see ulimit -n)", "error", err)
 	}
 }
 

@@ -145,6 +145,31 @@ func TestUncertainCommitDuringTheScanIsFound(t *testing.T) {
 	})
 }
 
+// That this process can open no file is not the endpoint's fault.
+func TestExhaustionUsesUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(func(context.Context, call) egress.Result {
+			time.Sleep(250 * time.Millisecond) // as the real one does
+			return egress.Result{Kind: egress.Exhausted, Err: errors.New("too many open files")}
+		})
+		ev := r.accept("a", many(100)...)
+		r.after(time.Minute)
+		if s := r.disp.Stats(); s.Open != 0 || s.Suspect != 0 {
+			t.Errorf("%+v, want no open breaker and no suspect lane", s)
+		}
+		r.recv.set(ok)
+		r.after(time.Second)
+		for _, id := range ev {
+			r.wantState("a", id, store.Delivered)
+			if _, attempts := r.delivery("a", id); len(attempts) != 1 {
+				t.Errorf("%s: %d attempts, want 1", id, len(attempts))
+			}
+		}
+	})
+}
+
 func TestLateSuccessesLeaveNoSuspicionBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

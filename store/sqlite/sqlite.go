@@ -117,7 +117,23 @@ func (s *Store) openReaders() (err error) {
 	}
 	s.history.SetMaxOpenConns(historyConnections)
 	s.history.SetMaxIdleConns(historyConnections)
+	if err := errors.Join(connect(s.read, readConnections), connect(s.history, historyConnections)); err != nil {
+		return err
+	}
 	return s.reads.prepare(s.read)
+}
+
+// connect opens all connections of a pool, which keeps them: later there may be
+// no file descriptors left.
+func connect(db *sql.DB, n int) (err error) {
+	for range n {
+		conn, failed := db.Conn(context.Background())
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, conn.Close()) }() // when all are open
+	}
+	return nil
 }
 
 // secretCheck names a setting that is sealed with the secret key, so that a
