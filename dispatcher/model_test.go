@@ -106,7 +106,7 @@ func TestModelOfTheWholeLife(t *testing.T) {
 }
 
 func openSQLite(t *testing.T) store.Store {
-	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: filepath.Join(t.TempDir(), "model.db")})
+	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: filepath.Join(t.TempDir(), "model.db"), OthersGap: 24 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

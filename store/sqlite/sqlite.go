@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 	_ "modernc.org/sqlite" // registers the driver
@@ -34,6 +35,9 @@ type Config struct {
 	// Shared opens the file beside a process that serves it, to provision
 	// accounts and keys. Webhooks and deliveries must be left alone then.
 	Shared bool
+	// OthersGap is how long a change by another process may go unnoticed while
+	// nothing is written; default 250 ms.
+	OthersGap time.Duration
 	// OnCommit is told of every group commit; may be nil.
 	OnCommit func(store.Commit)
 	Logger   *slog.Logger // default: discards
@@ -72,6 +76,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	if cfg.OnCommit == nil {
 		cfg.OnCommit = func(store.Commit) {}
+	}
+	if cfg.OthersGap == 0 {
+		cfg.OthersGap = 250 * time.Millisecond
 	}
 	if cfg.tailSize == 0 {
 		cfg.tailSize = tailSize
