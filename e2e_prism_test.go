@@ -4,6 +4,8 @@ package main_test
 
 import (
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,16 +14,15 @@ import (
 // Prism: passes on what the document describes and answers itself what it does
 // not, so that every status below would be another.
 func TestContractPrism(t *testing.T) {
-	svc, keys := seeded(t, build(t, false))
+	bin := build(t, false)
+	svc, keys := seeded(t, bin)
 	to := prism(t, svc)
 	key, events := keys["acc_a"], "/webhooks/delivery-status/deliveries"
 	good, secret := callback("https://example.com/status"), hook+"/signing-secret"
 	apiKeys := "/accounts/acc_new/api-keys"
 	_, made := to.api("POST", "/accounts/acc_a/api-keys", bearer, "")
-	for _, step := range []struct {
-		method, path, credential, body string
-		want                           int
-	}{
+	large := strings.Replace(event("acc_b", "e5", "m", "SENT"), "{", `{"description":"`+strings.Repeat("ü", 512)+`",`, 1)
+	walk(to, []step{
 		{"GET", hook, key, "", 200},
 		{"GET", hook, "wrong", "", 401},
 		{"POST", hook, key, good, 409},
@@ -49,6 +50,7 @@ func TestContractPrism(t *testing.T) {
 		{"POST", "/events", bearer, batch([]string{event("acc_none", "e1", "m", "SENT"), event("acc_b", "e2", "m", "SENT")}), 202},
 		{"POST", "/events", bearer, strings.Replace(batch([]string{event("acc_b", "e3", "m", "READ")}), "RCS", "SMS", 1), 400},
 		{"POST", "/events", "Bearer wrong", batch([]string{event("acc_b", "e4", "m", "SENT")}), 401},
+		{"POST", "/events", bearer, batch(slices.Repeat([]string{large}, 1000)), 413},
 		{"PUT", "/accounts/acc_new", bearer, "", 201},
 		{"PUT", "/accounts/acc_new", bearer, "", 200},
 		{"PUT", "/accounts/acc_new", "Bearer wrong", "", 401},
@@ -69,9 +71,32 @@ func TestContractPrism(t *testing.T) {
 		{"DELETE", "/accounts/acc_new", "Bearer wrong", "", 401},
 		{"DELETE", "/accounts/acc_new", bearer, "", 204},
 		{"DELETE", "/accounts/acc_new", bearer, "", 404},
-	} {
-		if code, answer := to.api(step.method, step.path, step.credential, step.body); code != step.want {
-			t.Errorf("%s %s: got %d, want %d: %s", step.method, step.path, code, step.want, answer)
+	})
+
+	svc = serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"), "--rate-limit", "0.1") // 1 at once
+	key = svc.account("acc_a")
+	one := batch([]string{event("acc_a", "e1", "m", "SENT")})
+	walk(prism(t, svc), []step{
+		{"GET", events, key, "", 200},
+		{"GET", events, key, "", 429},
+		{"GET", events + "/evt_1", key, "", 429},
+		{"POST", secret, key, "", 429},
+		{"POST", "/events", bearer, one, 202},
+		{"POST", "/events", bearer, one, 429},
+	})
+}
+
+// step is a request and the status that it is answered with.
+type step struct {
+	method, path, credential, body string
+	want                           int
+}
+
+func walk(to *service, steps []step) {
+	to.t.Helper()
+	for _, s := range steps {
+		if code, answer := to.api(s.method, s.path, s.credential, s.body); code != s.want {
+			to.t.Errorf("%s %s: got %d, want %d: %s", s.method, s.path, code, s.want, answer)
 		}
 	}
 }

@@ -213,7 +213,7 @@ func serve(t *testing.T, bin, db string, flags ...string) *service {
 		t.Fatal(err)
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
-	t.Cleanup(s.kill)
+	t.Cleanup(s.end)
 	eventually(t, 20*time.Second, "the service to be ready", func() bool {
 		resp, err := http.Get(s.ops + "/readyz")
 		if err != nil {
@@ -229,6 +229,14 @@ func serve(t *testing.T, bin, db string, flags ...string) *service {
 func (s *service) kill() {
 	_ = s.cmd.Process.Kill()
 	s.exited <- <-s.exited
+}
+
+// end kills what still runs, and after a failure shows what the service did.
+func (s *service) end() {
+	s.kill()
+	if s.t.Failed() {
+		s.t.Logf("the service ended with %v; its log:\n%s", s.cmd.ProcessState, s.log)
+	}
 }
 
 // terminate is SIGTERM, and fails the test if the exit is not clean.

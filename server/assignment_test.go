@@ -47,10 +47,12 @@ func TestMassAssignment(t *testing.T) {
 				if !ok || takes(variant, o, name) {
 					continue
 				}
-				t.Run(variant+"/"+name, func(t *testing.T) {
-					extra := fmt.Sprintf(`,"%s":null`, name)
-					s.do(call{method: o.method, path: o.path, apiKey: key, platform: true, body: fmt.Sprintf(body, extra)}).want(t, http.StatusBadRequest)
-				})
+				for _, value := range []string{"null", `"x"`, "1", "true", "{}"} {
+					t.Run(variant+"/"+name+"/"+value, func(t *testing.T) {
+						extra := fmt.Sprintf(`,"%s":%s`, name, value)
+						s.do(call{method: o.method, path: o.path, apiKey: key, platform: true, body: fmt.Sprintf(body, extra)}).want(t, http.StatusBadRequest)
+					})
+				}
 			}
 		}
 	}

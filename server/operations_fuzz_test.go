@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/server"
 	"github.com/recapito/recapito/store"
@@ -50,6 +52,9 @@ func FuzzOperations(f *testing.F) {
 		if strings.ContainsFunc(query, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 			return // net/http refuses the request line by itself
 		}
+		if !httpguts.ValidHeaderFieldValue(media) || !httpguts.ValidHeaderFieldValue(encoding) {
+			return // and such a header
+		}
 		at.Store = furnished(t)
 		handIn(t, h)
 		account, item = url.PathEscape(cmp.Or(account, "x")), url.PathEscape(cmp.Or(item, "x"))
@@ -64,7 +69,7 @@ func FuzzOperations(f *testing.F) {
 		}
 		resp, err := socket.Client().Transport.RoundTrip(r)
 		if err != nil {
-			return // nor this
+			t.Fatalf("%s: got %v, want an answer", o.id, err)
 		}
 		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)

@@ -2,8 +2,8 @@ package egress_test
 
 import (
 	"bytes"
-	"context"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -11,16 +11,16 @@ import (
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
-// FuzzAnswer: whatever bytes a receiver answers, an attempt ends in time, with
-// a kind that agrees with its status. Two attempts, as the first may leave its
-// connection to the second.
+// FuzzAnswer: whatever bytes a receiver answers, an attempt ends in time, in
+// little memory, with no goroutine left, and with a kind that agrees with its
+// status. Two attempts, as the first may leave its connection to the second.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"", hostile.OK200, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx", "HTTP/1.1 000 x\r\n\r\n",
 		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 500 x\r\n\r\nbody", hostile.OK200 + hostile.OK200,
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n",
 		"HTTP/1.1 429 x\r\nRetry-After: 99999999999999999999\r\nContent-Length: 1\r\n\r\nx", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", "\x15\x03\x01\x00\x02\x02\x28",
+		"HTTP/1.1 500 x\r\nContent-Length: 9000000\r\n\r\nx", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", "\x15\x03\x01\x00\x02\x02\x28",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -38,14 +38,42 @@ func FuzzAnswer(f *testing.F) {
 		s.Hang()
 	})
 	answers <- nil
+	idle := runtime.NumGoroutine()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		<-answers
 		answers <- bytes.Clone(text)
 		c := newClient(t)
+		memory := allocated()
 		for range 2 {
 			checkResult(t, postWithin(t, c, newRequest(r.url()), 5*time.Second))
 		}
+		wantBounded(t, c, memory, idle, len(text))
 	})
+}
+
+// allocated is how much memory was asked for so far, given back or not.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
+// wantBounded fails the test if the attempts since then took much memory, the
+// receiver's copies of its answer aside, or if a goroutine is left of them once
+// the client is closed.
+func wantBounded(t *testing.T, c *egress.Client, before uint64, idle, answer int) {
+	t.Helper()
+	if got, bound := allocated()-before, uint64(4<<20+8*answer); got > bound {
+		t.Errorf("allocated %d bytes for an answer of %d, want at most %d", got, answer, bound)
+	}
+	c.Close()
+	idle += 4 // this test, and what the fuzzing engine runs beside it
+	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > idle; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("goroutines: got %d, want %d\n%s", runtime.NumGoroutine(), idle, stacks[:runtime.Stack(stacks, true)])
+		}
+	}
 }
 
 func checkResult(t *testing.T, res egress.Result) {
@@ -78,14 +106,16 @@ func FuzzHandshake(f *testing.F) {
 		_, _ = conn.Read(buf)
 		_, _ = conn.Write(text)
 	})
+	idle := runtime.NumGoroutine()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		texts <- bytes.Clone(text)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		switch res := newClient(t).Post(ctx, newRequest(r.url())); res.Kind {
+		c := newClient(t)
+		memory := allocated()
+		switch res := postWithin(t, c, newRequest(r.url()), 5*time.Second); res.Kind {
 		case egress.TLSFailed, egress.ConnectionLost:
 		default:
 			t.Errorf("kind %v (%v), want TLS_FAILED or CONNECTION_LOST", res.Kind, res.Err)
 		}
+		wantBounded(t, c, memory, idle, len(text))
 	})
 }
