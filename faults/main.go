@@ -37,6 +37,7 @@ var scenarios = []scenario{
 	{"power", "power cuts", power},
 	{"disk", "the disk is full for a while", disk},
 	{"io", "writes and syncs fail for a while", inputOutput},
+	{"crash", "power cuts and failing disks beneath SQLite, anywhere", crash},
 }
 
 type flags struct {

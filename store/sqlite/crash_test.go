@@ -15,7 +15,10 @@ import (
 	"github.com/recapito/recapito/store/sqlite/crashvfs"
 )
 
-var crashRounds = flag.Int("crash.rounds", 20, "power cuts in TestPowerCut")
+var (
+	crashRounds = flag.Int("crash.rounds", 20, "power cuts in TestPowerCut")
+	crashSeed   = flag.Uint64("crash.seed", 0, "repeats a run, as far as goroutines let it")
+)
 
 // machine is a computer with a store on it whose power is cut again and again.
 type machine struct {
@@ -102,7 +105,7 @@ func (m *machine) cut(t *testing.T) error {
 	if m.rng.IntN(4) == 0 {
 		m.stop() // so that the power goes while it starts
 	}
-	m.vfs.CutAfter(1 + int(4000*math.Pow(m.rng.Float64(), 3))) // early ones, too
+	m.vfs.CutAfter(1 + int(1200*math.Pow(m.rng.Float64(), 3))) // early ones, too
 	err := error(nil)
 	if m.store == nil {
 		if err = m.start(); err == nil {
@@ -155,7 +158,10 @@ func (m *machine) kill(t *testing.T) (err error) {
 // runSeed is of the run; each part of it has the next.
 func runSeed(t *testing.T) uint64 {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano())
+	seed := *crashSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
 	t.Log("seed", seed)
 	return seed
 }

@@ -102,7 +102,7 @@ func TestDiskErrors(t *testing.T) {
 			m.store.Listen(o)
 			ended := make(chan error, 1)
 			go func() { ended <- together(m.tenants, func(t *tenant) error { return o.endure(t, m.store) }) }()
-			more(t, "what is acknowledged", &o.acknowledged, 100)
+			more(t, "what is acknowledged", &o.acknowledged, 40)
 			m.vfs.Fail(o.fault(e))
 			more(t, "faults", &o.faults, 10)
 			if ready := m.store.Ready(t.Context()); e.every == 1 && ready == nil != e.quiet {
@@ -112,7 +112,7 @@ func TestDiskErrors(t *testing.T) {
 				more(t, "refusals", &o.refused, 5)
 			}
 			m.vfs.Fail(nil)
-			more(t, "what is acknowledged again", &o.acknowledged, 100)
+			more(t, "what is acknowledged again", &o.acknowledged, 40)
 			if err := m.store.Ready(t.Context()); err != nil {
 				t.Errorf("not ready again: %v", err)
 			}
