@@ -39,6 +39,7 @@ var scenarios = []scenario{
 	{"disk", "the disk is full for a while", disk},
 	{"io", "writes and syncs fail for a while", inputOutput},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
+	{"crash", "power cuts and failing disks beneath SQLite, anywhere", crash},
 }
 
 type flags struct {

@@ -42,7 +42,9 @@ type Config struct {
 	OnCommit func(store.Commit)
 	Logger   *slog.Logger // default: discards
 
-	tailSize int // for tests; default: tailSize
+	// For tests.
+	tailSize int    // default: tailSize
+	vfs      string // beneath SQLite; default: its own
 }
 
 // Store implements [store.Store].
@@ -113,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 }
 
 func (s *Store) openReaders() (err error) {
-	query := dsn(s.cfg.Path, "query_only(1)", "cache_size(-2048)")
+	query := s.cfg.dsn("query_only(1)", "cache_size(-2048)")
 	if s.read, err = sql.Open("sqlite", query); err != nil {
 		return err
 	}
