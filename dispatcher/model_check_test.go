@@ -27,6 +27,7 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 		end.term, end.failures = term, 0
 	}
 	w.checkStart(c, e, n)
+	process := w.starts
 	w.open[e.message] = e
 	e.attempts++
 	end.open++
@@ -37,6 +38,9 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 
 	w.recv.mu.Lock()
 	defer w.recv.mu.Unlock()
+	if process != w.starts {
+		return res // it was killed meanwhile: nobody hears of it
+	}
 	delete(w.open, e.message)
 	end.open--
 	switch {
@@ -88,6 +92,9 @@ func (w *world) current(c call, account, term int) bool {
 	return err == nil && h.CallbackURL == c.URL && w.slow.toldOf(name(account)).term == term
 }
 
+// minGap is between a failure and the next attempt, and before a first probe.
+const minGap = 5 * time.Second
+
 // checkStart holds what must be true when an attempt sends its first byte.
 func (w *world) checkStart(c call, e *modelEvent, account int) {
 	if !w.goesThere(c.URL, account) {
@@ -95,6 +102,9 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 	}
 	if e.acked > 0 && e.ackedIn == w.starts {
 		w.errorf("%s came again after it was acknowledged, without a restart", c.ID)
+	}
+	if d, _, err := w.kept.Delivery(context.Background(), name(account), c.ID); e.acked > 0 && (err != nil || d.State == store.Delivered) {
+		w.errorf("%s came again after its acknowledgement was recorded (%v)", c.ID, err)
 	}
 	if o := w.open[e.message]; o != nil {
 		w.errorf("%s began while %s of the same message was under way", c.ID, o.id)
@@ -117,12 +127,12 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 		w.errorf("%s was attempted %v after it was accepted", c.ID, age)
 	}
 	end := &w.accounts[account]
-	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < 5*time.Second {
+	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < minGap {
 		w.errorf("%s came again after %v", c.ID, time.Since(e.failed))
 	}
 	since := time.Since(end.failed)
 	// One that had begun before the breaker opened has yet to connect.
-	if end.failures >= 10 && since > w.recv.connects() && (since < 5*time.Second || end.open > 0) {
+	if end.failures >= 10 && since > w.recv.connects() && (since < minGap || end.open > 0) {
 		w.errorf("%s began %v after failure %d in a row, beside %d others", c.ID, since, end.failures, end.open)
 	}
 }
