@@ -170,10 +170,11 @@ func (d *Dispatcher) exhausted(err error, now time.Time) {
 }
 
 // takeBack undoes the start of an attempt that sent nothing, or that our
-// shutdown cut short: it is not counted.
+// shutdown cut short: it is not counted. After a PUT it waits with the others
+// until everything has been made due.
 func (d *Dispatcher) takeBack(f *flight) {
 	l := f.lane
-	if !f.probe && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
+	if !f.probe && f.current() && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
 		f.item.state = ready
 		d.hold(l, len(f.item.delivery.Body))
 		l.window.ready.pushFront(f.item)

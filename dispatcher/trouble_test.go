@@ -264,6 +264,32 @@ func TestPutRetriesAtOnceWhatIsNotRecordedYet(t *testing.T) {
 	})
 }
 
+// The PUT makes due what failed before it, not what fails at the new URL.
+func TestWithdrawnAttemptWaitsUntilThePutHasMadeAllDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		s.record = func() { time.Sleep(2 * time.Second) }
+		r.accept("a", "m0")
+		r.settle()
+		r.recv.connect.Store(int64(time.Second))
+		ev := r.accept("a", "m1")[0]
+		r.settle() // it connects
+		r.replace("a", "https://new.example/")
+		r.after(15 * time.Second)
+		var at []time.Duration
+		for _, c := range r.recv.got() {
+			if c.ID == ev {
+				at = append(at, c.At)
+			}
+		}
+		if len(at) != 2 || at[1]-at[0] < 5*time.Second {
+			t.Errorf("attempts at %v, want two, 5 s apart or more", at)
+		}
+	})
+}
+
 func TestPutOfTheSameURLRetriesAtOnceWhatIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
