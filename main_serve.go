@@ -178,16 +178,16 @@ func (c *serveCmd) listen() (api, ops net.Listener, err error) {
 
 // loadRoots adds the authorities of a file to the system's.
 func loadRoots(file string) (*x509.CertPool, error) {
+	roots, err := x509.SystemCertPool() // now: with no file descriptor left it would fail for good
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
 	if file == "" {
-		return nil, nil
+		return roots, nil
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("--callback-ca: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("--callback-ca %s: holds no certificate in PEM form", file)

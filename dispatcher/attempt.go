@@ -134,6 +134,9 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time) *flight 
 	switch res.Kind {
 	case egress.Withdrawn, egress.Interrupted:
 		d.takeBack(f)
+	case egress.Exhausted:
+		d.takeBack(f)
+		d.exhausted(res.Err, now)
 	default:
 		line = d.conclude(f, res, now)
 	}
@@ -158,11 +161,20 @@ func (d *Dispatcher) unlist(f *flight) {
 	}
 }
 
+// exhausted tells the operator, now and then: the attempts are many.
+func (d *Dispatcher) exhausted(err error, now time.Time) {
+	if now.Sub(d.exhaustedAt) >= time.Minute {
+		d.exhaustedAt = now
+		d.cfg.Logger.Error("no more files can be opened; attempts wait until others are closed (see ulimit -n)", "error", err)
+	}
+}
+
 // takeBack undoes the start of an attempt that sent nothing, or that our
-// shutdown cut short: it is not counted.
+// shutdown cut short: it is not counted. After a PUT it waits with the others
+// until everything has been made due.
 func (d *Dispatcher) takeBack(f *flight) {
 	l := f.lane
-	if !f.probe && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
+	if !f.probe && f.current() && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
 		f.item.state = ready
 		d.hold(l, len(f.item.delivery.Body))
 		l.window.ready.pushFront(f.item)

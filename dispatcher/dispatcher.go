@@ -78,6 +78,8 @@ type Dispatcher struct {
 	pending []record // outcomes not handed to the store yet
 	writing int      // outcomes handed to the store and not yet committed
 	policy  retryPolicy
+	// exhaustedAt is when the operator was last told that no file could be opened.
+	exhaustedAt time.Time
 
 	kick     chan struct{} // wakes the run loop
 	recorder chan struct{} // wakes the recorder

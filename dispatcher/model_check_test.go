@@ -27,7 +27,9 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 		end.term, end.failures = term, 0
 	}
 	w.checkStart(c, e, n)
+	process := w.starts
 	w.open[e.message] = e
+	e.due = time.Time{}
 	e.attempts++
 	end.open++
 	behaviour := end.answer
@@ -37,6 +39,9 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 
 	w.recv.mu.Lock()
 	defer w.recv.mu.Unlock()
+	if process != w.starts {
+		return res // it was killed meanwhile: nobody hears of it
+	}
 	delete(w.open, e.message)
 	end.open--
 	switch {
@@ -88,6 +93,9 @@ func (w *world) current(c call, account, term int) bool {
 	return err == nil && h.CallbackURL == c.URL && w.slow.toldOf(name(account)).term == term
 }
 
+// minGap is between a failure and the next attempt, and before a first probe.
+const minGap = 5 * time.Second
+
 // checkStart holds what must be true when an attempt sends its first byte.
 func (w *world) checkStart(c call, e *modelEvent, account int) {
 	if !w.goesThere(c.URL, account) {
@@ -95,6 +103,9 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 	}
 	if e.acked > 0 && e.ackedIn == w.starts {
 		w.errorf("%s came again after it was acknowledged, without a restart", c.ID)
+	}
+	if d, _, err := w.kept.Delivery(context.Background(), name(account), c.ID); e.acked > 0 && (err != nil || d.State == store.Delivered) {
+		w.errorf("%s came again after its acknowledgement was recorded (%v)", c.ID, err)
 	}
 	if o := w.open[e.message]; o != nil {
 		w.errorf("%s began while %s of the same message was under way", c.ID, o.id)
@@ -117,12 +128,12 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 		w.errorf("%s was attempted %v after it was accepted", c.ID, age)
 	}
 	end := &w.accounts[account]
-	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < 5*time.Second {
+	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < minGap {
 		w.errorf("%s came again after %v", c.ID, time.Since(e.failed))
 	}
 	since := time.Since(end.failed)
 	// One that had begun before the breaker opened has yet to connect.
-	if end.failures >= 10 && since > w.recv.connects() && (since < 5*time.Second || end.open > 0) {
+	if end.failures >= 10 && since > w.recv.connects() && (since < minGap || end.open > 0) {
 		w.errorf("%s began %v after failure %d in a row, beside %d others", c.ID, since, end.failures, end.open)
 	}
 }
@@ -155,13 +166,16 @@ const patience = 6 * time.Minute
 func (w *world) checkProgress() {
 	for id, e := range w.events {
 		end := &w.accounts[index(id)]
-		if end.answer != "ok" || time.Since(end.healthy) < patience || time.Since(e.accepted) < patience || w.slow.trouble != "" {
+		if end.answer != "ok" || time.Since(end.healthy) < patience || time.Since(e.made) < patience || w.slow.trouble != "" {
 			continue
 		}
 		h, err := w.kept.Webhook(context.Background(), name(index(id)))
 		d, _, _ := w.kept.Delivery(context.Background(), name(index(id)), id)
-		if d.State == store.Pending && (err != nil || h.Status == store.Active) && time.Since(d.DueAt) > 10*time.Second {
-			w.errorf("%s is PENDING, due %v, though its endpoint has been healthy since %v", id, d.DueAt, end.healthy)
+		if d.State != store.Pending || (err == nil && h.Status != store.Active) {
+			continue
+		}
+		if time.Since(latest(d.DueAt, w.jumped)) > 10*time.Second || (!e.due.IsZero() && time.Since(e.due) > patience) {
+			w.errorf("%s is PENDING, due %v (%v before the clock jumped), though its endpoint has been healthy since %v", id, d.DueAt, e.due, end.healthy)
 		}
 	}
 }

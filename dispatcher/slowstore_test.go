@@ -19,6 +19,7 @@ type slowStore struct {
 	turn     chan struct{} // held by the write under way
 
 	mu      sync.Mutex
+	dead    bool   // its process was killed
 	n       int    // calls so far
 	trouble string // one of the troubles; every third call meets it
 	waiting []func(store.Listener)
@@ -47,6 +48,35 @@ var errTrouble = errors.New("the store has trouble")
 
 func newSlowStore(s store.Store) *slowStore {
 	return &slowStore{Store: s, turn: make(chan struct{}, 1), told: map[string]*told{}}
+}
+
+// reopened is the store of the next process, which will be told of nothing
+// that happened before.
+func (s *slowStore) reopened(kept store.Store) *slowStore {
+	next := newSlowStore(kept)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next.n, next.trouble = s.n, s.trouble
+	for account, t := range s.told {
+		next.told[account] = &told{at: t.at, term: t.term}
+		if w, err := kept.Webhook(context.Background(), account); err == nil {
+			next.told[account].webhook = &w
+		}
+	}
+	return next
+}
+
+// die keeps what its process still does from the store and the listener.
+func (s *slowStore) die() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead = true
+}
+
+func (s *slowStore) isDead() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dead
 }
 
 // Listen implements [store.Queue].
@@ -125,7 +155,7 @@ func (s *slowStore) setTrouble(t string) {
 func slowRead[T any](s *slowStore, read func() (T, error)) (T, error) {
 	trouble, pause := s.next(failingReads)
 	time.Sleep(pause)
-	if trouble != "" {
+	if trouble != "" || s.isDead() {
 		var none T
 		return none, errTrouble
 	}
@@ -138,7 +168,7 @@ func slowWrite[T any](s *slowStore, write func() (T, error)) (result T, err erro
 	defer func() { <-s.turn }()
 	trouble, pause := s.next(refused, lost, doubtful)
 	time.Sleep(pause)
-	if trouble == refused {
+	if trouble == refused || s.isDead() {
 		return result, errTrouble
 	}
 	if trouble != lost {
@@ -146,9 +176,12 @@ func slowWrite[T any](s *slowStore, write func() (T, error)) (result T, err erro
 		time.Sleep(pause) // on disk, and nobody has been told
 	}
 	s.mu.Lock()
-	waiting := s.waiting
+	waiting, dead := s.waiting, s.dead
 	s.waiting = nil
 	s.mu.Unlock()
+	if dead {
+		return result, errTrouble
+	}
 	if trouble != "" {
 		s.listener.Uncertain()
 		return result, errTrouble

@@ -145,6 +145,31 @@ func TestUncertainCommitDuringTheScanIsFound(t *testing.T) {
 	})
 }
 
+// That this process can open no file is not the endpoint's fault.
+func TestExhaustionUsesUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(func(context.Context, call) egress.Result {
+			time.Sleep(250 * time.Millisecond) // as the real one does
+			return egress.Result{Kind: egress.Exhausted, Err: errors.New("too many open files")}
+		})
+		ev := r.accept("a", many(100)...)
+		r.after(time.Minute)
+		if s := r.disp.Stats(); s.Open != 0 || s.Suspect != 0 {
+			t.Errorf("%+v, want no open breaker and no suspect lane", s)
+		}
+		r.recv.set(ok)
+		r.after(time.Second)
+		for _, id := range ev {
+			r.wantState("a", id, store.Delivered)
+			if _, attempts := r.delivery("a", id); len(attempts) != 1 {
+				t.Errorf("%s: %d attempts, want 1", id, len(attempts))
+			}
+		}
+	})
+}
+
 func TestLateSuccessesLeaveNoSuspicionBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -236,6 +261,32 @@ func TestPutRetriesAtOnceWhatIsNotRecordedYet(t *testing.T) {
 		r.replace("a", "https://new.example/")
 		r.after(5 * time.Second)
 		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+// The PUT makes due what failed before it, not what fails at the new URL.
+func TestWithdrawnAttemptWaitsUntilThePutHasMadeAllDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		s.record = func() { time.Sleep(2 * time.Second) }
+		r.accept("a", "m0")
+		r.settle()
+		r.recv.connect.Store(int64(time.Second))
+		ev := r.accept("a", "m1")[0]
+		r.settle() // it connects
+		r.replace("a", "https://new.example/")
+		r.after(15 * time.Second)
+		var at []time.Duration
+		for _, c := range r.recv.got() {
+			if c.ID == ev {
+				at = append(at, c.At)
+			}
+		}
+		if len(at) != 2 || at[1]-at[0] < 5*time.Second {
+			t.Errorf("attempts at %v, want two, 5 s apart or more", at)
+		}
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // errCannot: the scenario cannot be had on this machine. The short form goes
-// on without it.
+// on without it, but not in CI.
 var errCannot = errors.New("cannot be had here")
 
 // needs looks for root and for the tools that a scenario uses.

@@ -57,16 +57,25 @@ func (a *authority) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	if cert := a.issued[host]; cert != nil {
 		return cert, nil
 	}
+	cert, err := a.issue(host, nil)
+	if err != nil {
+		return nil, err
+	}
+	a.issued[host] = cert
+	return cert, nil
+}
+
+// issue makes a certificate for an address; change may spoil it.
+func (a *authority) issue(host string, change func(*x509.Certificate)) (*tls.Certificate, error) {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(len(a.issued)) + 2), Subject: pkix.Name{CommonName: host},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: host},
 		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses: []net.IP{net.ParseIP(host)},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &a.key.PublicKey, a.key)
-	if err != nil {
-		return nil, err
+	if change != nil {
+		change(template)
 	}
-	a.issued[host] = &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.key}
-	return a.issued[host], nil
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &a.key.PublicKey, a.key)
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.key}, err
 }

@@ -30,6 +30,8 @@ func RunChild() {
 		err = echoMain()
 	case "raw":
 		err = rawMain()
+	case "crowd":
+		err = crowdMain()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -190,6 +190,20 @@ func (s *Service) Register(account, callbackURL string) (string, error) {
 	return made.Key, err
 }
 
+// Vitals are what must not grow while nothing but time passes.
+type Vitals struct{ RSS, OpenFiles, Goroutines int } // RSS in KiB
+
+// Vitals reads them. The rig's own connections that are idle do not count.
+func (s *Service) Vitals() (Vitals, error) {
+	s.client.CloseIdleConnections()
+	u, err := Measure(s.PID())
+	if err != nil {
+		return Vitals{}, err
+	}
+	goroutines, err := s.Metric("go_goroutines")
+	return Vitals{u.RSS, u.OpenFiles, int(goroutines)}, err
+}
+
 // Metric reads one sample of /metrics, given with its labels; 0: there is none.
 func (s *Service) Metric(sample string) (float64, error) {
 	resp, err := s.client.Get(s.Ops + "/metrics")

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
@@ -143,7 +144,7 @@ func TestRefusedIPv6SeesNoConnection(t *testing.T) {
 
 // Each address of a name is checked by itself: the refused one is passed over.
 func TestEveryAddressIsChecked(t *testing.T) {
-	r := listenTLSAt(t, "127.0.0.2", goodTLS(), answering(ok200))
+	r := listenTLSAt(t, "127.0.0.2", goodTLS(), hostile.Answering(hostile.OK200))
 	trap, err := net.Listen("tcp", "127.0.0.1:"+port(r))
 	if err != nil {
 		t.Skipf("the port is taken at 127.0.0.1: %v", err)
@@ -177,7 +178,7 @@ func TestEveryAddressIsChecked(t *testing.T) {
 }
 
 func TestRebinding(t *testing.T) {
-	r := listenTLSAt(t, "127.0.0.2", goodTLS(), answering(ok200))
+	r := listenTLSAt(t, "127.0.0.2", goodTLS(), hostile.Answering(hostile.OK200))
 	var rebound atomic.Bool
 	c := second(t, nameServer(t, func() []string {
 		if rebound.Load() {
@@ -242,7 +243,7 @@ func TestEnvironmentProxyIgnored(t *testing.T) {
 	}
 	// The environment is read but once a process, and never for loopback:
 	// the name decides.
-	r := listenTLSAt(t, "127.0.0.2", goodTLS(), answering(ok200))
+	r := listenTLSAt(t, "127.0.0.2", goodTLS(), hostile.Answering(hostile.OK200))
 	c := second(t, nameServer(t, func() []string { return []string{"127.0.0.2"} }))
 	wantKind(t, post(t, c, newRequest("https://receiver.example.com:"+port(r)+"/")), egress.Acknowledged)
 	if got := proxy.conns.Load(); got != 0 {

@@ -104,7 +104,12 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	}
 	conn, err := c.connect(ctx, u)
 	if err != nil {
-		return Result{Kind: classify(ctx, err), Err: err}
+		res := Result{Kind: classify(ctx, err), Err: err}
+		if res.Kind == Exhausted {
+			c.pool.shed()
+			pause(ctx, exhaustedPause)
+		}
+		return res
 	}
 	if r.Proceed != nil {
 		if err := r.Proceed(); err != nil {
@@ -126,6 +131,18 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 }
 
 var errNotCallable = errors.New("not a URL that can be called")
+
+// exhaustedPause keeps callers from trying again faster than files are closed.
+const exhaustedPause = 250 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
 
 // connect takes an idle connection, or dials.
 func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {

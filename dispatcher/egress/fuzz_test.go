@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
@@ -15,8 +16,8 @@ import (
 // status. Two attempts, as the first may leave its connection to the second.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
-		"", ok200, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx", "HTTP/1.1 000 x\r\n\r\n",
-		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 500 x\r\n\r\nbody", ok200 + ok200,
+		"", hostile.OK200, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx", "HTTP/1.1 000 x\r\n\r\n",
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 500 x\r\n\r\nbody", hostile.OK200 + hostile.OK200,
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n",
 		"HTTP/1.1 429 x\r\nRetry-After: 99999999999999999999\r\nContent-Length: 1\r\n\r\nx", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 		"HTTP/1.1 500 x\r\nContent-Length: 9000000\r\n\r\nx", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", "\x15\x03\x01\x00\x02\x02\x28",
@@ -25,16 +26,16 @@ func FuzzAnswer(f *testing.F) {
 	}
 	answers := make(chan []byte, 1)
 	cfg := goodTLS()
-	r := listenTLS(f, cfg, func(s *session) {
+	r := listenTLS(f, cfg, func(s *hostile.Session) {
 		text := <-answers
 		answers <- text
-		if s.request() == nil {
+		if s.Request() == nil {
 			return
 		}
-		s.say(string(text))
+		s.Say(string(text))
 		_ = s.CloseWrite()
 		_ = s.SetReadDeadline(time.Now().Add(5 * time.Second))
-		s.hang()
+		s.Hang()
 	})
 	answers <- nil
 	idle := runtime.NumGoroutine()
@@ -95,7 +96,7 @@ func checkResult(t *testing.T, res egress.Result) {
 
 // FuzzHandshake: the same for what comes in the place of TLS.
 func FuzzHandshake(f *testing.F) {
-	for _, seed := range []string{"", ok200, "\x15\x03\x01\x00\x02\x02\x28", "\x16\x03\x03\x00\x04\x02\x00\x00\x00", "\x16\x03\x03\xff\xff"} {
+	for _, seed := range []string{"", hostile.OK200, "\x15\x03\x01\x00\x02\x02\x28", "\x16\x03\x03\x00\x04\x02\x00\x00\x00", "\x16\x03\x03\xff\xff"} {
 		f.Add([]byte(seed))
 	}
 	texts := make(chan []byte, 1)

@@ -10,37 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
 )
-
-// once answers one request with raw bytes and closes.
-func once(answer string) func(*session) {
-	return func(s *session) {
-		if s.request() != nil {
-			s.say(answer)
-		}
-	}
-}
-
-// drip answers slowly, without end.
-func drip(start, each string) func(*session) {
-	return func(s *session) {
-		s.request()
-		gone := make(chan struct{})
-		go func() {
-			defer close(gone)
-			s.hang()
-		}()
-		for said := s.say(start); said; said = s.say(each) {
-			select {
-			case <-gone:
-				return
-			case <-time.After(10 * time.Millisecond): // the receiver's pace, not the test's
-			}
-		}
-		<-gone
-	}
-}
 
 func TestAnswers(t *testing.T) {
 	chunked := "Transfer-Encoding: chunked"
@@ -50,27 +22,27 @@ func TestAnswers(t *testing.T) {
 		kind   egress.Kind
 		status int
 	}{
-		{"200", ok200, egress.Acknowledged, 200},
+		{"200", hostile.OK200, egress.Acknowledged, 200},
 		{"HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nfine", egress.Acknowledged, 200},
-		{"truncated 200", answer("200 OK", "Content-Length: 100") + "short", egress.Acknowledged, 200},
-		{"broken chunks after 200", answer("200 OK", chunked) + "zz\r\n", egress.Acknowledged, 200},
-		{"204 with a body", answer("204 No Content", "Content-Length: 4") + "body", egress.Acknowledged, 204},
-		{"205", answer("205 Reset Content", "Content-Length: 4") + "body", egress.Acknowledged, 205},
-		{"299", answer("299 Fine", "Content-Length: 0"), egress.Acknowledged, 299},
+		{"truncated 200", hostile.Answer("200 OK", "Content-Length: 100") + "short", egress.Acknowledged, 200},
+		{"broken chunks after 200", hostile.Answer("200 OK", chunked) + "zz\r\n", egress.Acknowledged, 200},
+		{"204 with a body", hostile.Answer("204 No Content", "Content-Length: 4") + "body", egress.Acknowledged, 204},
+		{"205", hostile.Answer("205 Reset Content", "Content-Length: 4") + "body", egress.Acknowledged, 205},
+		{"299", hostile.Answer("299 Fine", "Content-Length: 0"), egress.Acknowledged, 299},
 		{"200 without a reason", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", egress.Acknowledged, 200},
-		{"100, then 200", answer("100 Continue") + ok200, egress.Acknowledged, 200},
-		{"103, then 200", answer("103 Early Hints", "Link: </x>") + ok200, egress.Acknowledged, 200},
-		{"000", answer("000 None", "Content-Length: 0"), egress.ResponseInvalid, 0},
-		{"101", answer("101 Switching Protocols", "Upgrade: x", "Connection: upgrade"), egress.ResponseInvalid, 101},
-		{"999", answer("999 Blocked", "Content-Length: 0"), egress.HTTPStatus, 999},
-		{"300", answer("300 Choices", "Content-Length: 0"), egress.HTTPStatus, 300},
-		{"304", answer("304 Not Modified"), egress.HTTPStatus, 304},
-		{"401", answer("401 Unauthorized", "WWW-Authenticate: Basic", "Content-Length: 0"), egress.HTTPStatus, 401},
-		{"407", answer("407 Proxy", "Proxy-Authenticate: Basic", "Content-Length: 0"), egress.HTTPStatus, 407},
-		{"408", answer("408 Request Timeout", "Connection: close"), egress.HTTPStatus, 408},
-		{"410", answer("410 Gone", "Content-Length: 0"), egress.HTTPStatus, 410},
-		{"421", answer("421 Misdirected", "Content-Length: 0"), egress.HTTPStatus, 421},
-		{"503", answer("503 Busy", "Content-Length: 0"), egress.HTTPStatus, 503},
+		{"100, then 200", hostile.Answer("100 Continue") + hostile.OK200, egress.Acknowledged, 200},
+		{"103, then 200", hostile.Answer("103 Early Hints", "Link: </x>") + hostile.OK200, egress.Acknowledged, 200},
+		{"000", hostile.Answer("000 None", "Content-Length: 0"), egress.ResponseInvalid, 0},
+		{"101", hostile.Answer("101 Switching Protocols", "Upgrade: x", "Connection: upgrade"), egress.ResponseInvalid, 101},
+		{"999", hostile.Answer("999 Blocked", "Content-Length: 0"), egress.HTTPStatus, 999},
+		{"300", hostile.Answer("300 Choices", "Content-Length: 0"), egress.HTTPStatus, 300},
+		{"304", hostile.Answer("304 Not Modified"), egress.HTTPStatus, 304},
+		{"401", hostile.Answer("401 Unauthorized", "WWW-Authenticate: Basic", "Content-Length: 0"), egress.HTTPStatus, 401},
+		{"407", hostile.Answer("407 Proxy", "Proxy-Authenticate: Basic", "Content-Length: 0"), egress.HTTPStatus, 407},
+		{"408", hostile.Answer("408 Request Timeout", "Connection: close"), egress.HTTPStatus, 408},
+		{"410", hostile.Answer("410 Gone", "Content-Length: 0"), egress.HTTPStatus, 410},
+		{"421", hostile.Answer("421 Misdirected", "Content-Length: 0"), egress.HTTPStatus, 421},
+		{"503", hostile.Answer("503 Busy", "Content-Length: 0"), egress.HTTPStatus, 503},
 		{"closed before the status", "", egress.ConnectionLost, 0},
 		{"closed after the status", "HTTP/1.1 200 OK\r\n", egress.ConnectionLost, 0},
 		{"closed after a header line", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", egress.ConnectionLost, 0},
@@ -83,17 +55,17 @@ func TestAnswers(t *testing.T) {
 		{"SSH", "SSH-2.0-OpenSSH_9.6\r\n", egress.ResponseInvalid, 0},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", egress.ResponseInvalid, 0},
 		{"HTTP/2 frames", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\r\n\r\n", egress.ResponseInvalid, 0},
-		{"two lengths", answer("200 OK", "Content-Length: 1", "Content-Length: 2") + "ab", egress.ResponseInvalid, 0},
-		{"bad length", answer("200 OK", "Content-Length: -1"), egress.ResponseInvalid, 0},
-		{"unknown coding", answer("200 OK", "Transfer-Encoding: gzip"), egress.ResponseInvalid, 0},
+		{"two lengths", hostile.Answer("200 OK", "Content-Length: 1", "Content-Length: 2") + "ab", egress.ResponseInvalid, 0},
+		{"bad length", hostile.Answer("200 OK", "Content-Length: -1"), egress.ResponseInvalid, 0},
+		{"unknown coding", hostile.Answer("200 OK", "Transfer-Encoding: gzip"), egress.ResponseInvalid, 0},
 		{"bad header", "HTTP/1.1 200 OK\r\nno colon\r\n\r\n", egress.ResponseInvalid, 0},
-		{"words of a TLS error", answer("200 OK", "Content-Length: tls: x509: no"), egress.ResponseInvalid, 0},
-		{"words of a lost connection", answer("200 OK", "Content-Length: server closed idle connection"), egress.ResponseInvalid, 0},
+		{"words of a TLS error", hostile.Answer("200 OK", "Content-Length: tls: x509: no"), egress.ResponseInvalid, 0},
+		{"words of a lost connection", hostile.Answer("200 OK", "Content-Length: server closed idle connection"), egress.ResponseInvalid, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := listenTLS(t, goodTLS(), once(tt.answer))
+			r := listenTLS(t, goodTLS(), hostile.Once(tt.answer))
 			res := post(t, newClient(t), newRequest(r.url()))
 			if res.Kind != tt.kind || res.StatusCode != tt.status {
 				t.Errorf("Post: %v %d (%v), want %v %d", res.Kind, res.StatusCode, res.Err, tt.kind, tt.status)
@@ -108,18 +80,18 @@ func TestAnswers(t *testing.T) {
 func TestSlowReceivers(t *testing.T) {
 	tests := []struct {
 		name  string
-		serve func(*session)
+		serve func(*hostile.Session)
 		kind  egress.Kind
 	}{
-		{"hangs before the header", func(s *session) { s.request(); s.hang() }, egress.Timeout},
-		{"does not read", func(s *session) { <-time.After(2 * brief) }, egress.Timeout},
-		{"drips its status", drip("H", ""), egress.Timeout},
-		{"drips its header", drip("HTTP/1.1 200 OK\r\n", "X: y\r\n"), egress.Timeout},
-		{"drips 1xx", drip("", "HTTP/1.1 102 Processing\r\n\r\n"), egress.Timeout},
-		{"drips a 200's body", drip(answer("200 OK", "Content-Length: 100000"), "x"), egress.Acknowledged},
-		{"drips a 500's body", drip(answer("500 Oops", "Content-Length: 100000"), "x"), egress.HTTPStatus},
-		{"hangs in the body", drip(answer("200 OK", "Content-Length: 10"), ""), egress.Acknowledged},
-		{"200 after the deadline", func(s *session) { s.request(); <-time.After(brief + slack); s.say(ok200) }, egress.Timeout},
+		{"hangs before the header", func(s *hostile.Session) { s.Request(); s.Hang() }, egress.Timeout},
+		{"does not read", func(s *hostile.Session) { <-time.After(2 * brief) }, egress.Timeout},
+		{"drips its status", hostile.Drip("H", ""), egress.Timeout},
+		{"drips its header", hostile.Drip("HTTP/1.1 200 OK\r\n", "X: y\r\n"), egress.Timeout},
+		{"drips 1xx", hostile.Drip("", "HTTP/1.1 102 Processing\r\n\r\n"), egress.Timeout},
+		{"drips a 200's body", hostile.Drip(hostile.Answer("200 OK", "Content-Length: 100000"), "x"), egress.Acknowledged},
+		{"drips a 500's body", hostile.Drip(hostile.Answer("500 Oops", "Content-Length: 100000"), "x"), egress.HTTPStatus},
+		{"hangs in the body", hostile.Drip(hostile.Answer("200 OK", "Content-Length: 10"), ""), egress.Acknowledged},
+		{"200 after the deadline", func(s *hostile.Session) { s.Request(); <-time.After(brief + slack); s.Say(hostile.OK200) }, egress.Timeout},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,7 +111,7 @@ func TestSlowReceivers(t *testing.T) {
 
 // A slow body keeps the attempt for a second at most, however far its deadline.
 func TestSlowBodyEndsEarly(t *testing.T) {
-	r := listenTLS(t, goodTLS(), drip(answer("200 OK", "Content-Length: 100000"), "x"))
+	r := listenTLS(t, goodTLS(), hostile.Drip(hostile.Answer("200 OK", "Content-Length: 100000"), "x"))
 	start := time.Now()
 	wantKind(t, postWithin(t, newClient(t), newRequest(r.url()), 10*time.Second), egress.Acknowledged)
 	if took, limit := time.Since(start), time.Second+slack; took > limit {
@@ -187,7 +159,7 @@ func TestTLSRefused(t *testing.T) {
 	for name, cfg := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := listenTLS(t, cfg, answering(ok200))
+			r := listenTLS(t, cfg, hostile.Answering(hostile.OK200))
 			wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
 			if got := r.requests.Load(); got != 0 {
 				t.Errorf("requests received: %d, want 0", got)
@@ -198,7 +170,7 @@ func TestTLSRefused(t *testing.T) {
 
 // TLS 1.3 refuses a missing client certificate only after the handshake.
 func TestClientCertificateWanted(t *testing.T) {
-	r := listenTLS(t, &tls.Config{Certificates: goodTLS().Certificates, ClientAuth: tls.RequireAnyClientCert}, answering(ok200))
+	r := listenTLS(t, &tls.Config{Certificates: goodTLS().Certificates, ClientAuth: tls.RequireAnyClientCert}, hostile.Answering(hostile.OK200))
 	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
 }
 
@@ -230,8 +202,8 @@ func TestClosedInHandshake(t *testing.T) {
 }
 
 func TestResetBeforeStatus(t *testing.T) {
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		s.request()
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
 		_ = s.NetConn().(*net.TCPConn).SetLinger(0)
 		_ = s.NetConn().Close()
 	})
@@ -244,7 +216,7 @@ func TestResetBeforeStatus(t *testing.T) {
 func TestRedirectNotFollowed(t *testing.T) {
 	for _, status := range []string{"301 Moved", "302 Found", "303 Other", "307 Temporary", "308 Permanent"} {
 		trap := inside(t)
-		r := listenTLS(t, goodTLS(), answering(answer(status, "Location: https://"+trap.addr+"/", "Content-Length: 0")))
+		r := listenTLS(t, goodTLS(), hostile.Answering(hostile.Answer(status, "Location: https://"+trap.addr+"/", "Content-Length: 0")))
 		res := post(t, newClient(t), newRequest(r.url()))
 		wantKind(t, res, egress.HTTPStatus)
 		if want := status[:3]; fmt.Sprint(res.StatusCode) != want {
@@ -259,17 +231,17 @@ func TestRedirectNotFollowed(t *testing.T) {
 func TestAnswerCarriedBack(t *testing.T) {
 	long := strings.Repeat("é", 2000)
 	tests := []struct{ name, answer, retryAfter, excerpt string }{
-		{"raw Retry-After", answer("503 Busy", "Retry-After: 9223372036854775807", "Content-Length: 0"), "9223372036854775807", ""},
-		{"a date", answer("429 Slow", "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", "Content-Length: 0"), "Wed, 21 Oct 2026 07:28:00 GMT", ""},
-		{"nonsense", answer("503 Busy", "Retry-After: -1 soon", "Content-Length: 0"), "-1 soon", ""},
-		{"short body", answer("500 Oops", "Content-Length: 5") + "error", "", "error"},
-		{"long body", answer("500 Oops", fmt.Sprintf("Content-Length: %d", len(long))) + long, "", long[:1024]},
-		{"truncated body", answer("500 Oops", "Content-Length: 50") + "err", "", "err"},
-		{"body of a 200", answer("200 OK", "Content-Length: 5") + "hello", "", ""},
+		{"raw Retry-After", hostile.Answer("503 Busy", "Retry-After: 9223372036854775807", "Content-Length: 0"), "9223372036854775807", ""},
+		{"a date", hostile.Answer("429 Slow", "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", "Content-Length: 0"), "Wed, 21 Oct 2026 07:28:00 GMT", ""},
+		{"nonsense", hostile.Answer("503 Busy", "Retry-After: -1 soon", "Content-Length: 0"), "-1 soon", ""},
+		{"short body", hostile.Answer("500 Oops", "Content-Length: 5") + "error", "", "error"},
+		{"long body", hostile.Answer("500 Oops", fmt.Sprintf("Content-Length: %d", len(long))) + long, "", long[:1024]},
+		{"truncated body", hostile.Answer("500 Oops", "Content-Length: 50") + "err", "", "err"},
+		{"body of a 200", hostile.Answer("200 OK", "Content-Length: 5") + "hello", "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := listenTLS(t, goodTLS(), once(tt.answer))
+			r := listenTLS(t, goodTLS(), hostile.Once(tt.answer))
 			res := post(t, newClient(t), newRequest(r.url()))
 			if res.RetryAfter != tt.retryAfter {
 				t.Errorf("RetryAfter = %q, want %q", res.RetryAfter, tt.retryAfter)
@@ -283,10 +255,10 @@ func TestAnswerCarriedBack(t *testing.T) {
 
 func TestRequestAsReceived(t *testing.T) {
 	got := make(chan *http.Request, 2)
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		for req := s.request(); req != nil; req = s.request() {
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		for req := s.Request(); req != nil; req = s.Request() {
 			got <- req
-			s.say(answer("200 OK", "Set-Cookie: a=b", "Alt-Svc: h2=\":443\"", "Content-Length: 0"))
+			s.Say(hostile.Answer("200 OK", "Set-Cookie: a=b", "Alt-Svc: h2=\":443\"", "Content-Length: 0"))
 		}
 	})
 	c := newClient(t)

@@ -26,13 +26,14 @@ const (
 	ResponseInvalid                    // the answer was not HTTP/1.1, or too large
 	Withdrawn                          // Request.Proceed said no; nothing was sent
 	Interrupted                        // the context was cancelled; what was sent is not known
+	Exhausted                          // this process could open no file; nothing was sent
 )
 
 var kindWords = map[Kind]string{
 	Acknowledged: "ACKNOWLEDGED", HTTPStatus: "HTTP_STATUS", DNSFailed: "DNS_FAILED",
 	ConnectFailed: "CONNECT_FAILED", DestinationRefused: "DESTINATION_REFUSED", TLSFailed: "TLS_FAILED",
 	Timeout: "TIMEOUT", ConnectionLost: "CONNECTION_LOST", ResponseInvalid: "RESPONSE_INVALID",
-	Withdrawn: "WITHDRAWN", Interrupted: "INTERRUPTED",
+	Withdrawn: "WITHDRAWN", Interrupted: "INTERRUPTED", Exhausted: "EXHAUSTED",
 }
 
 // String is the word of the contract (the error kinds of openapi.yaml).
@@ -48,6 +49,8 @@ func classify(ctx context.Context, err error) Kind {
 		return DestinationRefused
 	case errors.Is(ctx.Err(), context.Canceled):
 		return Interrupted
+	case isExhausted(err):
+		return Exhausted
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return Timeout
 	case errors.As(err, &dns):
@@ -61,6 +64,17 @@ func classify(ctx context.Context, err error) Kind {
 		return ConnectionLost
 	}
 	return ResponseInvalid
+}
+
+// isExhausted: the resolver keeps only the words of the error. They are ours.
+func isExhausted(err error) bool {
+	var dns *net.DNSError
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, errno) || errors.As(err, &dns) && strings.HasSuffix(dns.Err, errno.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 func isTimeout(err error) bool {

@@ -123,13 +123,22 @@ func (p *pool) drop(at string) {
 	p.discard(at)
 }
 
-func (p *pool) close() {
+// shed drops all hosts, for the sake of the files that their connections are.
+func (p *pool) shed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed = true
 	for at := range p.hosts {
 		p.discard(at)
 	}
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.shed()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.tidier != nil {
 		p.tidier.Stop()
 		p.tidier = nil

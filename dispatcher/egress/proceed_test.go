@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
@@ -17,8 +18,8 @@ func TestWithdrawnSendsNothing(t *testing.T) {
 	for _, path := range []string{"/", "/" + strings.Repeat("a", 2048-len("https://127.0.0.1:65535/"))} {
 		for _, body := range []string{"", "{}", strings.Repeat("x", 64<<10)} {
 			ended := make(chan struct{}, 2)
-			r := listenTLS(t, goodTLS(), func(s *session) {
-				answering(ok200)(s)
+			r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+				hostile.Answering(hostile.OK200)(s)
 				ended <- struct{}{}
 			})
 			c := newClient(t)
@@ -54,7 +55,7 @@ func TestWithdrawnSendsNothing(t *testing.T) {
 }
 
 func TestProceedAskedOnce(t *testing.T) {
-	r := listenTLS(t, goodTLS(), answering(ok200))
+	r := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
 	c := newClient(t)
 	for range 3 {
 		asked := 0
@@ -79,10 +80,10 @@ func TestProceedNotAskedWithoutConnection(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	got := make(chan struct{})
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		s.request()
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
 		close(got)
-		s.hang()
+		s.Hang()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -14,15 +14,14 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
@@ -151,48 +150,21 @@ func listen(t testing.TB, host string, serve func(*receiver, net.Conn)) *receive
 	return r
 }
 
-// session is one TLS connection to a receiver.
-type session struct {
-	*tls.Conn
-	in *bufio.Reader
-	r  *receiver
-}
-
-// request reads one request whole; nil: the connection ended.
-func (s *session) request() *http.Request {
-	req, err := http.ReadRequest(s.in)
-	if err != nil {
-		return nil
-	}
-	if _, err := io.Copy(io.Discard, req.Body); err != nil {
-		return nil
-	}
-	s.r.requests.Add(1)
-	return req
-}
-
-// say writes text; a receiver does not care whether it is heard.
-func (s *session) say(text string) bool {
-	_, err := io.WriteString(s, text)
-	return err == nil
-}
-
-// hang waits until the client or the test ends the connection.
-func (s *session) hang() { _, _ = io.Copy(io.Discard, s.in) }
-
-func listenTLS(t testing.TB, cfg *tls.Config, serve func(*session)) *receiver {
+func listenTLS(t testing.TB, cfg *tls.Config, serve func(*hostile.Session)) *receiver {
 	t.Helper()
 	return listenTLSAt(t, "127.0.0.1", cfg, serve)
 }
 
-func listenTLSAt(t testing.TB, host string, cfg *tls.Config, serve func(*session)) *receiver {
+func listenTLSAt(t testing.TB, host string, cfg *tls.Config, serve func(*hostile.Session)) *receiver {
 	t.Helper()
 	return listen(t, host, func(r *receiver, c net.Conn) {
 		conn := tls.Server(c, cfg)
 		if conn.Handshake() != nil {
 			return
 		}
-		serve(&session{conn, bufio.NewReader(&countedReader{conn, &r.bytes}), r})
+		serve(&hostile.Session{
+			Conn: conn, In: bufio.NewReader(&countedReader{conn, &r.bytes}), Requested: func() { r.requests.Add(1) },
+		})
 	})
 }
 
@@ -206,14 +178,6 @@ func (c *countedReader) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.n.Add(int64(n))
 	return n, err
-}
-
-// answering gives each request the same answer.
-func answering(answer string) func(*session) {
-	return func(s *session) {
-		for s.request() != nil && s.say(answer) {
-		}
-	}
 }
 
 func newClient(t testing.TB) *egress.Client {
@@ -259,10 +223,4 @@ func wantKind(t testing.TB, res egress.Result, want egress.Kind) {
 	if res.Kind != want {
 		t.Errorf("Post: kind %v (status %d, %v), want %v", res.Kind, res.StatusCode, res.Err, want)
 	}
-}
-
-const ok200 = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-func answer(status string, headers ...string) string {
-	return "HTTP/1.1 " + status + "\r\n" + strings.Join(append(headers, "", ""), "\r\n")
 }

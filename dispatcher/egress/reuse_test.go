@@ -7,30 +7,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
 )
 
 func TestReuse(t *testing.T) {
 	body := func(n int) string {
-		return answer("200 OK", fmt.Sprintf("Content-Length: %d", n)) + strings.Repeat("x", n)
+		return hostile.Answer("200 OK", fmt.Sprintf("Content-Length: %d", n)) + strings.Repeat("x", n)
 	}
 	tests := []struct {
 		name   string
 		answer string
 		conns  int32 // for three requests
 	}{
-		{"no body", ok200, 1},
+		{"no body", hostile.OK200, 1},
 		{"10 bytes", body(10), 1},
 		{"60 KiB", body(60 << 10), 1},
 		{"64 KiB", body(64 << 10), 1},
 		{"100 KiB", body(100 << 10), 3},
-		{"chunks", answer("200 OK", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n", 1},
+		{"chunks", hostile.Answer("200 OK", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n", 1},
 		{"a failure's body", strings.Replace(body(2000), "200 OK", "500 Oops", 1), 1},
-		{"close", answer("200 OK", "Connection: close", "Content-Length: 0"), 3},
+		{"close", hostile.Answer("200 OK", "Connection: close", "Content-Length: 0"), 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := listenTLS(t, goodTLS(), answering(tt.answer))
+			r := listenTLS(t, goodTLS(), hostile.Answering(tt.answer))
 			c := newClient(t)
 			for range 3 {
 				if res := post(t, c, newRequest(r.url())); res.StatusCode == 0 {
@@ -53,10 +54,10 @@ func TestReusedConnectionClosedIsNotReplayed(t *testing.T) {
 	for _, key := range []string{"", "Idempotency-Key", "X-Idempotency-Key"} {
 		for _, body := range []string{"", "{}", strings.Repeat("x", 64<<10)} {
 			t.Run(fmt.Sprintf("%s %d", key, len(body)), func(t *testing.T) {
-				r := listenTLS(t, goodTLS(), func(s *session) {
-					s.request()
-					s.say(ok200)
-					s.request()
+				r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+					s.Request()
+					s.Say(hostile.OK200)
+					s.Request()
 				})
 				c := newClient(t)
 				wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
@@ -83,9 +84,9 @@ func TestReusedConnectionClosedIsNotReplayed(t *testing.T) {
 // its way: each attempt ends with at most one request, and Proceed asked at
 // most once.
 func TestIdleConnectionClosedByReceiver(t *testing.T) {
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		s.request()
-		s.say(ok200)
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
+		s.Say(hostile.OK200)
 	})
 	c := newClient(t)
 	acknowledged := int32(0)
@@ -113,16 +114,16 @@ func TestIdleConnectionClosedByReceiver(t *testing.T) {
 // taken for the next request's.
 func TestUnsolicitedAnswer(t *testing.T) {
 	unsolicited, said := make(chan struct{}, 1), make(chan struct{}, 1)
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		s.request()
-		s.say(ok200)
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
+		s.Say(hostile.OK200)
 		select {
 		case <-unsolicited:
-			s.say(answer("410 Gone", "Content-Length: 0"))
+			s.Say(hostile.Answer("410 Gone", "Content-Length: 0"))
 			said <- struct{}{}
 		case <-t.Context().Done():
 		}
-		s.hang()
+		s.Hang()
 	})
 	c := newClient(t)
 	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
@@ -136,10 +137,10 @@ func TestUnsolicitedAnswer(t *testing.T) {
 
 // Two answers at once: the second is not taken for the next request's.
 func TestTwoAnswersAtOnce(t *testing.T) {
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		s.request()
-		s.say(ok200 + answer("410 Gone", "Content-Length: 0"))
-		s.hang()
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
+		s.Say(hostile.OK200 + hostile.Answer("410 Gone", "Content-Length: 0"))
+		s.Hang()
 	})
 	c := newClient(t)
 	for range 20 {
@@ -153,9 +154,9 @@ func TestTwoAnswersAtOnce(t *testing.T) {
 // A connection that the receiver has closed is not used again.
 func TestConnectionClosedWhileIdleCostsNothing(t *testing.T) {
 	closed := make(chan struct{}, 1)
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		s.request()
-		s.say(ok200)
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
+		s.Say(hostile.OK200)
 		_ = s.NetConn().Close()
 		closed <- struct{}{}
 	})
@@ -168,9 +169,9 @@ func TestConnectionClosedWhileIdleCostsNothing(t *testing.T) {
 
 // A receiver that answers without reading: small bodies lose nothing.
 func TestAnswerWithoutReadingBody(t *testing.T) {
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		if _, err := s.in.ReadString('\n'); err == nil {
-			s.say(answer("200 OK", "Connection: close", "Content-Length: 0"))
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		if _, err := s.In.ReadString('\n'); err == nil {
+			s.Say(hostile.Answer("200 OK", "Connection: close", "Content-Length: 0"))
 		}
 	})
 	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.Acknowledged)
@@ -184,7 +185,7 @@ func TestAnswerWithoutReadingBody(t *testing.T) {
 }
 
 func TestCloseIdleClosesOneHost(t *testing.T) {
-	changed, other := listenTLS(t, goodTLS(), answering(ok200)), listenTLS(t, goodTLS(), answering(ok200))
+	changed, other := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200)), listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
 	c := newClient(t)
 	both := func() {
 		for _, r := range []*receiver{changed, other} {
@@ -208,12 +209,12 @@ func TestCloseIdleClosesOneHost(t *testing.T) {
 // other.
 func TestCloseIdleDuringRequest(t *testing.T) {
 	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	r := listenTLS(t, goodTLS(), func(s *session) {
-		s.request()
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
 		close(arrived)
 		<-release
-		s.say(ok200)
-		s.hang()
+		s.Say(hostile.OK200)
+		s.Hang()
 		close(ended)
 	})
 	c := newClient(t)
@@ -232,7 +233,7 @@ func TestCloseIdleDuringRequest(t *testing.T) {
 
 // Many posts beside many CloseIdle: for the race detector, and none is lost.
 func TestCloseIdleConcurrently(t *testing.T) {
-	r := listenTLS(t, goodTLS(), answering(ok200))
+	r := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
 	c := newClient(t)
 	const workers, each = 8, 20
 	var running sync.WaitGroup

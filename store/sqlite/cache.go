@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"sync"
-	"time"
 
 	"github.com/recapito/recapito/store"
 )
@@ -91,10 +90,6 @@ func (c *cache) apply(tx *txn) {
 		clear(c.keys)
 	}
 }
-
-// othersGap is how long a change by another process may go unnoticed while
-// nothing is written.
-const othersGap = 250 * time.Millisecond
 
 // lookForOthers empties the cache if another process has written: accounts and
 // keys are provisioned beside a service, too.

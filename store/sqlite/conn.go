@@ -12,7 +12,7 @@ import (
 // what the writer keeps in memory.
 func (w *writer) open() (err error) {
 	ctx := context.Background()
-	db, err := sql.Open("sqlite", dsn(w.store.cfg.Path, "journal_mode(WAL)", "synchronous(FULL)",
+	db, err := sql.Open("sqlite", w.store.cfg.dsn("journal_mode(WAL)", "synchronous(FULL)",
 		"cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(2)"))
 	if err != nil {
 		return err

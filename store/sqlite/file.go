@@ -85,15 +85,18 @@ func checkFile(path string) error {
 }
 
 // dsn names the file with the pragmas of each of its connections.
-func dsn(path string, pragmas ...string) string {
+func (c *Config) dsn(pragmas ...string) string {
 	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+	if c.vfs != "" {
+		q.Set("vfs", c.vfs)
+	}
+	return "file:" + (&url.URL{Path: c.Path}).EscapedPath() + "?" + q.Encode()
 }
 
 // migrate brings the schema up to date. It does not change it under a process
 // that serves the file.
 func (s *Store) migrate(ctx context.Context) (err error) {
-	db, err := sql.Open("sqlite", dsn(s.cfg.Path, "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
+	db, err := sql.Open("sqlite", s.cfg.dsn("journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
 	if err != nil {
 		return err
 	}

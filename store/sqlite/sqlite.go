@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 	_ "modernc.org/sqlite" // registers the driver
@@ -34,11 +35,16 @@ type Config struct {
 	// Shared opens the file beside a process that serves it, to provision
 	// accounts and keys. Webhooks and deliveries must be left alone then.
 	Shared bool
+	// OthersGap is how long a change by another process may go unnoticed while
+	// nothing is written; default 250 ms.
+	OthersGap time.Duration
 	// OnCommit is told of every group commit; may be nil.
 	OnCommit func(store.Commit)
 	Logger   *slog.Logger // default: discards
 
-	tailSize int // for tests; default: tailSize
+	// For tests.
+	tailSize int    // default: tailSize
+	vfs      string // beneath SQLite; default: its own
 }
 
 // Store implements [store.Store].
@@ -73,6 +79,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.OnCommit == nil {
 		cfg.OnCommit = func(store.Commit) {}
 	}
+	if cfg.OthersGap == 0 {
+		cfg.OthersGap = 250 * time.Millisecond
+	}
 	if cfg.tailSize == 0 {
 		cfg.tailSize = tailSize
 	}
@@ -106,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 }
 
 func (s *Store) openReaders() (err error) {
-	query := dsn(s.cfg.Path, "query_only(1)", "cache_size(-2048)")
+	query := s.cfg.dsn("query_only(1)", "cache_size(-2048)")
 	if s.read, err = sql.Open("sqlite", query); err != nil {
 		return err
 	}
@@ -117,7 +126,23 @@ func (s *Store) openReaders() (err error) {
 	}
 	s.history.SetMaxOpenConns(historyConnections)
 	s.history.SetMaxIdleConns(historyConnections)
+	if err := errors.Join(connect(s.read, readConnections), connect(s.history, historyConnections)); err != nil {
+		return err
+	}
 	return s.reads.prepare(s.read)
+}
+
+// connect opens all connections of a pool, which keeps them: later there may be
+// no file descriptors left.
+func connect(db *sql.DB, n int) (err error) {
+	for range n {
+		conn, failed := db.Conn(context.Background())
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, conn.Close()) }() // when all are open
+	}
+	return nil
 }
 
 // secretCheck names a setting that is sealed with the secret key, so that a

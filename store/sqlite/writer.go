@@ -118,7 +118,7 @@ func (w *writer) close() error {
 // run ends when the store is closed; operations that wait then are still done.
 func (w *writer) run() {
 	defer close(w.stopped)
-	others := time.NewTicker(othersGap)
+	others := time.NewTicker(w.store.cfg.OthersGap)
 	defer others.Stop()
 	for {
 		select {

@@ -1,0 +1,219 @@
+package dispatcher_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/memory"
+	"github.com/recapito/recapito/store/sqlite"
+)
+
+// rows are what outlives a process.
+type rows interface {
+	// open opens them for the next process.
+	open(t *testing.T) store.Store
+	// close ends what open began, in order.
+	close(t *testing.T)
+	// abandon leaves them as a killed process does; clean frees what is left
+	// of it, when nothing of it runs any more.
+	abandon(t *testing.T) (clean func())
+	// shift makes all times in them so much later. It reports false if it
+	// cannot.
+	shift(t *testing.T, by time.Duration) bool
+}
+
+// inMemory are rows that live as long as the test.
+type inMemory struct{ s store.Store }
+
+func (m *inMemory) open(*testing.T) store.Store {
+	if m.s == nil {
+		m.s = memory.New(memory.Config{})
+	}
+	return m.s
+}
+
+func (m *inMemory) close(*testing.T)                     {}
+func (m *inMemory) abandon(*testing.T) func()            { return func() {} }
+func (m *inMemory) shift(*testing.T, time.Duration) bool { return false }
+
+// onDisk are rows in a database file.
+type onDisk struct {
+	dir string
+	n   int // of the file
+	s   *sqlite.Store
+}
+
+func (d *onDisk) path() string { return filepath.Join(d.dir, fmt.Sprint(d.n, ".db")) }
+
+func (d *onDisk) open(t *testing.T) store.Store {
+	// Nobody else writes, and to look for it takes its time in lives of days.
+	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: d.path(), OthersGap: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.s = s
+	return s
+}
+
+func (d *onDisk) close(t *testing.T) {
+	if err := d.s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// abandon goes on with a copy of the file and its log as they are now.
+func (d *onDisk) abandon(t *testing.T) func() {
+	left, from := d.s, d.path()
+	d.n++
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(from + suffix)
+		if err == nil {
+			err = os.WriteFile(d.path()+suffix, content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() { _ = left.Close() }
+}
+
+func (d *onDisk) shift(t *testing.T, by time.Duration) bool {
+	db, err := sql.Open("sqlite", d.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, update := range []string{
+		`UPDATE deliveries SET accepted_at = accepted_at + ?`,
+		`UPDATE listed SET accepted_at = accepted_at + ?`,
+		`UPDATE waiting SET due_at = due_at + ? WHERE due_at > 0`,
+		`UPDATE outcomes SET at = at + ? WHERE at > 0`,
+		`UPDATE outcomes SET ended_at = ended_at + ? WHERE ended_at > 0`,
+	} {
+		if _, e := db.Exec(update, by.Microseconds()); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
+// begin starts the next process.
+func (w *world) begin() {
+	kept := w.rows.open(w.t)
+	w.recv.mu.Lock()
+	for id, e := range w.events {
+		if d, _, _ := kept.Delivery(context.Background(), name(index(id)), id); !d.DueAt.After(time.Now()) {
+			e.failed = time.Time{} // that was not recorded, or is long ago
+		}
+	}
+	w.kept, w.slow = kept, w.slow.reopened(kept)
+	w.starts++
+	clear(w.open)
+	for i := range w.accounts {
+		w.accounts[i].open, w.accounts[i].failures, w.accounts[i].term = 0, 0, -1 // what it had learnt is lost
+	}
+	w.recv.mu.Unlock()
+	w.store = w.slow
+	w.plugIn(&w.cfg, w.recv)
+	w.start()
+}
+
+// kill ends the process at once, while it accepts something, and starts the
+// next one. The platform, which got no answer, repeats.
+func (w *world) kill(s step) {
+	events, made := w.make(s)
+	dying := w.slow
+	w.killed.Go(func() { _, _ = dying.Accept(context.Background(), events, time.Now()) })
+	w.after(s.killAfter())
+	dying.die()
+	w.power()
+	clean, stop := w.rows.abandon(w.t), w.stop
+	w.killed.Go(func() { stop(); clean() })
+	w.begin()
+	w.forgetUnrecorded()
+	w.hand(events, made)
+}
+
+// forgetUnrecorded: failures of which the killed process did not get to record
+// the outcome are attempts that are made again, at once.
+func (w *world) forgetUnrecorded() {
+	w.recv.mu.Lock()
+	defer w.recv.mu.Unlock()
+	for _, e := range w.events {
+		d, _, err := w.kept.Delivery(context.Background(), name(index(e.id)), e.id)
+		if err != nil || d.DueAt.Before(e.failed.Add(minGap)) {
+			e.failed = time.Time{}
+		}
+	}
+}
+
+// jump makes the clock jump while no process runs. In the test's own clock that
+// is to say that the rows were written by one that was behind or ahead.
+func (w *world) jump(by time.Duration) {
+	kept := w.rows.open(w.t)
+	var newest time.Time
+	for id, e := range w.events {
+		d, _, _ := kept.Delivery(context.Background(), name(index(id)), id)
+		e.due = d.DueAt
+		newest = latest(newest, e.accepted)
+	}
+	w.rows.close(w.t)
+	if !w.rows.shift(w.t, -by) {
+		return
+	}
+	w.jumped = time.Now()
+	for _, e := range w.events {
+		e.accepted = e.accepted.Add(-by)
+		if !e.due.IsZero() && !newest.Add(-by).After(time.Now()) {
+			e.due = e.due.Add(-by) // nobody can know, and it has waited as long before
+		}
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// plugIn connects the next process with the store, and with the endpoints until
+// its power is gone.
+func (w *world) plugIn(c *dispatcher.Config, endpoints *receiver) {
+	c.Store, c.Suspend = w.slow, w.slow.SuspendWebhook
+	ctx, power := context.WithCancel(context.Background())
+	c.Sender, w.power = &wire{receiver: endpoints, powered: ctx}, power
+}
+
+// wire is what a process sends by; when its process is killed, attempts under
+// way end and no more bytes are sent.
+type wire struct {
+	*receiver
+	powered context.Context
+}
+
+func (p *wire) Post(ctx context.Context, r *egress.Request) egress.Result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.powered, cancel)()
+	if proceed := r.Proceed; proceed != nil {
+		r.Proceed = func() error {
+			if err := p.powered.Err(); err != nil {
+				return err
+			}
+			return proceed()
+		}
+	}
+	return p.receiver.Post(ctx, r)
+}

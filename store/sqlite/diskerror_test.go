@@ -1,0 +1,168 @@
+package sqlite
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/store/sqlite/crashvfs"
+)
+
+// diskError is a way in which a disk fails.
+type diskError struct {
+	name  string
+	fails func(op crashvfs.Op, name string) bool
+	code  crashvfs.Code
+	every int  // one in so many fails
+	quiet bool // nobody is refused anything
+}
+
+func inLog(name string) bool { return strings.HasSuffix(name, "-wal") }
+
+var diskErrors = []diskError{
+	{"every sync", func(op crashvfs.Op, _ string) bool { return op == crashvfs.Sync }, crashvfs.IOError, 1, false},
+	{"every write", func(op crashvfs.Op, _ string) bool { return op == crashvfs.Write }, crashvfs.IOError, 1, false},
+	{"no space", func(op crashvfs.Op, _ string) bool { return op == crashvfs.Write }, crashvfs.Full, 1, false},
+	{"some syncs", func(op crashvfs.Op, _ string) bool { return op == crashvfs.Sync }, crashvfs.IOError, 3, false},
+	{"some operations", func(crashvfs.Op, string) bool { return true }, crashvfs.IOError, 50, false},
+	{"the log empties badly", func(op crashvfs.Op, name string) bool { return !inLog(name) || op == crashvfs.Truncate }, crashvfs.IOError, 1, true},
+	{"the log empties badly at times", func(op crashvfs.Op, name string) bool { return !inLog(name) || op == crashvfs.Truncate }, crashvfs.IOError, 7, true},
+}
+
+// outage watches a store whose disk fails.
+type outage struct {
+	uncertain
+	faults, refused, acknowledged atomic.Int64
+	over                          atomic.Bool
+}
+
+// endure lives on, repeating what was not acknowledged, until it is over.
+func (o *outage) endure(t *tenant, s *Store) error {
+	for !o.over.Load() {
+		st := t.step()
+		if t.doubt != nil {
+			st = t.doubt
+		}
+		err := t.try(s, st)
+		switch {
+		case err == nil:
+			o.acknowledged.Add(1)
+		case errors.As(err, new(wrong)):
+			return err
+		default:
+			o.refused.Add(1)
+		}
+	}
+	return nil
+}
+
+func (o *outage) fault(e diskError) crashvfs.Fault {
+	var n int // the disk calls it with a lock
+	return func(op crashvfs.Op, name string) crashvfs.Code {
+		if !e.fails(op, name) {
+			return crashvfs.OK
+		}
+		if n++; n%e.every != 0 {
+			return crashvfs.OK
+		}
+		o.faults.Add(1)
+		return e.code
+	}
+}
+
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never came: ", what)
+		}
+	}
+}
+
+// more awaits n more.
+func more(t *testing.T, what string, counter *atomic.Int64, n int64) {
+	t.Helper()
+	want := counter.Load() + n
+	await(t, what, func() bool { return counter.Load() >= want })
+}
+
+// A disk that fails refuses, loses nothing that was acknowledged, then or by a
+// power cut later, and the store goes on by itself.
+func TestDiskErrors(t *testing.T) {
+	seed := runSeed(t)
+	for i, e := range diskErrors {
+		t.Run(e.name, func(t *testing.T) {
+			m := newMachine(t, seed+uint64(i))
+			if err := m.start(); err != nil {
+				t.Fatal(err)
+			}
+			o := &outage{}
+			m.store.Listen(o)
+			ended := make(chan error, 1)
+			go func() { ended <- together(m.tenants, func(t *tenant) error { return o.endure(t, m.store) }) }()
+			more(t, "what is acknowledged", &o.acknowledged, 40)
+			m.vfs.Fail(o.fault(e))
+			more(t, "faults", &o.faults, 10)
+			if ready := m.store.Ready(t.Context()); e.every == 1 && ready == nil != e.quiet {
+				t.Errorf("ready while the disk fails: %v", ready)
+			}
+			if !e.quiet {
+				more(t, "refusals", &o.refused, 5)
+			}
+			m.vfs.Fail(nil)
+			more(t, "what is acknowledged again", &o.acknowledged, 40)
+			if err := m.store.Ready(t.Context()); err != nil {
+				t.Errorf("not ready again: %v", err)
+			}
+			o.over.Store(true)
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			if o.n.Load() == 0 != e.quiet {
+				t.Errorf("%d operations were refused and the listener was told %d times that it must read anew", o.refused.Load(), o.n.Load())
+			}
+			if err := check(m.tenants, m.store); err != nil {
+				t.Fatalf("after the errors: %v", err)
+			}
+			if err := m.cut(t); err != nil {
+				t.Fatalf("after a power cut: %v", err)
+			}
+		})
+	}
+}
+
+// After a sync that failed the kernel calls pages of the log clean that are not
+// on the disk. A process that is started anew reads them, and would build on
+// them; but its start puts them into the database and begins the log anew, which
+// is durable with its first commit.
+func TestPowerCutAfterAFailedSyncAndAKill(t *testing.T) {
+	seed := runSeed(t)
+	for i := range max(1, *crashRounds/4) {
+		m := newMachine(t, seed+uint64(i))
+		if err := m.start(); err != nil {
+			t.Fatal(err)
+		}
+		syncs := m.rng.IntN(50)
+		m.vfs.Fail(func(op crashvfs.Op, name string) crashvfs.Code {
+			if op == crashvfs.Sync && inLog(name) {
+				syncs--
+			}
+			if syncs < 0 {
+				return crashvfs.IOError
+			}
+			return crashvfs.OK
+		})
+		if err := together(m.tenants, func(t *tenant) error { return t.live(m.store) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.kill(t); err != nil {
+			t.Fatalf("round %d: %v", i+1, err)
+		}
+		if err := m.cut(t); err != nil {
+			t.Fatalf("round %d: %v", i+1, err)
+		}
+		m.stop()
+	}
+}
