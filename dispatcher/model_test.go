@@ -151,8 +151,7 @@ type world struct {
 	errs     []string
 	accounts [modelAccounts]endpoint
 	urls     int
-	starts   int       // of the process
-	jumped   time.Time // when the clock did
+	starts   int // of the process
 	events   map[string]*modelEvent
 	order    map[string][]*modelEvent // by account and message
 	open     map[string]*modelEvent   // the one under way, by account and message
@@ -171,15 +170,13 @@ type endpoint struct {
 
 type modelEvent struct {
 	id, message string
-	made        time.Time
-	accepted    time.Time // by the process's clock: moved when that jumps
-	acked       int       // times acknowledged
-	ackedIn     int       // by which process
+	accepted    time.Time
+	acked       int // times acknowledged
+	ackedIn     int // by which process
 	attempts    int
 	deleted     bool // its webhook was
 	failed      time.Time
-	term        int       // of the failure
-	due         time.Time // before the clock jumped
+	term        int // of the failure
 }
 
 func newWorld(t *testing.T, rows rows, p *plan) *world {
@@ -288,7 +285,7 @@ func (w *world) make(s step) (events []store.Event, made []*modelEvent) {
 	for _, m := range s.Events {
 		w.next++
 		message := fmt.Sprintf("%s-m%d", account, m)
-		e := &modelEvent{id: fmt.Sprintf("%s-%06d", message, w.next), message: message, made: time.Now(), accepted: time.Now()}
+		e := &modelEvent{id: fmt.Sprintf("%s-%06d", message, w.next), message: message, accepted: time.Now()}
 		w.events[e.id] = e
 		made = append(made, e)
 		w.order[message] = append(w.order[message], e)
