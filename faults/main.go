@@ -38,6 +38,7 @@ var scenarios = []scenario{
 	{"power", "power cuts", power},
 	{"disk", "the disk is full for a while", disk},
 	{"io", "writes and syncs fail for a while", inputOutput},
+	{"clock", "the clock jumps by an hour, back and forth", clock},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
 }
 
