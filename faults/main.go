@@ -8,7 +8,7 @@
 // It prints a line for each scenario and exits 1 if a promise was broken. It
 // needs Linux and, for the scenarios with file systems of their own or a stub
 // resolver, root. `make faults` and `make faults-short` install the tools that
-// are missing (tools.sh).
+
 package main
 
 import (
@@ -38,6 +38,8 @@ var scenarios = []scenario{
 	{"power", "power cuts", power},
 	{"disk", "the disk is full for a while", disk},
 	{"io", "writes and syncs fail for a while", inputOutput},
+	{"files", "no file descriptor is left for a while", files},
+	{"dns", "names do not resolve for a while", dns},
 	{"clock", "the clock jumps by an hour, back and forth", clock},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
 }
