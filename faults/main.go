@@ -8,7 +8,7 @@
 // It prints a line for each scenario and exits 1 if a promise was broken. It
 // needs Linux and, for the scenarios with file systems of their own or a stub
 // resolver, root. `make faults` and `make faults-short` install the tools that
-
+// are missing (tools.sh); docs/operating.md says what each scenario promises.
 package main
 
 import (
