@@ -42,6 +42,7 @@ var scenarios = []scenario{
 	{"dns", "names do not resolve for a while", dns},
 	{"clock", "the clock jumps by an hour, back and forth", clock},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
+	{"soak", "an hour at half load", soak},
 }
 
 type flags struct {
@@ -49,6 +50,8 @@ type flags struct {
 	Rounds    int      `help:"Rounds of those that are repeated. Default: as many as the form asks for."`
 	Short     bool     `help:"The short form, in minutes."`
 	CI        bool     `env:"CI" help:"Fail if a scenario cannot be had on this machine, in the short form too."`
+	Minutes   float64  `default:"60" help:"How long the soak is in the long form. Default: ${default}."`
+	Picture   string   `placeholder:"FILE" help:"Where the soak draws what it measured (SVG). Default: nowhere."`
 	Bin       string   `type:"existingfile" help:"Binary to try. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases and images are put. Default: the system's temporary directory."`
 	Verbose   bool     `help:"Show what is going on."`
