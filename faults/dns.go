@@ -55,7 +55,7 @@ func dns(l *lab) (found string, err error) {
 	load := s.load(rig.Feed{Batch: 10, Clients: 4, Accounts: dnsAccounts, PerSecond: dnsRate})
 	down, calm := 10*time.Minute, 10*time.Second
 	if l.Short {
-		down, calm = 10*time.Second, 2*time.Second
+		down, calm = 6*time.Second, time.Second
 	}
 	before, err := s.phase(calm)
 	if err != nil {
