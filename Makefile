@@ -103,11 +103,11 @@ bench: ## Measure the built binary and print the tables of docs/benchmarks.md (a
 	$(GO) run ./bench $(BENCH)
 
 .PHONY: faults
-faults: ## Run the built binary through kills, power cuts, full disks… (root, about an hour; FAULTS="--rounds 100 kill" for less)
+faults: ## Run the built binary through kills, power cuts, full disks… (root, some three hours; FAULTS="--rounds 100 kill" for less)
 	faults/tools.sh
 	$(GO) run ./faults $(FAULTS)
 
 .PHONY: faults-short
-faults-short: ## The same in about two minutes
+faults-short: ## The same in about three minutes
 	faults/tools.sh
 	$(GO) run ./faults --short $(FAULTS)

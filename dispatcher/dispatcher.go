@@ -72,6 +72,7 @@ type Dispatcher struct {
 	slots   slots
 	flights flightList // under way for less than slowAfter, in order of their start
 	alarms  alarms     // lanes by the time at which they want attention
+	clock   clock
 	chores  choreQueue // lanes that want something of the store
 	memory  budget     // bytes of bodies that wait in it
 	census  census
@@ -198,6 +199,9 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.markSlow(now)
+	if d.clock.setBack(now) {
+		d.clockSetBack(now)
+	}
 	for l := d.alarms.due(now); l != nil; l = d.alarms.due(now) {
 		d.reconsider(l, now)
 	}

@@ -3,7 +3,16 @@ package dispatcher
 import (
 	"errors"
 	"fmt"
+	"time"
 )
+
+// SetClockBack lets the dispatcher believe that the system's clock was set
+// back.
+func (d *Dispatcher) SetClockBack(by time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clock.wall = d.clock.wall.Add(by)
+}
 
 // Check counts everything anew and compares it with what the dispatcher
 // believes.

@@ -8,7 +8,7 @@
 // It prints a line for each scenario and exits 1 if a promise was broken. It
 // needs Linux and, for the scenarios with file systems of their own or a stub
 // resolver, root. `make faults` and `make faults-short` install the tools that
-// are missing (tools.sh).
+// are missing (tools.sh); docs/operating.md says what each scenario promises.
 package main
 
 import (
@@ -38,8 +38,12 @@ var scenarios = []scenario{
 	{"power", "power cuts", power},
 	{"disk", "the disk is full for a while", disk},
 	{"io", "writes and syncs fail for a while", inputOutput},
+	{"files", "no file descriptor is left for a while", files},
+	{"dns", "names do not resolve for a while", dns},
+	{"clock", "the clock jumps by an hour, back and forth", clock},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
 	{"crash", "power cuts and failing disks beneath SQLite, anywhere", crash},
+	{"soak", "an hour at half load", soak},
 }
 
 type flags struct {
@@ -47,6 +51,8 @@ type flags struct {
 	Rounds    int      `help:"Rounds of those that are repeated. Default: as many as the form asks for."`
 	Short     bool     `help:"The short form, in minutes."`
 	CI        bool     `env:"CI" help:"Fail if a scenario cannot be had on this machine, in the short form too."`
+	Minutes   float64  `default:"60" help:"How long the soak is in the long form. Default: ${default}."`
+	Picture   string   `placeholder:"FILE" help:"Where the soak draws what it measured (SVG). Default: nowhere."`
 	Bin       string   `type:"existingfile" help:"Binary to try. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases and images are put. Default: the system's temporary directory."`
 	Verbose   bool     `help:"Show what is going on."`

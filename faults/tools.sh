@@ -6,7 +6,7 @@ set -euo pipefail
 
 declare -A packages=(
 	[mkfs.xfs]=xfsprogs [xfs_io]=xfsprogs [mkfs.ext4]=e2fsprogs [strace]=strace
-	[mount]=mount [unshare]=util-linux [ip]=iproute2
+	[mount]=mount [unshare]=util-linux [prlimit]=util-linux [ip]=iproute2
 )
 missing=()
 for tool in "${!packages[@]}"; do

@@ -14,13 +14,14 @@ import (
 	"time"
 )
 
-// authority signs a certificate for each loopback address that is called.
+// authority signs a certificate for each name or loopback address that is
+// called.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 
 	mu     sync.Mutex
-	issued map[string]*tls.Certificate // by address
+	issued map[string]*tls.Certificate // by name or address
 }
 
 func newAuthority() (*authority, error) {
@@ -46,11 +47,15 @@ func (a *authority) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
-// certificate is the one for the address that was dialled.
+// certificate is the one for the name that was asked for, else for the address
+// that was dialled.
 func (a *authority) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	host, _, err := net.SplitHostPort(hello.Conn.LocalAddr().String())
 	if err != nil {
 		return nil, err
+	}
+	if hello.ServerName != "" {
+		host = hello.ServerName
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -65,13 +70,17 @@ func (a *authority) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	return cert, nil
 }
 
-// issue makes a certificate for an address; change may spoil it.
+// issue makes a certificate for a name or an address; change may spoil it.
 func (a *authority) issue(host string, change func(*x509.Certificate)) (*tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: host},
 		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{net.ParseIP(host)},
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
 	}
 	if change != nil {
 		change(template)

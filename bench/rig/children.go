@@ -90,6 +90,12 @@ func (s *Sink) Endpoint(behaviour string, i int) string {
 	return fmt.Sprintf("https://127.%d.%d.%d:%d/%s/%d", 1+i/62500, i/250%250, 1+i%250, s.address.Port, behaviour, i)
 }
 
+// Named is the callback URL of one whose name the caller resolves, to any
+// address of loopback.
+func (s *Sink) Named(behaviour, host string, i int) string {
+	return fmt.Sprintf("https://%s:%d/%s/%d", host, s.address.Port, behaviour, i)
+}
+
 // Counts asks what has arrived since the last [Sink.Clear]; events below upto
 // that never arrived at all are missing.
 func (s *Sink) Counts(upto int) (Counts, error) {

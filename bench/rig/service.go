@@ -51,6 +51,7 @@ type Options struct {
 	Env      []string
 	Listen   string // default: a free port
 	WrapWith []string
+	Clock    *Clock // the process's own; default: the machine's
 }
 
 // Serve starts the binary at default settings and returns when it is ready.
@@ -87,7 +88,11 @@ func Launch(o Options) (*Service, error) {
 	cmd := exec.Command(args[0], append(args[1:], o.Flags...)...)
 	cmd.Env = append(os.Environ(), o.Env...)
 	cmd.Stderr = log
-	s.Child, err = start(cmd)
+	if o.Clock != nil {
+		s.Child, err = o.Clock.start(cmd)
+	} else {
+		s.Child, err = start(cmd)
+	}
 	return s, err
 }
 

@@ -29,6 +29,7 @@ const (
 	Gate  = "gate"  // 503 while the gate is closed; then 204, or 429 beyond 32 at a time
 	Flaky = "flaky" // 503 once in 50, else 204
 	Slow  = "slow"  // 204 after half a second
+	Close = "close" // 204, and the end of the connection
 )
 
 // sinkState is shared by the handlers.
@@ -89,6 +90,8 @@ func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Drip:
 		drip(w, r)
 		return
+	case Close:
+		w.Header().Set("Connection", "close")
 	case Slow:
 		time.Sleep(500 * time.Millisecond)
 	case Flaky:

@@ -1,0 +1,35 @@
+package dispatcher
+
+import "time"
+
+// clock notices when the system's clock is set back. What is in memory waits by
+// the monotonic clock and does not feel it; rows are due by the system's, and
+// would all wait for as long as it was set back.
+type clock struct {
+	at   time.Time // of the last look
+	wall time.Time // the same without its monotonic reading
+}
+
+// setBackBy is what a clock may lose between two looks, as by a leap second.
+const setBackBy = time.Second
+
+// setBack reports whether that happened since the last look.
+func (c *clock) setBack(now time.Time) bool {
+	wall := now.Round(0)
+	back := !c.at.IsZero() && now.Sub(c.at)-wall.Sub(c.wall) > setBackBy
+	c.at, c.wall = now, wall
+	return back
+}
+
+// clockSetBack makes due what was put off by the clock of before: an attempt
+// too early, at most one for each time, rather than one too late. What waits
+// for a breaker or a PUT becomes due with these.
+func (d *Dispatcher) clockSetBack(now time.Time) {
+	d.cfg.Logger.Warn("the system's clock was set back: what waits for its retry is retried now")
+	for _, l := range d.lanes {
+		if !l.known || (l.active() && !l.pace.open && l.mayHoldEarlier()) {
+			l.makeDue = true
+			d.reconsider(l, now)
+		}
+	}
+}

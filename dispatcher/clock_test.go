@@ -1,0 +1,66 @@
+package dispatcher_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/store"
+)
+
+// rewoundStore is a store that a process whose clock was set back looks at: what
+// was put off before that is due so much later.
+type rewoundStore struct {
+	store.Queue
+	back time.Duration
+}
+
+func (s *rewoundStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
+	q.Now = q.Now.Add(-s.back)
+	page, err := s.Queue.Backlog(ctx, q)
+	if !page.NextDue.IsZero() {
+		page.NextDue = page.NextDue.Add(s.back)
+	}
+	return page, err
+}
+
+func (s *rewoundStore) Record(ctx context.Context, outcomes []store.Outcome, now time.Time) error {
+	outcomes = slices.Clone(outcomes)
+	for i := range outcomes {
+		if o := &outcomes[i]; !o.DueAt.IsZero() {
+			o.DueAt = o.DueAt.Add(-s.back)
+		}
+	}
+	return s.Queue.Record(ctx, outcomes, now.Add(-s.back))
+}
+
+func (s *rewoundStore) MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
+	return s.Queue.MakeDue(ctx, accountID, now.Add(-s.back), limit)
+}
+
+func TestClockSetBackStallsNoRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s *rewoundStore
+		r := newRig(t, func(c *dispatcher.Config) {
+			s = &rewoundStore{Queue: c.Store}
+			c.Store = s
+		})
+		r.account("a")
+		r.account("b")
+		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 }))
+		ev := r.accept("a", "m", "m", "n")
+		r.after(4 * time.Second)
+		s.back = time.Hour
+		r.disp.SetClockBack(time.Hour)
+		r.after(2 * time.Second)
+		later := r.accept("b", "m")[0] // retried by the new clock alone
+		r.after(6 * time.Second)
+		for _, id := range ev {
+			r.wantState("a", id, store.Delivered)
+		}
+		r.wantState("b", later, store.Delivered)
+	})
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/recapito/recapito/bench/rig"
+)
+
+const (
+	soakAccounts, soakBatch, soakClients = 100, 100, 8
+	// soakGrowth is by how much a fitted line may rise from the end of the
+	// warm-up to the end, as a share of the mean. In the short form the warm-up
+	// is not over.
+	soakGrowth, soakGrowthShort = 0.1, 0.5
+)
+
+// soak: half of what the service can do, for long. What it holds, in memory,
+// files and goroutines, stays the same.
+func soak(l *lab) (found string, err error) {
+	length := time.Duration(l.Minutes * float64(time.Minute))
+	gap, most, growth := 5*time.Second, 60_000, soakGrowth
+	if l.Short {
+		length, gap, most, growth = 18*time.Second, 500*time.Millisecond, 5_000, soakGrowthShort
+	}
+	// What is kept reaches its greatest size within the warm-up.
+	s, err := l.site(rig.Options{Flags: []string{"--retention", (length / 8).String()}})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = s.end(err) }()
+	if err := s.serve(); err != nil {
+		return "", err
+	}
+	if err := s.register(0, soakAccounts, func(i int) string { return s.sink.Endpoint(rig.OK, i) }); err != nil {
+		return "", err
+	}
+	feed := rig.Feed{Batch: soakBatch, Clients: soakClients, Accounts: soakAccounts}
+	whole, err := s.greatestRate(feed, most)
+	if err != nil {
+		return "", err
+	}
+	feed.From, feed.PerSecond = 2*most, whole/2
+	load := s.load(feed)
+	record, err := s.watch(length, gap)
+	n, ended := load.end()
+	if err := errors.Join(err, ended); err != nil {
+		return "", err
+	}
+	if err := s.arrived(n); err != nil {
+		return "", err
+	}
+	if l.Picture != "" {
+		title := fmt.Sprintf("%.0f events/s, half of the greatest rate, for %v", feed.PerSecond, length.Round(time.Second))
+		if err := os.WriteFile(l.Picture, draw(title, record), 0o644); err != nil {
+			return "", err
+		}
+	}
+	found = fmt.Sprintf("%v at %.0f events/s, half of the greatest rate, %d events, 0 lost", length.Round(time.Second), feed.PerSecond, n)
+	var errs []error
+	for _, c := range record {
+		mean, slope := c.line()
+		rise := slope * c.warm().Minutes() // from the warm-up's end on
+		found += fmt.Sprintf("; %s %.0f, %+.1f an hour", c.name, mean, slope*60)
+		if rise > growth*mean+c.noise {
+			errs = append(errs, fmt.Errorf("%s rose by %.0f, more than %.0f %% of %.0f and its noise", c.name, rise, 100*growth, mean))
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// greatestRate feeds twice as fast as can be, and says how many events a
+// second were delivered the second time.
+func (s *site) greatestRate(f rig.Feed, events int) (float64, error) {
+	var took time.Duration
+	for i := range 2 {
+		if err := s.sink.Clear(); err != nil {
+			return 0, err
+		}
+		begin := time.Now()
+		f.From, f.Events = i*events, events
+		if err := f.Run(s.service); err != nil {
+			return 0, err
+		}
+		if _, err := s.sink.AwaitUnique(events, 2*time.Minute); err != nil {
+			return 0, err
+		}
+		took = time.Since(begin)
+	}
+	return float64(events) / took.Seconds(), s.sink.Clear()
+}
+
+// watch looks at the service once each gap.
+func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
+	const attempts = 50 // of the moment
+	memory, files, goroutines := &curve{name: "RSS in MiB"}, &curve{name: "open files", noise: attempts}, &curve{name: "goroutines", noise: attempts}
+	begin := time.Now()
+	for at := time.Duration(0); at < length; at = time.Since(begin) {
+		v, err := s.service.Vitals()
+		if err != nil {
+			return nil, err
+		}
+		memory.add(at, float64(v.RSS)/1024)
+		files.add(at, float64(v.OpenFiles))
+		goroutines.add(at, float64(v.Goroutines))
+		time.Sleep(gap)
+	}
+	return []*curve{memory, files, goroutines}, nil
+}
+
+// arrived waits until n events have come since the sink was cleared, and
+// nothing is left.
+func (s *site) arrived(n int) error {
+	if _, err := s.sink.AwaitUnique(n, time.Minute); err != nil {
+		return fmt.Errorf("LOST: of %d accepted events not all arrived: %w", n, err)
+	}
+	return rig.Await(time.Minute, "the backlog to be empty", func() bool { return s.metric("recapito_backlog") == 0 })
+}
