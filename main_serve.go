@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -140,6 +141,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 		apiListener: apiListener, opsListener: opsListener,
 		dispatcher: disp, draining: &ops.draining, log: log,
 	}
+	debug.FreeOSMemory() // loading the document has left 10 MiB, which an idle service would keep
 	log.Info("recapito is ready", "version", version(), "api", apiListener.Addr().String(), "ops", opsListener.Addr().String(), "store", c.Store)
 	return p.run(ctx)
 }

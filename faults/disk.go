@@ -124,7 +124,7 @@ func (s *site) recover(load *load, o *outage, mend func() error) error {
 		return *err
 	}
 	if took > acceptAfter {
-		return fmt.Errorf("events were accepted again after %v, not within %v", took, acceptAfter)
+		return s.lab.late("events were accepted again after %v, not within %v", took, acceptAfter)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func dns(l *lab) (found string, err error) {
 	case waited == 0:
 		err = fmt.Errorf("no event waited for a name")
 	case worst > dnsRatio*before.P99 && worst > dnsFloor:
-		err = fmt.Errorf("the p99 of those without a name grew to %v", worst)
+		err = l.late("the p99 of those without a name grew to %v", worst)
 	}
 	return found, err
 }

@@ -19,9 +19,7 @@ const (
 	// are descriptors, and no more than that can wait to be accepted anywhere.
 	idlers = fileLimit + 50
 	// drainAfter is how soon all is delivered once there are descriptors again.
-	// The short form runs beside other tests, which take most of the processor:
-	// it finds gross faults.
-	drainAfter, drainAfterShort = 2 * time.Second, 10 * time.Second
+	drainAfter = 2 * time.Second
 )
 
 // files: clients take all file descriptors of the service, for a while.
@@ -50,12 +48,8 @@ func files(l *lab) (found string, err error) {
 	}
 	found = fmt.Sprintf("%d times no descriptor of %d left, %d events, 0 lost; up to %d waited, no attempt counted as failed to connect; all delivered at most %v after there were descriptors",
 		rounds, fileLimit, e.fed, e.waited, e.recovery.Round(time.Millisecond))
-	limit := drainAfter
-	if l.Short {
-		limit = drainAfterShort
-	}
-	if e.recovery > limit {
-		err = fmt.Errorf("all was delivered after %v, not within %v", e.recovery, limit)
+	if e.recovery > drainAfter {
+		err = l.late("all was delivered after %v, not within %v", e.recovery, drainAfter)
 	}
 	return found, err
 }

@@ -17,8 +17,8 @@ const (
 	healthyRate     = 1000 // events/s, of all of them
 	hostileRate     = 120  // likewise: each gets four times what a healthy one does
 	// hostileRatio is the most by which the p99 of the healthy may grow. In the
-	// short form there are too few events for a p99; it finds gross faults.
-	hostileRatio, hostileRatioShort = 1.2, 5
+	// short form there are too few events for a p99.
+	hostileRatio = 1.2
 	// hostileSlack is how long after its deadline an attempt may end.
 	hostileSlack = 250 * time.Millisecond
 )
@@ -26,9 +26,9 @@ const (
 // hostile: receivers that do everything wrong, at once, and what the others
 // feel of them; and whether anything is left when they are gone.
 func hostile(l *lab) (found string, err error) {
-	h := &hostility{ratio: hostileRatio, deadline: 10 * time.Second, phase: 20 * time.Second}
+	h := &hostility{deadline: 10 * time.Second, phase: 20 * time.Second}
 	if l.Short {
-		h.ratio, h.deadline, h.phase = hostileRatioShort, 5*time.Second, 3*time.Second
+		h.deadline, h.phase = 5*time.Second, 3*time.Second
 	}
 	if h.site, err = l.site(rig.Options{Flags: []string{"--attempt-timeout", h.deadline.String()}}); err != nil {
 		return "", err
@@ -63,10 +63,10 @@ func hostile(l *lab) (found string, err error) {
 		after.Goroutines, before.Goroutines, after.RSS>>10, before.RSS>>10)
 	switch {
 	case err != nil:
-	case median(h.ratios) > h.ratio:
-		err = fmt.Errorf("the healthy ones' p99 grew by more than %.1f", h.ratio)
+	case median(h.ratios) > hostileRatio:
+		err = l.late("the healthy ones' p99 grew by %.2f, more than %.1f", median(h.ratios), hostileRatio)
 	case h.longest > h.deadline+hostileSlack:
-		err = fmt.Errorf("an attempt took %v", h.longest)
+		err = l.late("an attempt took %v", h.longest)
 	}
 	return found, err
 }
@@ -76,7 +76,6 @@ type hostility struct {
 	*site
 	crowd           *rig.Crowd
 	keys            []string // of the accounts whose receivers are hostile
-	ratio           float64
 	deadline, phase time.Duration
 	fed, fedHostile int
 
@@ -246,5 +245,8 @@ func (h *hostility) subside(before rig.Vitals) (after rig.Vitals, err error) {
 		after, err = h.service.Vitals()
 		return err != nil || (after.Goroutines <= before.Goroutines+goroutines && float64(after.RSS) <= memory*float64(before.RSS))
 	})
+	if late != nil {
+		late = h.lab.late("%d goroutines and %d MiB are left: %w", after.Goroutines, after.RSS>>10, late)
+	}
 	return after, errors.Join(err, late)
 }

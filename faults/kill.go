@@ -61,12 +61,12 @@ func kill(l *lab) (found string, err error) {
 	if err != nil {
 		return "", err
 	}
-	oldest, err := explain(repeats, kills)
+	oldest, err := l.explain(repeats, kills)
 	p50, _, most := rig.Quantiles(first)
 	found = fmt.Sprintf("%d kills, %d events, 0 lost; %.1f repeats a kill, of arrivals up to %v before it; first delivery after the start: p50 %v, max %v",
 		rounds, n, float64(len(repeats))/float64(rounds), oldest.Round(time.Millisecond), p50.Round(time.Millisecond), most.Round(time.Millisecond))
 	if err == nil && most > firstAfter {
-		err = fmt.Errorf("the first delivery came %v after the start, not within %v", most, firstAfter)
+		err = l.late("the first delivery came %v after the start, not within %v", most, firstAfter)
 	}
 	return found, err
 }
@@ -92,7 +92,7 @@ func (s *site) restart() (time.Duration, error) {
 // explain fails if an event came again though no kill could have kept its
 // outcome from being recorded. It says how long before a kill the earliest of
 // the arrivals was that were repeated.
-func explain(repeats []rig.Repeat, kills []span) (oldest time.Duration, err error) {
+func (l *lab) explain(repeats []rig.Repeat, kills []span) (oldest time.Duration, err error) {
 	for _, r := range repeats {
 		age := time.Duration(-1)
 		for _, k := range kills {
@@ -107,7 +107,7 @@ func explain(repeats []rig.Repeat, kills []span) (oldest time.Duration, err erro
 		oldest = max(oldest, age)
 	}
 	if oldest > unrecordedFor {
-		return oldest, fmt.Errorf("an event came again that had arrived %v before the kill: its outcome should have been recorded", oldest)
+		return oldest, l.late("an event came again that had arrived %v before the kill: its outcome should have been recorded", oldest)
 	}
 	return oldest, nil
 }

@@ -32,6 +32,18 @@ func (l *lab) rounds(long, short int) int {
 	return long
 }
 
+// late is the error of a promise about time or size that was not kept, given as
+// fmt.Errorf is. The short form runs on machines that do other things as well:
+// it says so, and fails for nothing of that kind.
+func (l *lab) late(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if l.Short {
+		fmt.Printf("         note    %v\n", err)
+		return nil
+	}
+	return err
+}
+
 // detail goes to standard error, if asked for.
 func (l *lab) detail(format string, args ...any) {
 	if l.Verbose {

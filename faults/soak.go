@@ -14,16 +14,16 @@ const (
 	// soakGrowth is by how much a fitted line may rise from the end of the
 	// warm-up to the end, as a share of the mean. In the short form the warm-up
 	// is not over.
-	soakGrowth, soakGrowthShort = 0.1, 0.5
+	soakGrowth = 0.1
 )
 
 // soak: half of what the service can do, for long. What it holds, in memory,
 // files and goroutines, stays the same.
 func soak(l *lab) (found string, err error) {
 	length := time.Duration(l.Minutes * float64(time.Minute))
-	gap, most, growth := 5*time.Second, 60_000, soakGrowth
+	gap, most := 5*time.Second, 60_000
 	if l.Short {
-		length, gap, most, growth = 18*time.Second, 500*time.Millisecond, 5_000, soakGrowthShort
+		length, gap, most = 18*time.Second, 500*time.Millisecond, 5_000
 	}
 	// What is kept reaches its greatest size within the warm-up.
 	s, err := l.site(rig.Options{Flags: []string{"--retention", (length / 8).String()}})
@@ -64,8 +64,8 @@ func soak(l *lab) (found string, err error) {
 		mean, slope := c.line()
 		rise := slope * c.warm().Minutes() // from the warm-up's end on
 		found += fmt.Sprintf("; %s %.0f, %+.1f an hour", c.name, mean, slope*60)
-		if rise > growth*mean+c.noise {
-			errs = append(errs, fmt.Errorf("%s rose by %.0f, more than %.0f %% of %.0f and its noise", c.name, rise, 100*growth, mean))
+		if rise > soakGrowth*mean+c.noise {
+			errs = append(errs, l.late("%s rose by %.0f, more than %.0f %% of %.0f and its noise", c.name, rise, 100*soakGrowth, mean))
 		}
 	}
 	return found, errors.Join(errs...)

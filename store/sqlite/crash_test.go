@@ -187,6 +187,32 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("%d power cuts, %d events, in %v", *crashRounds, events, time.Since(begin).Round(time.Millisecond))
 }
 
+// Wherever the beginning of the first start is cut short, the next one makes
+// the file.
+func TestPowerCutDuringTheFirstStart(t *testing.T) {
+	const operations, each = 12, 2 // what is left of the disk differs
+	seed := runSeed(t)
+	for i := range operations * each {
+		m := newMachine(t, seed+uint64(i))
+		m.vfs.CutAfter(1 + i/each)
+		if m.start() == nil {
+			t.Fatalf("it took only %d operations of the disk", i/each)
+		}
+		m.stop()
+		before := m.vfs
+		m.vfs = nil
+		if err := before.Cut(m.boot(t)); err != nil {
+			t.Fatal(err)
+		}
+		before.Close()
+		if err := m.start(); err != nil {
+			t.Errorf("after a cut at operation %d: %v", 1+i/each, err)
+		}
+		m.shut()
+		m.store, m.vfs = nil, nil
+	}
+}
+
 // If nothing were lost without syncs, TestPowerCut would prove nothing. SQLite
 // promises that even then nothing is damaged.
 func TestPowerCutLosesWhatWasNotSynced(t *testing.T) {

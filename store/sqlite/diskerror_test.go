@@ -21,7 +21,7 @@ type diskError struct {
 	// of a part of a checkpoint as done before it syncs them; if the sync that
 	// would cover them fails, a power cut before the next full checkpoint may
 	// still damage the file (seen once in some hundred runs), so that none is
-	// made then. Until checkpoints are our own, see docs/operating.md.
+	// made then. docs/operating.md says so.
 	unsynced bool
 }
 

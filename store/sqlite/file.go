@@ -49,7 +49,8 @@ func (s *Store) takeLock() error {
 	return nil
 }
 
-// checkFile refuses files that are not ours before anything is changed in them.
+// checkFile refuses what is no database file that can be written, and makes a
+// new one.
 func checkFile(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
@@ -69,19 +70,37 @@ func checkFile(path string) error {
 	if err != nil {
 		return err
 	}
-	header := make([]byte, 100)
-	n, err := f.Read(header)
+	header := make([]byte, len(magic))
+	_, err = f.Read(header)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if n < 72 || string(header[:16]) != "SQLite format 3\x00" {
+	if _, err := os.Stat(path + "-journal"); err == nil {
+		return nil // a power cut during the first start; SQLite undoes it
+	}
+	if string(header) != magic {
 		return errors.New("is not a SQLite database")
 	}
-	id := uint32(header[68])<<24 | uint32(header[69])<<16 | uint32(header[70])<<8 | uint32(header[71])
-	if id != applicationID {
-		return errors.New("is a SQLite database of another program")
-	}
 	return nil
+}
+
+// magic is how a database file begins.
+const magic = "SQLite format 3\x00"
+
+// checkOwner refuses databases that are not ours before anything is changed in
+// them. It asks SQLite, which first undoes what a power cut has left.
+func (s *Store) checkOwner(ctx context.Context) (err error) {
+	db, err := sql.Open("sqlite", s.cfg.dsn())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var id, tables int64
+	err = db.QueryRowContext(ctx, `SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id`).Scan(&id, &tables)
+	if err == nil && id != applicationID && (id != 0 || tables > 0) {
+		err = errors.New("is a SQLite database of another program")
+	}
+	return err
 }
 
 // dsn names the file with the pragmas of each of its connections.
@@ -96,6 +115,9 @@ func (c *Config) dsn(pragmas ...string) string {
 // migrate brings the schema up to date. It does not change it under a process
 // that serves the file.
 func (s *Store) migrate(ctx context.Context) (err error) {
+	if err := s.checkOwner(ctx); err != nil {
+		return err
+	}
 	db, err := sql.Open("sqlite", s.cfg.dsn("journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
 	if err != nil {
 		return err
