@@ -48,11 +48,8 @@ func clock(l *lab) (found string, err error) {
 		}
 		slowest = max(slowest, took)
 	}
-	n, err := load.end()
+	n, err := s.finish(load)
 	if err != nil {
-		return "", err
-	}
-	if err := s.settle(n, 2*time.Minute); err != nil {
 		return "", err
 	}
 	repeats, err := s.sink.Repeats()

@@ -48,11 +48,8 @@ func disk(l *lab) (found string, err error) {
 			return "", fmt.Errorf("time %d: %w", i+1, err)
 		}
 	}
-	n, err := load.end()
+	n, err := s.finish(load)
 	if err != nil {
-		return "", err
-	}
-	if err := s.settle(n, 2*time.Minute); err != nil {
 		return "", err
 	}
 	if err := checkIntegrity(filepath.Join(small.dir, "recapito.db")); err != nil {
@@ -115,13 +112,8 @@ func (s *site) recover(load *load, o *outage, mend func() error) error {
 	}
 	took := time.Since(mended)
 	o.recovery, o.refusals = max(o.recovery, took), load.refused.Load()
-	select {
-	case <-s.service.Exited():
-		return errors.New("the service has ended")
-	default:
-	}
-	if err := load.wrong.Load(); err != nil {
-		return *err
+	if err := s.unharmed(load); err != nil {
+		return err
 	}
 	if took > acceptAfter {
 		return s.lab.late("events were accepted again after %v, not within %v", took, acceptAfter)

@@ -93,13 +93,8 @@ func (s *site) exhaust(e *exhaustion) error {
 	}
 	s.lab.detail("after the descriptors came back: fed to the end in %v, all delivered in %v", ended, time.Since(freed))
 	e.recovery = max(e.recovery, time.Since(freed))
-	select {
-	case <-s.service.Exited():
-		return errors.New("the service has ended")
-	default:
-	}
-	if err := load.wrong.Load(); err != nil {
-		return *err
+	if err := s.unharmed(load); err != nil {
+		return err
 	}
 	for _, ours := range []string{"CONNECT_FAILED", "DNS_FAILED"} {
 		if v := s.metric(`recapito_attempts_total{outcome="` + ours + `"}`); v != 0 {

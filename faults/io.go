@@ -54,11 +54,8 @@ func inputOutput(l *lab) (found string, err error) {
 			}
 		}
 	}
-	n, err := load.end()
+	n, err := s.finish(load)
 	if err != nil {
-		return "", err
-	}
-	if err := s.settle(n, 2*time.Minute); err != nil {
 		return "", err
 	}
 	if err := checkIntegrity(filepath.Join(s.dir, "recapito.db")); err != nil {

@@ -50,11 +50,8 @@ func kill(l *lab) (found string, err error) {
 			return "", fmt.Errorf("after kill %d: %w", i+1, err)
 		}
 	}
-	n, err := load.end()
+	n, err := s.finish(load)
 	if err != nil {
-		return "", err
-	}
-	if err := s.settle(n, 2*time.Minute); err != nil {
 		return "", err
 	}
 	repeats, err := s.sink.Repeats()

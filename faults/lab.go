@@ -157,6 +157,30 @@ func (l *load) end() (int, error) {
 	return int(l.accepted.Load()), err
 }
 
+// finish ends the load, says how many events it fed, and waits until all of them
+// have arrived.
+func (s *site) finish(l *load) (int, error) {
+	n, err := l.end()
+	if err != nil {
+		return n, err
+	}
+	return n, s.settle(n, 2*time.Minute)
+}
+
+// unharmed fails if the service has ended, or has refused the load with anything
+// but 503 and Retry-After.
+func (s *site) unharmed(l *load) error {
+	select {
+	case <-s.service.Exited():
+		return errors.New("the service has ended")
+	default:
+	}
+	if err := l.wrong.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // settle waits until every event below n has arrived and nothing is PENDING,
 // and fails if that takes longer or something was given up.
 func (s *site) settle(n int, limit time.Duration) error {

@@ -55,7 +55,18 @@ type Sink struct {
 
 // StartSink starts one that keeps its authority's certificate in dir.
 func StartSink(dir string) (*Sink, error) {
-	cmd, err := child("sink")
+	s := &Sink{CA: filepath.Join(dir, "ca.pem")}
+	var err error
+	if s.Child, err = spawn("sink", &s.address); err != nil {
+		return nil, err
+	}
+	return s, os.WriteFile(s.CA, s.address.CA, 0o600)
+}
+
+// spawn starts a role in a process of its own, and decodes what it says of
+// itself first.
+func spawn(role string, greeting any) (*Child, error) {
+	cmd, err := child(role)
 	if err != nil {
 		return nil, err
 	}
@@ -63,14 +74,14 @@ func StartSink(dir string) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{CA: filepath.Join(dir, "ca.pem")}
-	if s.Child, err = start(cmd); err != nil {
+	c, err := start(cmd)
+	if err != nil {
 		return nil, err
 	}
-	if err := json.NewDecoder(out).Decode(&s.address); err != nil {
-		return nil, fmt.Errorf("sink: %w", err)
+	if err := json.NewDecoder(out).Decode(greeting); err != nil {
+		return nil, fmt.Errorf("%s: %w", role, err)
 	}
-	return s, os.WriteFile(s.CA, s.address.CA, 0o600)
+	return c, nil
 }
 
 func child(role string) (*exec.Cmd, error) {

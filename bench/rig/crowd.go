@@ -27,23 +27,12 @@ type crowdAddress struct {
 
 // StartCrowd starts one and adds its authority to those of the file ca.
 func StartCrowd(ca string) (*Crowd, error) {
-	cmd, err := child("crowd")
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c := &Crowd{}
-	if c.Child, err = start(cmd); err != nil {
-		return nil, err
-	}
 	var address crowdAddress
-	if err := json.NewDecoder(out).Decode(&address); err != nil {
-		return nil, fmt.Errorf("hostile receivers: %w", err)
+	process, err := spawn("crowd", &address)
+	if err != nil {
+		return nil, err
 	}
-	c.Receivers = address.Receivers
+	c := &Crowd{Child: process, Receivers: address.Receivers}
 	known, err := os.ReadFile(ca)
 	if err != nil {
 		return nil, err

@@ -18,19 +18,10 @@ type Echo struct {
 
 // StartEcho starts it in a process of its own.
 func StartEcho() (*Echo, error) {
-	cmd, err := child("echo")
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
 	e := &Echo{}
-	if e.Child, err = start(cmd); err != nil {
-		return nil, err
-	}
-	return e, json.NewDecoder(out).Decode(&e.URL)
+	var err error
+	e.Child, err = spawn("echo", &e.URL)
+	return e, err
 }
 
 func echoMain() error {
