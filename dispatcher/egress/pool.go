@@ -127,21 +127,24 @@ func (p *pool) drop(at string) {
 func (p *pool) shed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for at := range p.hosts {
-		p.discard(at)
-	}
+	p.discardAll()
 }
 
 func (p *pool) close() {
 	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.shed()
-	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.closed = true
+	p.discardAll()
 	if p.tidier != nil {
 		p.tidier.Stop()
 		p.tidier = nil
+	}
+}
+
+// discardAll forgets every host. The caller holds mu.
+func (p *pool) discardAll() {
+	for at := range p.hosts {
+		p.discard(at)
 	}
 }
 
