@@ -20,6 +20,7 @@ type operation struct {
 	params bool             // it has parameters
 	query  bool             // some of them in the query
 	body   *openapi3.Schema // nil: it takes none
+	shape  *shape           // of the body
 	// bodyRequired: an empty body is refused.
 	bodyRequired bool
 	bodyLimit    int64
@@ -87,6 +88,7 @@ func newOperation(doc *openapi3.T, path, method string, item *openapi3.PathItem,
 			return nil, errors.New("its body is not described as application/json")
 		}
 		o.body, o.bodyRequired = media.Schema.Value, op.RequestBody.Value.Required
+		o.shape = newShape(o.body)
 	}
 	if (o.params || o.body != nil) && !o.documents(http.StatusBadRequest) {
 		return nil, errors.New("it takes input, but does not document 400")
