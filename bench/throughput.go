@@ -71,7 +71,7 @@ func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
 		return m, err
 	}
 	events := l.Events / w.events
-	feed := rig.Feed{Events: events / 10, Batch: w.batch, Clients: w.clients, Accounts: w.endpoints}
+	feed := rig.Feed{Events: events / 3, Batch: w.batch, Clients: w.clients, Accounts: w.endpoints}
 	if err := r.deliver(feed); err != nil { // connections, caches
 		return m, err
 	}

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
@@ -27,7 +28,7 @@ import (
 
 // Sender makes one HTTP request; *[egress.Client] is the real one.
 type Sender interface {
-	// Post ends by ctx's deadline at the latest.
+	// Post ends by the request's deadline at the latest, and when ctx does.
 	Post(ctx context.Context, r *egress.Request) egress.Result
 	// CloseIdle closes the connections to a callback URL that are not in use.
 	CloseIdle(callbackURL string)
@@ -86,6 +87,8 @@ type Dispatcher struct {
 	recorder chan struct{} // wakes the recorder
 	workCtx  context.Context
 	attempts sync.WaitGroup
+	parked   chan *flight // to goroutines that wait for an attempt
+	parking  atomic.Int32 // how many do
 }
 
 // New checks the configuration and fills in the defaults.
@@ -101,6 +104,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		memory:   budget{max: cfg.WindowBytes},
 		kick:     make(chan struct{}, 1),
 		recorder: make(chan struct{}, 1),
+		parked:   make(chan *flight),
 		policy: retryPolicy{
 			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
 			reserve: min(cfg.AttemptTimeout, cfg.RetryHorizon/10),
@@ -140,8 +144,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.loop(ctx)
 
 	d.mu.Lock()
-	d.running = false
+	d.running = false // so that nothing starts any more
 	d.mu.Unlock()
+	close(d.parked)
 	stopChores()
 	chores.Wait()
 	d.awaitAttempts(hardStop)

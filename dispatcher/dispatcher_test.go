@@ -41,6 +41,8 @@ type receiver struct {
 func (r *receiver) connects() time.Duration { return time.Duration(r.connect.Load()) }
 
 func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result {
+	ctx, cancel := context.WithDeadline(ctx, req.Deadline)
+	defer cancel()
 	time.Sleep(r.connects())
 	attempt, _ := strconv.Atoi(field(req, "Webhook-Attempt"))
 	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt}

@@ -27,7 +27,12 @@ type conn struct {
 }
 
 // dial makes a connection whose request may begin.
-func (c *Client) dial(ctx context.Context, u *url.URL, h *host) (*conn, error) {
+func (c *Client) dial(ctx context.Context, u *url.URL, h *host, deadline time.Time) (*conn, error) {
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
 	plain, err := c.dialer.DialContext(ctx, "tcp", h.at)
 	if err != nil {
 		return nil, err
@@ -39,7 +44,7 @@ func (c *Client) dial(ctx context.Context, u *url.URL, h *host) (*conn, error) {
 	if err == nil {
 		err = c.handshake(ctx, made, u.Hostname())
 	}
-	if err == nil && !made.begin(ctx) {
+	if err == nil && !made.begin(deadline) {
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
@@ -60,10 +65,10 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 }
 
 // begin sets the deadline of a request. It fails if the connection does.
-func (c *conn) begin(ctx context.Context) bool {
-	c.deadline, _ = ctx.Deadline()
+func (c *conn) begin(deadline time.Time) bool {
+	c.deadline = deadline
 	c.reusable = false
-	return c.SetDeadline(c.deadline) == nil
+	return c.SetDeadline(deadline) == nil
 }
 
 // past is a deadline that is over.

@@ -74,9 +74,10 @@ func or(d, otherwise time.Duration) time.Duration {
 
 // Request is one POST.
 type Request struct {
-	URL    string
-	Header []Field // complete, but for Host and Content-Length
-	Body   []byte
+	URL      string
+	Header   []Field // complete, but for Host and Content-Length
+	Body     []byte
+	Deadline time.Time // the request ends by then, with its answer or without; zero: never
 	// Proceed is asked once, at the last moment before the first byte is
 	// written; its error ends the attempt with nothing sent. Nil: yes.
 	Proceed func() error
@@ -95,14 +96,14 @@ type Result struct {
 	Err error
 }
 
-// Post makes one POST and ends by ctx's deadline. It never follows a redirect
-// and never tries again.
+// Post makes one POST and ends by its deadline, or when ctx does. It never
+// follows a redirect and never tries again.
 func (c *Client) Post(ctx context.Context, r *Request) Result {
 	u, err := url.Parse(r.URL)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return Result{Kind: ResponseInvalid, Err: errNotCallable}
 	}
-	conn, err := c.connect(ctx, u)
+	conn, err := c.connect(ctx, u, r.Deadline)
 	if err != nil {
 		res := Result{Kind: classify(ctx, err), Err: err}
 		if res.Kind == Exhausted {
@@ -145,15 +146,15 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // connect takes an idle connection, or dials.
-func (c *Client) connect(ctx context.Context, u *url.URL) (*conn, error) {
+func (c *Client) connect(ctx context.Context, u *url.URL, deadline time.Time) (*conn, error) {
 	host := c.pool.host(u)
 	for conn := c.pool.take(host); conn != nil; conn = c.pool.take(host) {
-		if conn.begin(ctx) && conn.quiet() {
+		if conn.begin(deadline) && conn.quiet() {
 			return conn, nil
 		}
 		conn.close()
 	}
-	return c.dial(ctx, u, host)
+	return c.dial(ctx, u, host, deadline)
 }
 
 // CloseIdle closes the connections to a URL's host and port that are not in
