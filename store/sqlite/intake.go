@@ -9,106 +9,122 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// Accept implements [store.Intake].
+// Accept implements [store.Intake]. What several callers hand in at the same
+// time is stored together: an event by itself takes three times as long.
 func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
-	return write(ctx, s.w, len(events), func(tx *txn) ([]store.Verdict, error) {
-		in := intake{tx: tx, at: micros(now), verdicts: make([]store.Verdict, len(events)), batch: make([]store.Acceptance, 0, len(events))}
-		if err := in.accept(events); err != nil {
-			return nil, err
-		}
-		if len(in.batch) > 0 {
-			tx.events += len(in.batch)
-			tx.tell = append(tx.tell, func(l store.Listener) { l.Accepted(in.batch) })
-		}
-		return in.verdicts, nil
-	})
+	verdicts := make([]store.Verdict, len(events))
+	err := s.w.submit(&operation{ctx: ctx, rows: len(events), handIn: true, run: func(tx *txn) error {
+		tx.intake.add(events, verdicts, micros(now))
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return verdicts, nil
 }
 
-// intake is one call of Accept.
-type intake struct {
-	tx       *txn
-	at       int64
-	verdicts []store.Verdict
-	batch    []store.Acceptance
-}
+// intake is what the callers of Accept have handed in, to be stored before
+// anything else is done in the transaction.
+type intake []candidate
 
-// candidate is an event that will be stored if it is not a duplicate.
+// candidate is an event that will be stored if its account has a webhook and it
+// is not a duplicate.
 type candidate struct {
 	*store.Event
-	index    int // in the caller's batch
+	verdict  *store.Verdict // the caller's
+	at       int64          // when it was handed in
 	webhook  *store.Webhook
 	sequence int64
 	behind   bool
 }
 
-func (in *intake) accept(events []store.Event) error {
-	todo := make([]candidate, 0, len(events))
+func (in *intake) add(events []store.Event, verdicts []store.Verdict, at int64) {
 	for i := range events {
-		w, err := in.tx.webhook(events[i].AccountID)
-		switch {
+		*in = append(*in, candidate{Event: &events[i], verdict: &verdicts[i], at: at})
+	}
+}
+
+// takeIn stores what has been handed in.
+func (tx *txn) takeIn() error {
+	all := tx.intake
+	tx.intake = nil
+	todo := all[:0] // in place
+	for _, c := range all {
+		var err error
+		switch c.webhook, err = tx.webhook(c.AccountID); {
 		case err == nil:
-			todo = append(todo, candidate{Event: &events[i], index: i, webhook: w})
+			todo = append(todo, c)
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		default:
-			if in.verdicts[i], err = in.tx.whyNoWebhook(events[i].AccountID); err != nil {
+			if *c.verdict, err = tx.whyNoWebhook(c.AccountID); err != nil {
 				return err
 			}
 		}
 	}
-	return bulk(len(todo), func(from, to int) error { return in.chunk(todo[from:to]) })
+	batch := make([]store.Acceptance, 0, len(todo))
+	err := bulk(len(todo), func(from, to int) (err error) {
+		batch, err = tx.chunk(batch, todo[from:to])
+		return err
+	})
+	if len(batch) > 0 {
+		tx.events += len(batch)
+		tx.tell = append(tx.tell, func(l store.Listener) { l.Accepted(batch) })
+	}
+	return err
 }
 
-// chunk stores many events with one statement. Duplicates are rare: if there
-// is one, the chunk is undone and goes event by event.
-func (in *intake) chunk(todo []candidate) error {
-	if err := in.tx.earlier(todo); err != nil {
-		return err
+// chunk stores many events with one statement and adds them to a batch.
+// Duplicates are rare: if there is one, the chunk is undone and goes event by
+// event.
+func (tx *txn) chunk(batch []store.Acceptance, todo []candidate) ([]store.Acceptance, error) {
+	if err := tx.earlier(todo); err != nil {
+		return batch, err
 	}
-	first := in.tx.totals.lastSeq + 1
-	n, err := in.tx.insert(todo, first, in.at)
+	first := tx.totals.lastSeq + 1
+	n, err := tx.insert(todo, first)
 	switch {
 	case err != nil:
-		return err
+		return batch, err
 	case n == len(todo):
-		in.accepted(todo, first)
-		return nil
+		return tx.accepted(batch, todo, first), nil
 	case len(todo) == 1:
-		in.verdicts[todo[0].index] = store.Duplicate
-		return nil
+		*todo[0].verdict = store.Duplicate
+		return batch, nil
 	}
-	if err := in.tx.exec(`DELETE FROM deliveries WHERE seq >= ?`, first); err != nil {
-		return err
+	if err := tx.exec(`DELETE FROM deliveries WHERE seq >= ?`, first); err != nil {
+		return batch, err
 	}
 	for i := range todo {
-		if err := in.chunk(todo[i : i+1]); err != nil {
-			return err
+		if batch, err = tx.chunk(batch, todo[i:i+1]); err != nil {
+			return batch, err
 		}
 	}
-	return nil
+	return batch, nil
 }
 
 // accepted notes what has been stored, the first with the given Seq.
-func (in *intake) accepted(stored []candidate, first int64) {
+func (tx *txn) accepted(batch []store.Acceptance, stored []candidate, first int64) []store.Acceptance {
 	for i := range stored {
 		c := &stored[i]
-		in.tx.added = append(in.tx.added, added{account: c.AccountID, accepted: in.at})
-		in.verdicts[c.index] = store.Accepted
-		in.batch = append(in.batch, store.Acceptance{Webhook: c.webhook, Delivery: store.Delivery{
+		tx.added = append(tx.added, added{account: c.AccountID, accepted: c.at})
+		*c.verdict = store.Accepted
+		batch = append(batch, store.Acceptance{Webhook: c.webhook, Delivery: store.Delivery{
 			Seq: first + int64(i), AccountID: c.AccountID, EventID: c.ID, MessageID: c.MessageID,
-			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(in.at), State: store.Pending, Behind: c.behind,
+			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(c.at), State: store.Pending, Behind: c.behind,
 		}})
 	}
-	in.tx.totals.lastSeq += int64(len(stored))
-	in.tx.totals.count[pending] += int64(len(stored))
+	tx.totals.lastSeq += int64(len(stored))
+	tx.totals.count[pending] += int64(len(stored))
+	return batch
 }
 
-func (tx *txn) insert(todo []candidate, first, at int64) (int, error) {
+func (tx *txn) insert(todo []candidate, first int64) (int, error) {
 	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	args := make([]any, 0, 9*len(todo))
 	for i := range todo {
 		c := &todo[i]
-		args = append(args, first+int64(i), c.AccountID, c.ID, c.MessageID, c.Channel, int64(c.Part), c.sequence, c.Payload, at)
+		args = append(args, first+int64(i), c.AccountID, c.ID, c.MessageID, c.Channel, int64(c.Part), c.sequence, c.Payload, c.at)
 	}
 	return tx.changes(text(insertDeliveries, row, len(todo)), args...)
 }

@@ -19,6 +19,7 @@ type txn struct {
 	webhooks map[string]*store.Webhook // changed in it; nil: there is none
 	// keysChanged: API keys were revoked.
 	keysChanged bool
+	intake      intake
 	events      int
 	outcomes    int
 	change      // to the tail

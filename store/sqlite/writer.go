@@ -37,11 +37,12 @@ type writer struct {
 // store's sentinels only if it has written nothing; any other error undoes the
 // whole transaction.
 type operation struct {
-	ctx  context.Context
-	rows int // how much it writes, roughly
-	run  func(*txn) error
-	err  error
-	done chan struct{}
+	ctx    context.Context
+	rows   int  // how much it writes, roughly
+	handIn bool // it adds to the intake and does nothing else
+	run    func(*txn) error
+	err    error
+	done   chan struct{}
 }
 
 const (
@@ -69,7 +70,11 @@ func newWriter(s *Store) (*writer, error) {
 func (w *writer) do(ctx context.Context, run func(*txn) error) error { return w.doRows(ctx, 1, run) }
 
 func (w *writer) doRows(ctx context.Context, rows int, run func(*txn) error) error {
-	op := &operation{ctx: ctx, rows: rows, run: run, done: make(chan struct{})}
+	return w.submit(&operation{ctx: ctx, rows: rows, run: run})
+}
+
+func (w *writer) submit(op *operation) error {
+	op.done = make(chan struct{})
 	if w.store.isClosed() {
 		return store.ErrClosed
 	}
@@ -77,14 +82,14 @@ func (w *writer) doRows(ctx context.Context, rows int, run func(*txn) error) err
 	case w.queue <- op:
 	case <-w.store.closed:
 		return store.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-op.ctx.Done():
+		return op.ctx.Err()
 	}
 	select {
 	case <-op.done:
 		return op.err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-op.ctx.Done():
+		return op.ctx.Err()
 	case <-w.stopped:
 		select {
 		case <-op.done:
@@ -199,16 +204,7 @@ func (w *writer) transact(tx *txn, ops []*operation) error {
 	}
 	w.lookForOthers()
 	tx.totals = *w.totals.Load()
-	for _, op := range ops {
-		if op.err = op.ctx.Err(); op.err != nil {
-			continue // nobody waits for it
-		}
-		if op.err = op.run(tx); op.err != nil && !isSentinel(op.err) {
-			w.rollback()
-			return op.err
-		}
-	}
-	if err := errors.Join(tx.enter(), tx.saveTotals()); err != nil {
+	if err := tx.do(ops); err != nil {
 		w.rollback()
 		return err
 	}
@@ -222,6 +218,27 @@ func (w *writer) transact(tx *txn, ops []*operation) error {
 		return err
 	}
 	return nil
+}
+
+// do does the operations in their order.
+func (tx *txn) do(ops []*operation) error {
+	for _, op := range ops {
+		if op.err = op.ctx.Err(); op.err != nil {
+			continue // nobody waits for it
+		}
+		if !op.handIn {
+			if err := tx.takeIn(); err != nil {
+				return err
+			}
+		}
+		if op.err = op.run(tx); op.err != nil && !isSentinel(op.err) {
+			return op.err
+		}
+	}
+	if err := tx.takeIn(); err != nil {
+		return err
+	}
+	return errors.Join(tx.enter(), tx.saveTotals())
 }
 
 // publish makes a committed transaction known.
