@@ -46,11 +46,20 @@ type flight struct {
 // goroutine, which goes on with another one as long as there is one.
 func (d *Dispatcher) startAttempts(now time.Time) {
 	for f := d.nextFlight(now); f != nil; f = d.nextFlight(now) {
-		select {
-		case d.parked <- f:
-		default:
+		if !d.pass(f) {
 			d.attempts.Go(func() { d.fly(f) })
 		}
+	}
+}
+
+// pass gives a flight to a goroutine that has none.
+func (d *Dispatcher) pass(f *flight) bool {
+	select {
+	case d.next <- f:
+		d.idle--
+		return true
+	default:
+		return false // it may be on its way to wait for one
 	}
 }
 
@@ -84,28 +93,24 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 	return f
 }
 
-// maxParked goroutines wait for the next attempt rather than end: the stack of
-// a new one grows four times on its way to TLS, which took 7 % of the time.
-const maxParked = 256
-
-// fly makes one attempt after the other, and waits when there is none to make.
+// fly makes one attempt after the other. When there is none to make it waits
+// for the next: the stack of a new goroutine grows four times on its way to
+// TLS, which took 7 % of the time.
 func (d *Dispatcher) fly(f *flight) {
 	for f != nil {
 		res := d.post(f)
 		if f = d.land(f, &res, time.Now()); f == nil {
-			f = d.park()
+			f = <-d.next
 		}
 	}
 }
 
-// park returns the next attempt, or nil: enough others are waiting for it, or
-// Run ends.
-func (d *Dispatcher) park() (f *flight) {
-	if d.parking.Add(1) <= maxParked {
-		f = <-d.parked
+// dismiss ends the goroutines that wait. It reports whether there are more,
+// which do not wait yet.
+func (d *Dispatcher) dismiss() (more bool) {
+	for d.idle > 0 && d.pass(nil) {
 	}
-	d.parking.Add(-1)
-	return f
+	return d.idle > 0
 }
 
 // post makes the HTTP request.
@@ -160,6 +165,9 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time) *flight 
 	}
 	d.reconsider(f.lane, now)
 	next := d.nextFlight(now)
+	if next == nil {
+		d.idle++
+	}
 	d.startAttempts(now)
 	d.mu.Unlock()
 	if line != nil {

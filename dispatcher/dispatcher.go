@@ -19,7 +19,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
@@ -72,6 +71,7 @@ type Dispatcher struct {
 	lanes   map[string]*lane
 	slots   slots
 	flights flightList // under way for less than slowAfter, in order of their start
+	idle    int        // goroutines of attempts without one
 	alarms  alarms     // lanes by the time at which they want attention
 	clock   clock
 	chores  choreQueue // lanes that want something of the store
@@ -87,8 +87,7 @@ type Dispatcher struct {
 	recorder chan struct{} // wakes the recorder
 	workCtx  context.Context
 	attempts sync.WaitGroup
-	parked   chan *flight // to goroutines that wait for an attempt
-	parking  atomic.Int32 // how many do
+	next     chan *flight // to a goroutine of attempts that has none; nil: it ends
 }
 
 // New checks the configuration and fills in the defaults.
@@ -104,7 +103,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		memory:   budget{max: cfg.WindowBytes},
 		kick:     make(chan struct{}, 1),
 		recorder: make(chan struct{}, 1),
-		parked:   make(chan *flight),
+		next:     make(chan *flight),
 		policy: retryPolicy{
 			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
 			reserve: min(cfg.AttemptTimeout, cfg.RetryHorizon/10),
@@ -146,7 +145,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.mu.Lock()
 	d.running = false // so that nothing starts any more
 	d.mu.Unlock()
-	close(d.parked)
+	close(d.next)
 	stopChores()
 	chores.Wait()
 	d.awaitAttempts(hardStop)
@@ -215,10 +214,7 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 	if at, ok := d.alarms.next(); ok {
 		wait = max(at.Sub(now), 0)
 	}
-	if d.slots.total() > 0 {
-		wait = min(wait, watchGap)
-	}
-	if !d.scanned {
+	if d.slots.total() > 0 || d.dismiss() || !d.scanned {
 		wait = min(wait, watchGap)
 	}
 	return wait
