@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -144,8 +145,10 @@ func (w *writer) run() {
 	}
 }
 
-// gather takes what is waiting.
+// gather takes what is waiting, and what goroutines that could run now are
+// about to hand in: where the processors are busy, commits are fewer for it.
 func (w *writer) gather(first *operation) []*operation {
+	runtime.Gosched()
 	ops, rows := append(make([]*operation, 0, 16), first), first.rows
 	for len(ops) < maxOps && rows < maxRows {
 		select {
