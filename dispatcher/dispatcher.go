@@ -71,8 +71,8 @@ type Dispatcher struct {
 	lanes   map[string]*lane
 	slots   slots
 	flights flightList // under way for less than slowAfter, in order of their start
-	idle    int        // goroutines of attempts without one
-	alarms  alarms     // lanes by the time at which they want attention
+	crew    crew
+	alarms  alarms // lanes by the time at which they want attention
 	clock   clock
 	chores  choreQueue // lanes that want something of the store
 	memory  budget     // bytes of bodies that wait in it
@@ -87,7 +87,6 @@ type Dispatcher struct {
 	recorder chan struct{} // wakes the recorder
 	workCtx  context.Context
 	attempts sync.WaitGroup
-	next     chan *flight // to a goroutine of attempts that has none; nil: it ends
 }
 
 // New checks the configuration and fills in the defaults.
@@ -99,11 +98,11 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		cfg:      cfg,
 		lanes:    map[string]*lane{},
+		crew:     newCrew(),
 		slots:    slots{budget: budget{max: cfg.MaxInFlight}},
 		memory:   budget{max: cfg.WindowBytes},
 		kick:     make(chan struct{}, 1),
 		recorder: make(chan struct{}, 1),
-		next:     make(chan *flight),
 		policy: retryPolicy{
 			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
 			reserve: min(cfg.AttemptTimeout, cfg.RetryHorizon/10),
@@ -145,7 +144,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.mu.Lock()
 	d.running = false // so that nothing starts any more
 	d.mu.Unlock()
-	close(d.next)
+	close(d.crew.next)
 	stopChores()
 	chores.Wait()
 	d.awaitAttempts(hardStop)
@@ -214,7 +213,8 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 	if at, ok := d.alarms.next(); ok {
 		wait = max(at.Sub(now), 0)
 	}
-	if d.slots.total() > 0 || d.dismiss() || !d.scanned {
+	d.crew.dismiss(now)
+	if d.slots.total() > 0 || d.crew.idle > 0 || !d.scanned {
 		wait = min(wait, watchGap)
 	}
 	return wait
