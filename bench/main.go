@@ -47,6 +47,7 @@ type flags struct {
 	History   int      `default:"10000000" help:"Deliveries of the history."`
 	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`
+	Picture   string   `placeholder:"FILE" help:"Where recovery draws its last round (SVG). Default: nowhere."`
 	Verbose   bool     `help:"Show what the figures are made of."`
 	Flag      []string `help:"Flag for recapito serve, to measure other than the defaults; repeatable."`
 }

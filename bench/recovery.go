@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -55,6 +56,9 @@ func (l *lab) recoveryRound(first, full, rate, refused *figures) (err error) {
 	}
 	fullRate := fullRate(c.Timeline)
 	r.lab.detail("arrivals per 100 ms: %v", c.Timeline)
+	if err := r.lab.drawRecovery(c.Timeline); err != nil {
+		return err
+	}
 	reached := slices.IndexFunc(smooth(c.Timeline), func(n float64) bool { return n >= 0.9*fullRate })
 	began := slices.IndexFunc(c.Timeline, func(n int) bool { return n > 0 })
 	*first = append(*first, c.First.Sub(opened).Seconds())
@@ -62,6 +66,19 @@ func (l *lab) recoveryRound(first, full, rate, refused *figures) (err error) {
 	*rate = append(*rate, fullRate/rig.Tick.Seconds())
 	*refused = append(*refused, 100*float64(c.Refused)/float64(c.Refused+c.Arrivals))
 	return nil
+}
+
+// drawRecovery draws the arrivals from when the endpoint is back.
+func (l *lab) drawRecovery(timeline []int) error {
+	if l.Picture == "" {
+		return nil
+	}
+	arrivals := &rig.Curve{Name: "callbacks/s, over a second"}
+	for i, n := range smooth(timeline) {
+		arrivals.Add(time.Duration(i)*rig.Tick, n/rig.Tick.Seconds())
+	}
+	title := fmt.Sprintf("An endpoint returns to %d waiting events", recoveryBacklog)
+	return os.WriteFile(l.Picture, rig.Draw(title, arrivals), 0o644)
 }
 
 // smooth is the mean of each second that begins with a tick.

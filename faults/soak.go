@@ -54,7 +54,11 @@ func soak(l *lab) (found string, err error) {
 	}
 	if l.Picture != "" {
 		title := fmt.Sprintf("%.0f events/s, half of the greatest rate, for %v", feed.PerSecond, length.Round(time.Second))
-		if err := os.WriteFile(l.Picture, draw(title, record), 0o644); err != nil {
+		curves := make([]*rig.Curve, len(record))
+		for i, c := range record {
+			curves[i] = &c.Curve
+		}
+		if err := os.WriteFile(l.Picture, rig.Draw(title, curves...), 0o644); err != nil {
 			return "", err
 		}
 	}
@@ -63,9 +67,9 @@ func soak(l *lab) (found string, err error) {
 	for _, c := range record {
 		mean, slope := c.line()
 		rise := slope * c.warm().Minutes() // from the warm-up's end on
-		found += fmt.Sprintf("; %s %.0f, %+.1f an hour", c.name, mean, slope*60)
+		found += fmt.Sprintf("; %s %.0f, %+.1f an hour", c.Name, mean, slope*60)
 		if rise > soakGrowth*mean+c.noise {
-			errs = append(errs, l.late("%s rose by %.0f, more than %.0f %% of %.0f and its noise", c.name, rise, 100*soakGrowth, mean))
+			errs = append(errs, l.late("%s rose by %.0f, more than %.0f %% of %.0f and its noise", c.Name, rise, 100*soakGrowth, mean))
 		}
 	}
 	return found, errors.Join(errs...)
@@ -95,16 +99,16 @@ func (s *site) greatestRate(f rig.Feed, events int) (float64, error) {
 // watch looks at the service once each gap.
 func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
 	const attempts = 50 // of the moment
-	memory, files, goroutines := &curve{name: "RSS in MiB"}, &curve{name: "open files", noise: attempts}, &curve{name: "goroutines", noise: attempts}
+	memory, files, goroutines := newCurve("RSS in MiB", 0), newCurve("open files", attempts), newCurve("goroutines", attempts)
 	begin := time.Now()
 	for at := time.Duration(0); at < length; at = time.Since(begin) {
 		v, err := s.service.Vitals()
 		if err != nil {
 			return nil, err
 		}
-		memory.add(at, float64(v.RSS)/1024)
-		files.add(at, float64(v.OpenFiles))
-		goroutines.add(at, float64(v.Goroutines))
+		memory.Add(at, float64(v.RSS)/1024)
+		files.Add(at, float64(v.OpenFiles))
+		goroutines.Add(at, float64(v.Goroutines))
 		time.Sleep(gap)
 	}
 	return []*curve{memory, files, goroutines}, nil

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"bytes"
@@ -8,38 +8,16 @@ import (
 	"time"
 )
 
-// curve is a quantity over time.
-type curve struct {
-	name   string
-	noise  float64 // by how much it differs from one moment to the next
-	at     []time.Duration
-	values []float64
+// Curve is a quantity over time.
+type Curve struct {
+	Name   string
+	At     []time.Duration
+	Values []float64
 }
 
-func (c *curve) add(at time.Duration, value float64) {
-	c.at, c.values = append(c.at, at), append(c.values, value)
-}
-
-// warmUp is the part, a quarter, of which a curve's line knows nothing.
-func (c *curve) warmUp() int { return len(c.at) / 4 }
-
-// warm is how long the rest lasted.
-func (c *curve) warm() time.Duration { return c.at[len(c.at)-1] - c.at[c.warmUp()] }
-
-// line is the mean, and the slope by the minute, of the line that fits best
-// (least squares) after the warm-up.
-func (c *curve) line() (mean, slope float64) {
-	at, values := c.at[c.warmUp():], c.values[c.warmUp():]
-	n := float64(len(at))
-	var x, y, xx, xy float64
-	for i := range at {
-		m := at[i].Minutes()
-		x, y, xx, xy = x+m, y+values[i], xx+m*m, xy+m*values[i]
-	}
-	if spread := n*xx - x*x; spread > 0 {
-		slope = (n*xy - x*y) / spread
-	}
-	return y / n, slope
+// Add adds a point; times only grow.
+func (c *Curve) Add(at time.Duration, value float64) {
+	c.At, c.Values = append(c.At, at), append(c.Values, value)
 }
 
 const (
@@ -47,9 +25,9 @@ const (
 	chartLeft, chartRight, chartTop     = 56, 24, 64
 )
 
-// draw draws curves of the same times one below the other, each from zero. Its
-// colours can be read on white and on black.
-func draw(title string, curves []*curve) []byte {
+// Draw draws curves of the same times one below the other, each from zero, as
+// SVG. Its colours can be read on white and on black.
+func Draw(title string, curves ...*Curve) []byte {
 	var b bytes.Buffer
 	height := chartTop + len(curves)*(chartHeight+chartGap)
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="12" fill="#808890">`+"\n", pictureWidth, height)
@@ -63,10 +41,10 @@ func draw(title string, curves []*curve) []byte {
 	return b.Bytes()
 }
 
-func (c *curve) draw(b *bytes.Buffer) {
+func (c *Curve) draw(b *bytes.Buffer) {
 	const width = pictureWidth - chartLeft - chartRight
-	length, top := c.at[len(c.at)-1], roundUp(slices.Max(c.values))
-	fmt.Fprintf(b, `<text y="-8" font-weight="600">%s</text>`+"\n", c.name)
+	length, top := c.At[len(c.At)-1], roundUp(slices.Max(c.Values))
+	fmt.Fprintf(b, `<text y="-8" font-weight="600">%s</text>`+"\n", c.Name)
 	for i := range 3 {
 		y := chartHeight - i*chartHeight/2
 		fmt.Fprintf(b, `<path d="M0 %d h%d" stroke="#808890" stroke-opacity=".35"/><text x="-8" y="%d" text-anchor="end">%g</text>`+"\n", y, width, y+4, top*float64(i)/2)
@@ -79,9 +57,9 @@ func (c *curve) draw(b *bytes.Buffer) {
 		}
 		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", width*i/6, chartHeight+18, label)
 	}
-	points := make([]string, len(c.at))
-	for i := range c.at {
-		points[i] = fmt.Sprintf("%.1f,%.1f", width*c.at[i].Seconds()/length.Seconds(), chartHeight*(1-c.values[i]/top))
+	points := make([]string, len(c.At))
+	for i := range c.At {
+		points[i] = fmt.Sprintf("%.1f,%.1f", width*c.At[i].Seconds()/length.Seconds(), chartHeight*(1-c.Values[i]/top))
 	}
 	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="#2f81f7" stroke-width="1.5" stroke-linejoin="round"/>`+"\n", strings.Join(points, " "))
 }
