@@ -13,8 +13,8 @@ type load struct {
 	name           string
 	endpoints      int
 	batch, clients int
-	events         int     // of the default number, one in …
-	aim            string  // of the raw loop's rate
+	events         int    // of the default number, one in …
+	aim            string // of the raw loop's rate
 }
 
 // rawInFlight is the raw loop's number of requests at a time.
