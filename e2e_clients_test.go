@@ -48,12 +48,14 @@ func TestClientScenario(t *testing.T) {
 			to := newSink(t, ca)
 			svc := serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file)
 			key := delivered(t, svc, to)
-			for _, url := range []string{svc.url, prism(t, svc).url} {
+			proxy := prism(t, svc)
+			for _, url := range []string{svc.url, proxy.url} {
 				env := []string{"RECAPITO_URL=" + url, "RECAPITO_API_KEY=" + key, "RECAPITO_CALLBACK=" + to.url("acc")}
 				if got := run(t, c.dir, env, c.name, c.args...); got != scenario {
 					t.Errorf("got:\n%swant:\n%s", got, scenario)
 				}
 			}
+			proxy.wantNoViolation()
 		})
 	}
 }

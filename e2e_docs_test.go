@@ -46,7 +46,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
-	ctx, stop = context.WithTimeout(ctx, time.Minute)
+	ctx, stop = context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(stop)
 	b := &browser{t: t, ctx: ctx}
 	if err := chromedp.Listen(ctx, b.note); err != nil {
@@ -168,7 +168,11 @@ func TestDocsPage(t *testing.T) {
 			doc := loadSpec(t, tt.spec)
 			for path, item := range doc.Paths.Map() {
 				for method, op := range item.Operations() {
-					b.sees(sectionOf(op.Tags[0], method, path), op.Summary, tt.responses)
+					credential := "X-API-Key"
+					if _, ok := (*op.Security)[0]["PlatformKey"]; ok {
+						credential = "Bearer"
+					}
+					b.sees(sectionOf(op.Tags[0], method, path), op.Summary, tt.responses, credential)
 				}
 			}
 			b.seesCallback(doc)
@@ -224,34 +228,98 @@ func (b *browser) wantCreated(svc *service, key string) {
 	}
 }
 
-// The page follows the reader's colour scheme. With -artifacts the pictures
-// are kept: go test -run Screenshots -artifacts -outputdir DIR .
+// The page follows the reader's colour scheme and fits the window. With
+// -artifacts the pictures are kept:
+// go test -run Screenshots -artifacts -outputdir DIR .
 func TestDocsScreenshots(t *testing.T) {
 	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"))
-	brightness := map[string]uint32{}
 	b := newBrowser(t)
-	for _, scheme := range []string{"light", "dark"} {
-		prefer := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
-		if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, prefer); err != nil {
-			t.Fatal(err)
-		}
-		b.open(svc.url + "/docs")
-		b.sees(createWebhook, "Responses")
-		picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "docs-"+scheme+".png"), picture, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		shown, _, err := image.Decode(bytes.NewReader(picture))
-		if err != nil {
-			t.Fatal(err)
-		}
-		brightness[scheme], _, _, _ = shown.At(4, 4).RGBA()
+	for _, tt := range []struct {
+		name, scheme, lang, responses string
+		width                         int64
+	}{
+		{"light", "light", "", "Responses", 1440},
+		{"dark", "dark", "", "Responses", 1440},
+		{"italian", "light", "?lang=it", "Risposte", 1440},
+		{"phone", "dark", "", "Responses", 390},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b.t = t
+			prefer := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: tt.scheme}}}
+			if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, prefer); err != nil {
+				t.Fatal(err)
+			}
+			b.do("set the width", chromedp.EmulateViewport(tt.width, 900))
+			b.open(svc.url + "/docs" + tt.lang)
+			b.sees(createWebhook, tt.responses)
+			b.wantFit()
+			b.wantContrast()
+			shown := b.picture("docs-" + tt.name + ".png")
+			brightness, _, _, _ := shown.At(4, 4).RGBA()
+			if tt.scheme == "light" && brightness < 0xe000 || tt.scheme == "dark" && brightness > 0x3000 {
+				t.Errorf("brightness of the page: %x, want it to be %s", brightness, tt.scheme)
+			}
+			b.wantQuiet(svc.url)
+		})
 	}
-	b.wantQuiet(svc.url)
-	if brightness["light"] < 0xe000 || brightness["dark"] > 0x3000 {
-		t.Errorf("brightness of the page: %x, want light to be bright and dark to be dark", brightness)
+}
+
+// wantFit fails the test if the page is wider than the window.
+func (b *browser) wantFit() {
+	b.t.Helper()
+	const beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+	if pixels, err := chromedp.Run(b.ctx, chromedp.Evaluate[int](beyond)); err != nil || pixels > 0 {
+		b.t.Errorf("the page is %d pixels wider than the window, %v; want it to fit", pixels, err)
 	}
+}
+
+// faint lists the texts in the window whose contrast with what is behind them is
+// below 4.5:1 (WCAG 2.2, 1.4.3), each once.
+const faint = `(() => {
+	const parse = text => {
+		const [r, g, b, a = 1] = text.replace('display-p3', '').match(/[\d.]+(?=[,\s)/])/g).map(Number)
+		return text.startsWith('rgb') ? [r, g, b, a] : [r * 255, g * 255, b * 255, a]
+	}
+	const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3]))
+	const behind = e => {
+		if (!e) return [255, 255, 255]
+		const own = parse(getComputedStyle(e).backgroundColor)
+		return own[3] === 1 ? own : over(own, behind(e.parentElement))
+	}
+	const light = c => c.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0.05)
+	const found = new Set()
+	for (const e of document.querySelectorAll('body *')) {
+		const text = [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join('')
+		const box = e.getBoundingClientRect()
+		if (!text || box.width < 2 || box.bottom < 0 || box.top > innerHeight || !e.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue
+		const below = behind(e), a = light(over(parse(getComputedStyle(e).color), below)), b = light(below)
+		const ratio = Math.max(a, b) / Math.min(a, b)
+		if (ratio < 4.5) found.add(ratio.toFixed(2) + ' ' + getComputedStyle(e).color + ' ' + text.slice(0, 40))
+	}
+	return [...found]
+})()`
+
+// wantContrast fails the test if a text is too faint to read with ease.
+func (b *browser) wantContrast() {
+	b.t.Helper()
+	if texts, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](faint)); err != nil || len(texts) > 0 {
+		b.t.Errorf("%v; texts with a contrast below 4.5:1: %q", err, texts)
+	}
+}
+
+func (b *browser) picture(name string) image.Image {
+	b.t.Helper()
+	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.t.ArtifactDir(), name), picture, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	shown, _, err := image.Decode(bytes.NewReader(picture))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return shown
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
-// Prism: passes on what the document describes and answers itself what it does
-// not, so that every status below would be another.
+// Prism: a walk through every operation and its refusals. Prism answers itself a
+// request or a success that the document does not describe, so that its status
+// is not the wanted one; an error that the document lacks it passes on and
+// writes down.
 func TestContractPrism(t *testing.T) {
 	bin := build(t, false)
 	svc, keys := seeded(t, bin)
@@ -92,6 +94,7 @@ type step struct {
 	want                           int
 }
 
+// walk makes the requests through Prism.
 func walk(to *service, steps []step) {
 	to.t.Helper()
 	for _, s := range steps {
@@ -99,10 +102,26 @@ func walk(to *service, steps []step) {
 			to.t.Errorf("%s %s: got %d, want %d: %s", s.method, s.path, code, s.want, answer)
 		}
 	}
+	to.wantNoViolation()
 }
 
-// prism is the service behind a Prism proxy that lets no violation of the
-// document pass.
+// wantNoViolation fails the test if Prism, behind which s is, wrote down that
+// something was not as the document has it. Prism writes in the order of the
+// requests, but at leisure: the last one shows that all before are in the log.
+func (s *service) wantNoViolation() {
+	s.t.Helper()
+	const last = "/the/last/request"
+	s.api("GET", last, "", "")
+	eventually(s.t, 20*time.Second, "Prism to log the last request", func() bool { return strings.Contains(s.log.String(), last) })
+	for line := range strings.Lines(s.log.String()) {
+		if strings.Contains(line, "[VALIDATOR]") {
+			s.t.Errorf("Prism: %s", line)
+		}
+	}
+}
+
+// prism is the service behind a Prism proxy, which lets no success pass that
+// the document does not describe; [service.wantNoViolation] tells of the rest.
 func prism(t *testing.T, svc *service) *service {
 	t.Helper()
 	addr := freeAddr(t)

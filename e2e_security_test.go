@@ -322,3 +322,23 @@ func TestTenThousandConnections(t *testing.T) {
 		}
 	}
 }
+
+// A client that asks for much and reads nothing holds its connection no longer
+// than a minute.
+func TestWhoDoesNotReadIsCutOff(t *testing.T) {
+	t.Parallel()
+	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"))
+	c := svc.dial()
+	if err := c.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	c.send("GET /docs/scalar.js HTTP/1.1\r\nHost: a\r\n\r\n") // more than all buffers on the way hold
+	began := time.Now()
+	eventually(t, 90*time.Second, "the service to give the answer up", func() bool {
+		_, text := get(t, svc.ops+"/metrics")
+		return strings.Contains(text, `recapito_http_requests_total{operation="docs",status="200"} 1`)
+	})
+	if took := time.Since(began); took < 30*time.Second {
+		t.Errorf("the answer was over after %v: it was not one that waits for its reader", took)
+	}
+}

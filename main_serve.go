@@ -223,13 +223,15 @@ func (c *serveCmd) platformKeyHash(ctx context.Context, st store.Settings, std s
 	return hash, err
 }
 
-// newHTTPServer has limits against slow and idle clients: reliability demands
-// them, net/http's zero value has none.
+// newHTTPServer has limits against clients that are slow to send, slow to read,
+// or idle: reliability demands them, net/http's zero value has none. The longest
+// answer, the docs page's renderer, is 1.2 MiB.
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

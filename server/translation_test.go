@@ -56,5 +56,5 @@ func compareEditions(t *testing.T, path string, en, it *yaml.Node) (texts int) {
 // isText reports whether a member is a text for people. Examples show data, and
 // data stays as it is.
 func isText(path string, name, value *yaml.Node) bool {
-	return value.Kind == yaml.ScalarNode && (name.Value == "summary" || name.Value == "description") && !strings.Contains(path, "/examples/")
+	return value.Kind == yaml.ScalarNode && (name.Value == "summary" || name.Value == "description" || name.Value == "x-displayName") && !strings.Contains(path, "/examples/")
 }

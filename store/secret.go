@@ -9,7 +9,14 @@ import (
 )
 
 // ErrSealed: a secret cannot be read without the key that it was sealed with.
-var ErrSealed = errors.New("the secrets in this store were encrypted with another --secret-key")
+var ErrSealed = errors.New("the secrets in this store are encrypted")
+
+// What is wrong with the key, or with the secret, and what to do.
+var (
+	errNoKey      = fmt.Errorf("%w and no --secret-key is given: give the one that encrypted them", ErrSealed)
+	errAnotherKey = fmt.Errorf("%w with another --secret-key than the one given, or were altered: give the key that encrypted them", ErrSealed)
+	errForm       = errors.New("a secret in this store is kept in a form that this version does not know; --secret-key has no part in it: use the version that wrote it, or restore a backup")
+)
 
 // Sealer encrypts signing secrets and callback URLs at rest. Nil keeps them in
 // clear.
@@ -55,20 +62,25 @@ func (s *Sealer) Seal(secret []byte, context string) []byte {
 }
 
 // Open reverses Seal. It returns [ErrSealed] if the key is missing or another.
+// What was kept in clear needs no key.
 func (s *Sealer) Open(kept []byte, context string) ([]byte, error) {
 	if len(kept) == 0 {
 		return nil, nil
 	}
-	if kept[0] == inClear {
+	switch {
+	case kept[0] == inClear:
 		return append([]byte(nil), kept[1:]...), nil
-	}
-	if s == nil || len(kept) < 1+s.aead.NonceSize() {
-		return nil, ErrSealed
+	case kept[0] != sealed:
+		return nil, errForm
+	case s == nil:
+		return nil, errNoKey
+	case len(kept) < 1+s.aead.NonceSize():
+		return nil, errAnotherKey
 	}
 	nonce, text := kept[1:1+s.aead.NonceSize()], kept[1+s.aead.NonceSize():]
 	secret, err := s.aead.Open(nil, nonce, text, []byte(context))
 	if err != nil {
-		return nil, ErrSealed
+		return nil, errAnotherKey
 	}
 	return secret, nil
 }

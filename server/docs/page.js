@@ -52,6 +52,7 @@ const labels = {
 Scalar.createApiReference('#reference', {
   url: lang === 'en' ? 'openapi.json' : `openapi.json?lang=${lang}`,
   localization: { locale: lang, translations: labels[lang] },
+  authentication: { preferredSecurityScheme: 'ApiKey' },
   withDefaultFonts: false,
   telemetry: false,
   agent: { disabled: true },
