@@ -15,11 +15,7 @@ import (
 // the table, however many deliveries each has.
 func (s *Store) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
 	accounts := s.w.tail.waiting(after, limit)
-	rows, err := s.queryRead(ctx, s.reads.pendingAccounts, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	listed, err := collect(rows, scanString)
+	listed, err := readAll(ctx, s, s.reads.pendingAccounts, scanString, after, limit)
 	accounts = append(accounts, listed...)
 	slices.Sort(accounts)
 	accounts = slices.Compact(accounts)
@@ -136,6 +132,7 @@ func (s *Store) seqs(ctx context.Context, query string, args ...any) ([]int64, e
 	if s.isClosed() {
 		return nil, store.ErrClosed
 	}
+	defer s.readers.begin()()
 	rows, err := s.read.QueryContext(context.WithoutCancel(ctx), query, args...)
 	if err != nil {
 		return nil, s.orClosed(err)
