@@ -169,6 +169,21 @@ func (w *world) jump(by time.Duration) {
 	}
 }
 
+// noteRewound: where the clock is behind the newest event, everything that was
+// put off is due.
+func (w *world) noteRewound() {
+	if last, _ := w.kept.LastAccepted(context.Background()); time.Until(last) <= time.Second {
+		return
+	}
+	w.recv.mu.Lock()
+	defer w.recv.mu.Unlock()
+	for id, e := range w.events {
+		if d, _, _ := w.kept.Delivery(context.Background(), name(index(id)), id); d.State == store.Pending && !d.DueAt.IsZero() {
+			e.due = time.Now()
+		}
+	}
+}
+
 // plugIn connects the next process with the store, and with the endpoints until
 // its power is gone.
 func (w *world) plugIn(c *dispatcher.Config, endpoints *receiver) {
