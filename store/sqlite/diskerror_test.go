@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,6 +60,21 @@ func (o *outage) endure(t *tenant, s *Store) error {
 	return nil
 }
 
+// linger reads for a while again and again, so that commits and checkpoints are
+// made beside it.
+func (o *outage) linger(s *Store, rng *rand.Rand) {
+	for !o.over.Load() {
+		_ = s.snapshot(context.Background(), func(tx *readTxn) error {
+			_, err := tx.number(s.reads.nextDue, "a", 0)
+			for end := time.Now().Add(time.Duration(rng.IntN(20)) * time.Millisecond); time.Now().Before(end) && !o.over.Load(); {
+				time.Sleep(time.Millisecond)
+			}
+			return err
+		})
+		time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
+	}
+}
+
 func (o *outage) fault(e diskError) crashvfs.Fault {
 	var n int // the disk calls it with a lock
 	return func(op crashvfs.Op, name string) crashvfs.Code {
@@ -102,6 +119,11 @@ func TestDiskErrors(t *testing.T) {
 			m.store.Listen(o)
 			ended := make(chan error, 1)
 			go func() { ended <- together(m.tenants, func(t *tenant) error { return o.endure(t, m.store) }) }()
+			lingered := make(chan struct{})
+			go func() {
+				defer close(lingered)
+				o.linger(m.store, rand.New(rand.NewPCG(seed, uint64(i))))
+			}()
 			more(t, "what is acknowledged", &o.acknowledged, 40)
 			m.vfs.Fail(o.fault(e))
 			more(t, "faults", &o.faults, 10)
@@ -117,6 +139,7 @@ func TestDiskErrors(t *testing.T) {
 				t.Errorf("not ready again: %v", err)
 			}
 			o.over.Store(true)
+			<-lingered
 			if err := <-ended; err != nil {
 				t.Fatal(err)
 			}
