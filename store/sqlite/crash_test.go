@@ -119,6 +119,15 @@ func (m *machine) cut(t *testing.T) error {
 	default:
 		return wrongf("with the power on: %w", err)
 	}
+	if err := m.restart(t); err != nil {
+		return err
+	}
+	return check(m.tenants, m.store)
+}
+
+// restart cuts the power, if it is on, and starts with what is left.
+func (m *machine) restart(t *testing.T) error {
+	t.Helper()
 	m.stop()
 	before := m.vfs
 	m.vfs = nil
@@ -129,7 +138,7 @@ func (m *machine) cut(t *testing.T) error {
 	if err := m.start(); err != nil {
 		return wrongf("after the cut: %w", err)
 	}
-	return check(m.tenants, m.store)
+	return checkTables(m.store)
 }
 
 // kill ends the process, not the power, and makes ready for the next one.

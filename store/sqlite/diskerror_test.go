@@ -3,12 +3,14 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/recapito/recapito/store"
 	"github.com/recapito/recapito/store/sqlite/crashvfs"
 )
 
@@ -153,6 +155,55 @@ func TestDiskErrors(t *testing.T) {
 				t.Fatalf("after a power cut: %v", err)
 			}
 		})
+	}
+}
+
+// A reader keeps a checkpoint from being complete; then the database file's sync
+// fails, and only the next one succeeds.
+func TestPowerCutAfterAFailedSyncBesideAReader(t *testing.T) {
+	m := newMachine(t, runSeed(t))
+	var err error
+	if m.store, err = Open(t.Context(), Config{Path: m.path, logPages: 64, vfs: m.vfs.Name(), rewrite: m.vfs.Rewrite}); err != nil {
+		t.Fatal(err)
+	}
+	withWebhook(t, m.store)
+	made := 0
+	accept := func(n int) {
+		for range n {
+			e := event(fmt.Sprintf("e%06d", made))
+			e.Payload = fmt.Appendf(nil, `{"v":"%s"}`, strings.Repeat("x", 10_000))
+			if _, err := m.store.Accept(t.Context(), []store.Event{e}, now); err != nil {
+				t.Fatal(err)
+			}
+			made++
+		}
+	}
+	accept(10)
+	err = m.store.snapshot(t.Context(), func(tx *readTxn) error {
+		_, err := tx.number(m.store.reads.nextDue, "a", 0)
+		accept(20)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.vfs.Fail(func(op crashvfs.Op, name string) crashvfs.Code {
+		if op == crashvfs.Sync && !inLog(name) {
+			return crashvfs.IOError
+		}
+		return crashvfs.OK
+	})
+	accept(1)
+	m.vfs.Fail(nil)
+	accept(40)
+	if err := m.restart(t); err != nil {
+		t.Fatal(err)
+	}
+	for i := range made {
+		d, _, err := m.store.Delivery(t.Context(), "a", fmt.Sprintf("e%06d", i))
+		if err != nil || len(d.Body) < 10_000 {
+			t.Fatalf("event %d of %d after a power cut: %d bytes, %v", i, made, len(d.Body), err)
+		}
 	}
 }
 
