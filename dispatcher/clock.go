@@ -6,8 +6,8 @@ import "time"
 // the monotonic clock and does not feel it; rows are due by the system's, and
 // would all wait for as long as it was set back.
 type clock struct {
-	at   time.Time // of the last look
-	wall time.Time // the same without its monotonic reading
+	at   time.Time // of the last look; zero: there was none
+	wall time.Time // the same without its monotonic reading; at first, of the newest event
 }
 
 // setBackBy is what a clock may lose between two looks, as by a leap second.
@@ -15,8 +15,11 @@ const setBackBy = time.Second
 
 // setBack reports whether that happened since the last look.
 func (c *clock) setBack(now time.Time) bool {
-	wall := now.Round(0)
-	back := !c.at.IsZero() && now.Sub(c.at)-wall.Sub(c.wall) > setBackBy
+	wall, passed := now.Round(0), time.Duration(0)
+	if !c.at.IsZero() {
+		passed = now.Sub(c.at)
+	}
+	back := passed-wall.Sub(c.wall) > setBackBy
 	c.at, c.wall = now, wall
 	return back
 }
@@ -26,6 +29,7 @@ func (c *clock) setBack(now time.Time) bool {
 // for a breaker or a PUT becomes due with these.
 func (d *Dispatcher) clockSetBack(now time.Time) {
 	d.cfg.Logger.Warn("the system's clock was set back: what waits for its retry is retried now")
+	d.rewound = true
 	for _, l := range d.lanes {
 		if !l.known || (l.active() && !l.pace.open && l.mayHoldEarlier()) {
 			l.makeDue = true

@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,14 @@ func (s *rewoundStore) Record(ctx context.Context, outcomes []store.Outcome, now
 	return s.Queue.Record(ctx, outcomes, now.Add(-s.back))
 }
 
+func (s *rewoundStore) LastAccepted(ctx context.Context) (time.Time, error) {
+	at, err := s.Queue.LastAccepted(ctx)
+	if !at.IsZero() {
+		at = at.Add(s.back)
+	}
+	return at, err
+}
+
 func (s *rewoundStore) MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
 	return s.Queue.MakeDue(ctx, accountID, now.Add(-s.back), limit)
 }
@@ -62,5 +71,29 @@ func TestClockSetBackStallsNoRetry(t *testing.T) {
 			r.wantState("a", id, store.Delivered)
 		}
 		r.wantState("b", later, store.Delivered)
+	})
+}
+
+func TestClockSetBackWhileNothingRanStallsNoRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s *rewoundStore
+		r := newRig(t, func(c *dispatcher.Config) {
+			s = &rewoundStore{Queue: c.Store}
+			c.Store = s
+		})
+		const accounts = 1500 // the scan of a start takes more than one page
+		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 }))
+		for i := range accounts {
+			r.account(fmt.Sprint("a", i))
+			r.accept(fmt.Sprint("a", i), "m")
+		}
+		r.after(4 * time.Second)
+		r.stop()
+		s.back = time.Hour
+		r.start()
+		r.after(2 * time.Second)
+		if n := r.store.Stats().Deliveries[store.Delivered]; n != accounts {
+			t.Errorf("%d of %d were retried", n, accounts)
+		}
 	})
 }

@@ -74,6 +74,9 @@ type Dispatcher struct {
 	crew    crew
 	alarms  alarms // lanes by the time at which they want attention
 	clock   clock
+	// rewound: the clock was set back, so that lanes that the scan finds wait
+	// for what it was before.
+	rewound bool
 	chores  choreQueue // lanes that want something of the store
 	memory  budget     // bytes of bodies that wait in it
 	census  census
@@ -89,7 +92,8 @@ type Dispatcher struct {
 	attempts sync.WaitGroup
 }
 
-// New checks the configuration and fills in the defaults.
+// New checks the configuration, fills in the defaults, and looks whether the
+// clock is behind what is in the store.
 func New(cfg Config) (*Dispatcher, error) {
 	if cfg.Store == nil || cfg.Sender == nil || cfg.Suspend == nil {
 		return nil, errors.New("dispatcher: Store, Sender and Suspend are required")
@@ -107,6 +111,10 @@ func New(cfg Config) (*Dispatcher, error) {
 			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
 			reserve: min(cfg.AttemptTimeout, cfg.RetryHorizon/10),
 		},
+	}
+	var err error
+	if d.clock.wall, err = cfg.Store.LastAccepted(context.Background()); err != nil {
+		return nil, err
 	}
 	d.chores.ready = make(chan struct{}, 1)
 	return d, nil

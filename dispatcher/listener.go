@@ -40,6 +40,7 @@ func (d *Dispatcher) laneOf(account string) *lane {
 	if l == nil {
 		l = newLane(account)
 		l.direct, l.known, l.more = d.scanned, d.scanned, !d.scanned
+		l.makeDue = d.rewound && !d.scanned
 		d.lanes[account] = l
 	}
 	return l

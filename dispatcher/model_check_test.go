@@ -109,6 +109,7 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 	if o := w.open[e.message]; o != nil {
 		w.errorf("%s began while %s of the same message was under way", c.ID, o.id)
 	}
+	e.due = time.Time{}
 	age := time.Since(e.accepted)
 	for _, o := range w.order[e.message] {
 		if o == e {
@@ -165,12 +166,16 @@ const patience = 6 * time.Minute
 func (w *world) checkProgress() {
 	for id, e := range w.events {
 		end := &w.accounts[index(id)]
-		if end.answer != "ok" || time.Since(end.healthy) < patience || time.Since(e.accepted) < patience || w.slow.trouble != "" {
+		if end.answer != "ok" || time.Since(end.healthy) < patience || w.slow.trouble != "" {
+			continue
+		}
+		rewound := !e.due.IsZero() && time.Since(e.due) > patience
+		if !rewound && time.Since(e.accepted) < patience {
 			continue
 		}
 		h, err := w.kept.Webhook(context.Background(), name(index(id)))
 		d, _, _ := w.kept.Delivery(context.Background(), name(index(id)), id)
-		if d.State == store.Pending && (err != nil || h.Status == store.Active) && time.Since(d.DueAt) > 10*time.Second {
+		if d.State == store.Pending && (err != nil || h.Status == store.Active) && (rewound || time.Since(d.DueAt) > 10*time.Second) {
 			w.errorf("%s is PENDING, due %v, though its endpoint has been healthy since %v", id, d.DueAt, end.healthy)
 		}
 	}

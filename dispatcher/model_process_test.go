@@ -113,8 +113,9 @@ func (w *world) begin() {
 	kept := w.rows.open(w.t)
 	w.recv.mu.Lock()
 	for id, e := range w.events {
-		if d, _, _ := kept.Delivery(context.Background(), name(index(id)), id); !d.DueAt.After(time.Now()) {
-			e.failed = time.Time{} // that was not recorded, or is long ago
+		d, _, err := kept.Delivery(context.Background(), name(index(id)), id)
+		if err != nil || d.DueAt.Before(e.failed.Add(minGap)) {
+			e.failed = time.Time{} // of which no outcome was recorded: it is attempted again at once
 		}
 	}
 	w.kept, w.slow = kept, w.slow.reopened(kept)
@@ -141,21 +142,7 @@ func (w *world) kill(s step) {
 	clean, stop := w.rows.abandon(w.t), w.stop
 	w.killed.Go(func() { stop(); clean() })
 	w.begin()
-	w.forgetUnrecorded()
 	w.hand(events, made)
-}
-
-// forgetUnrecorded: failures of which the killed process did not get to record
-// the outcome are attempts that are made again, at once.
-func (w *world) forgetUnrecorded() {
-	w.recv.mu.Lock()
-	defer w.recv.mu.Unlock()
-	for _, e := range w.events {
-		d, _, err := w.kept.Delivery(context.Background(), name(index(e.id)), e.id)
-		if err != nil || d.DueAt.Before(e.failed.Add(minGap)) {
-			e.failed = time.Time{}
-		}
-	}
 }
 
 // jump makes the clock jump while no process runs. In the test's own clock that
@@ -166,6 +153,21 @@ func (w *world) jump(by time.Duration) {
 	}
 	for _, e := range w.events {
 		e.accepted, e.failed = e.accepted.Add(-by), time.Time{} // it was by another clock
+	}
+}
+
+// noteRewound: where the clock is behind the newest event, everything that was
+// put off is due.
+func (w *world) noteRewound() {
+	if last, _ := w.kept.LastAccepted(context.Background()); time.Until(last) <= time.Second {
+		return
+	}
+	w.recv.mu.Lock()
+	defer w.recv.mu.Unlock()
+	for id, e := range w.events {
+		if d, _, _ := w.kept.Delivery(context.Background(), name(index(id)), id); d.State == store.Pending && !d.DueAt.IsZero() {
+			e.due = time.Now()
+		}
 	}
 }
 

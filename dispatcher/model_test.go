@@ -176,7 +176,8 @@ type modelEvent struct {
 	attempts    int
 	deleted     bool // its webhook was
 	failed      time.Time
-	term        int // of the failure
+	term        int       // of the failure
+	due         time.Time // by the clock's having been set back, until an attempt begins
 }
 
 func newWorld(t *testing.T, rows rows, p *plan) *world {
@@ -226,6 +227,7 @@ func (w *world) do(s step) {
 		w.rows.close(w.t)
 		w.jump(s.Clock)
 		w.begin()
+		w.noteRewound()
 	case "kill":
 		w.kill(s)
 	default:

@@ -125,6 +125,9 @@ type Queue interface {
 	// Listen names the one listener, before the first write. Without one,
 	// nobody is told.
 	Listen(l Listener)
+	// LastAccepted is when the newest delivery was accepted, by the clock of
+	// then; zero: there is none.
+	LastAccepted(ctx context.Context) (time.Time, error)
 	// PendingAccounts lists accounts that have PENDING deliveries, in order of
 	// ID, beginning after the given one.
 	PendingAccounts(ctx context.Context, after string, limit int) ([]string, error)

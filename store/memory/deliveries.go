@@ -105,6 +105,18 @@ func (s *Store) pending(accountID string, visit func(*row) bool) {
 	}
 }
 
+// LastAccepted implements [store.Queue].
+func (s *Store) LastAccepted(context.Context) (at time.Time, err error) {
+	if err := s.lock(); err != nil {
+		return at, err
+	}
+	defer s.mu.Unlock()
+	if n := len(s.rows); n > 0 {
+		at = s.rows[n-1].AcceptedAt
+	}
+	return at, nil
+}
+
 // PendingAccounts implements [store.Queue].
 func (s *Store) PendingAccounts(_ context.Context, after string, limit int) ([]string, error) {
 	if err := s.lock(); err != nil {

@@ -96,11 +96,7 @@ func (s *Store) APIKeys(ctx context.Context, accountID string) ([]store.APIKey, 
 	if _, err := s.Account(ctx, accountID); err != nil {
 		return nil, err
 	}
-	rows, err := s.queryRead(ctx, s.reads.keys, accountID)
-	if err != nil {
-		return nil, err
-	}
-	return collect(rows, scanKey)
+	return readAll(ctx, s, s.reads.keys, scanKey, accountID)
 }
 
 // RevokeAPIKey implements [store.APIKeys].
@@ -121,11 +117,7 @@ func (s *Store) APIKeyByHash(ctx context.Context, hash store.KeyHash) (store.API
 	if ok && !s.isClosed() {
 		return k, nil
 	}
-	rows, err := s.queryRead(ctx, s.reads.keyByHash, hash[:])
-	if err != nil {
-		return store.APIKey{}, err
-	}
-	keys, err := collect(rows, scanKey)
+	keys, err := readAll(ctx, s, s.reads.keyByHash, scanKey, hash[:])
 	if err != nil {
 		return store.APIKey{}, err
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 )
 
 // open makes the writer's connection, asserts that it is durable, and reads
@@ -13,7 +12,7 @@ import (
 func (w *writer) open() (err error) {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite", w.store.cfg.dsn("journal_mode(WAL)", "synchronous(FULL)",
-		"cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(2)"))
+		"cache_size(-16384)", "journal_size_limit(67108864)", "temp_store(2)"))
 	if err != nil {
 		return err
 	}
@@ -87,32 +86,4 @@ func (w *writer) reopen() error {
 		(*l).Uncertain()
 	}
 	return nil
-}
-
-const (
-	// walBound is the size from which the log is emptied by force. SQLite empties
-	// it by itself only in a moment without a reader, and under load there may be
-	// none.
-	walBound = 128 << 20
-	// walStep is by how much it grows before that is tried again.
-	walStep = 16 << 20
-)
-
-// boundLog keeps the write-ahead log from growing as long as readers overlap.
-// It waits for those that read now, a moment at most.
-func (w *writer) boundLog() {
-	info, err := os.Stat(w.store.cfg.Path + "-wal")
-	if err != nil || info.Size() < w.logLimit || w.damaged {
-		return
-	}
-	var busy, frames, done int
-	ctx := context.Background()
-	_, errBefore := w.conn.ExecContext(ctx, `PRAGMA busy_timeout = 250`)
-	err = w.conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done)
-	_, errAfter := w.conn.ExecContext(ctx, `PRAGMA busy_timeout = 5000`)
-	w.logLimit = w.logBound
-	if err := errors.Join(errBefore, err, errAfter); err != nil || busy != 0 {
-		w.logLimit = info.Size() + walStep
-		w.store.cfg.Logger.Warn("the write-ahead log could not be emptied yet", "path", w.store.cfg.Path, "bytes", info.Size(), "error", err)
-	}
 }

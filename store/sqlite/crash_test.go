@@ -68,21 +68,17 @@ func newVFS(t *testing.T, seed uint64) *crashvfs.VFS {
 // start opens the store with a small tail and a small log, so that the one is
 // entered and the other emptied all the time.
 func (m *machine) start() (err error) {
-	m.store, err = Open(context.Background(), Config{Path: m.path, tailSize: 4 << m.rng.IntN(5), vfs: m.vfs.Name()})
+	m.store, err = Open(context.Background(), Config{Path: m.path, tailSize: 4 << m.rng.IntN(5), logPages: 8 << m.rng.IntN(6), vfs: m.vfs.Name(), rewrite: m.vfs.Rewrite})
 	if err != nil {
 		m.store = nil
 		return err
 	}
-	for _, pragma := range append([]string{fmt.Sprint("wal_autocheckpoint = ", 8<<m.rng.IntN(6))}, m.pragmas...) {
+	for _, pragma := range m.pragmas {
 		if _, err := m.store.w.conn.ExecContext(context.Background(), "PRAGMA "+pragma); err != nil {
 			return err
 		}
 	}
-	bound := int64(64<<10) << m.rng.IntN(5)
-	return m.store.w.do(context.Background(), func(tx *txn) error {
-		tx.w.logBound, tx.w.logLimit = bound, bound
-		return nil
-	})
+	return nil
 }
 
 func (m *machine) stop() {
@@ -123,6 +119,15 @@ func (m *machine) cut(t *testing.T) error {
 	default:
 		return wrongf("with the power on: %w", err)
 	}
+	if err := m.restart(t); err != nil {
+		return err
+	}
+	return check(m.tenants, m.store)
+}
+
+// restart cuts the power, if it is on, and starts with what is left.
+func (m *machine) restart(t *testing.T) error {
+	t.Helper()
 	m.stop()
 	before := m.vfs
 	m.vfs = nil
@@ -133,26 +138,20 @@ func (m *machine) cut(t *testing.T) error {
 	if err := m.start(); err != nil {
 		return wrongf("after the cut: %w", err)
 	}
-	return check(m.tenants, m.store)
+	return nil
 }
 
-// kill ends the process, not the power, starts it anew, lets it commit once and
-// returns what is wrong then.
-func (m *machine) kill(t *testing.T) (err error) {
-	before := m.vfs
-	m.vfs, err = before.Kill(m.boot(t))
-	m.stop()
-	before.Close()
+// kill ends the process, not the power, and makes ready for the next one.
+func (m *machine) kill(t *testing.T) {
+	t.Helper()
+	before, dir := m.vfs, m.boot(t)
+	after, err := before.Kill(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.start(); err != nil {
-		return wrongf("after the kill: %w", err)
-	}
-	if err := m.store.Ready(t.Context()); err != nil {
-		return wrongf("after the kill: %w", err)
-	}
-	return check(m.tenants, m.store)
+	m.stop()
+	before.Close()
+	m.vfs = after
 }
 
 // runSeed is of the run; each part of it has the next.

@@ -112,7 +112,7 @@ func (tx *txn) enter() error {
 
 // loadTail reads the tail at the start, or after a commit whose outcome is
 // unknown.
-func (w *writer) loadTail(t *totals) error {
+func (w *writer) loadTail(t *totals) (err error) {
 	tail := newTail(w.tail.size, t.listed+1)
 	rows, err := w.conn.QueryContext(context.Background(), `SELECT d.seq, d.account_id, d.accepted_at,
 		NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = d.seq AND o.ended_at > 0) AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq)

@@ -88,7 +88,8 @@ func checkFile(path string) error {
 const magic = "SQLite format 3\x00"
 
 // checkOwner refuses databases that are not ours before anything is changed in
-// them. It asks SQLite, which first undoes what a power cut has left.
+// them. It asks SQLite, which first undoes what a power cut has left. Of ours it
+// makes the log durable, before closing it has SQLite build on it.
 func (s *Store) checkOwner(ctx context.Context) (err error) {
 	db, err := sql.Open("sqlite", s.cfg.dsn())
 	if err != nil {
@@ -100,12 +101,41 @@ func (s *Store) checkOwner(ctx context.Context) (err error) {
 	if err == nil && id != applicationID && (id != 0 || tables > 0) {
 		err = errors.New("is a SQLite database of another program")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.rewriteLog(ctx, db)
 }
 
-// dsn names the file with the pragmas of each of its connections.
+// rewriteLog writes the log again that an earlier process has left, see log.go.
+func (s *Store) rewriteLog(ctx context.Context, db *sql.DB) (err error) {
+	log := s.cfg.Path + "-wal"
+	if info, err := os.Stat(log); err != nil || info.Size() == 0 {
+		return nil // nothing is left
+	}
+	if s.cfg.Shared {
+		if s.takeLock() != nil {
+			return nil // it belongs to the process that serves the file
+		}
+		defer s.dropLock()
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil { // nobody writes meanwhile
+		return err
+	}
+	err = s.cfg.rewrite(log)
+	_, undone := conn.ExecContext(ctx, `ROLLBACK`)
+	return errors.Join(err, undone)
+}
+
+// dsn names the file with the pragmas of each of its connections. None makes
+// checkpoints by itself, see log.go.
 func (c *Config) dsn(pragmas ...string) string {
-	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}
+	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "wal_autocheckpoint(0)"}, pragmas...)}
 	if c.vfs != "" {
 		q.Set("vfs", c.vfs)
 	}

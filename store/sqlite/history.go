@@ -20,6 +20,7 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) ([]store.
 		return nil, store.ErrClosed
 	}
 	places := s.w.tail.places(q.AccountID, selected(&q))
+	defer s.readers.begin()()
 	tx, err := s.history.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, s.orClosed(err)

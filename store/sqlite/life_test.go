@@ -375,6 +375,7 @@ func checkTables(s *Store) error {
 		`SELECT count(*) FROM waiting w WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = w.seq AND d.account_id = w.account_id)
 			OR EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = w.seq AND o.ended_at > 0)`: "0",
 		`SELECT count(*) FROM outcomes o WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = o.seq)`: "0",
+		`SELECT delivered - (SELECT count(*) FROM outcomes WHERE state = 1) FROM totals`:                    "0",
 	} {
 		var got string
 		if err := s.history.QueryRow(query).Scan(&got); err != nil {

@@ -11,15 +11,20 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
+// LastAccepted implements [store.Queue].
+func (s *Store) LastAccepted(ctx context.Context) (time.Time, error) {
+	at, err := s.numbers(ctx, `SELECT accepted_at FROM deliveries ORDER BY seq DESC LIMIT 1`)
+	if err != nil || len(at) == 0 {
+		return time.Time{}, err
+	}
+	return instant(at[0]), nil
+}
+
 // PendingAccounts implements [store.Queue]. It skips from account to account in
 // the table, however many deliveries each has.
 func (s *Store) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
 	accounts := s.w.tail.waiting(after, limit)
-	rows, err := s.queryRead(ctx, s.reads.pendingAccounts, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	listed, err := collect(rows, scanString)
+	listed, err := readAll(ctx, s, s.reads.pendingAccounts, scanString, after, limit)
 	accounts = append(accounts, listed...)
 	slices.Sort(accounts)
 	accounts = slices.Compact(accounts)
@@ -90,7 +95,7 @@ func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, li
 // the first that is young enough.
 func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error) {
 	newest := s.w.tail.fresh(accountID, 0, limit)
-	seqs, err := s.seqs(ctx, `SELECT d.seq FROM (
+	seqs, err := s.numbers(ctx, `SELECT d.seq FROM (
 			SELECT seq FROM (SELECT seq FROM waiting WHERE account_id = ?1 AND due_at = 0 ORDER BY seq LIMIT ?2)
 			UNION ALL SELECT seq FROM waiting WHERE account_id = ?1 AND due_at > 0
 			UNION ALL SELECT value FROM json_each(?4)) w
@@ -116,7 +121,7 @@ func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, lim
 	for len(newest) > 0 && newest[len(newest)-1] >= before {
 		newest = newest[:len(newest)-1]
 	}
-	seqs, err := s.seqs(ctx, cancelable, accountID, before, limit)
+	seqs, err := s.numbers(ctx, cancelable, accountID, before, limit)
 	seqs = append(seqs, newest...)
 	seqs = seqs[:min(limit, len(seqs))]
 	if err != nil || len(seqs) == 0 {
@@ -131,11 +136,12 @@ const cancelable = `SELECT seq FROM (
 	SELECT seq FROM waiting WHERE account_id = ?1 AND due_at = 0 AND seq < ?2
 	UNION ALL SELECT seq FROM waiting WHERE account_id = ?1 AND due_at > 0 AND seq < ?2) LIMIT ?3`
 
-// seqs reads numbers outside the writer.
-func (s *Store) seqs(ctx context.Context, query string, args ...any) ([]int64, error) {
+// numbers reads some outside the writer.
+func (s *Store) numbers(ctx context.Context, query string, args ...any) ([]int64, error) {
 	if s.isClosed() {
 		return nil, store.ErrClosed
 	}
+	defer s.readers.begin()()
 	rows, err := s.read.QueryContext(context.WithoutCancel(ctx), query, args...)
 	if err != nil {
 		return nil, s.orClosed(err)

@@ -75,6 +75,7 @@ func (s *Store) snapshot(ctx context.Context, read func(*readTxn) error) error {
 	if s.isClosed() {
 		return store.ErrClosed
 	}
+	defer s.readers.begin()()
 	ctx = context.WithoutCancel(ctx)
 	tx, err := s.read.BeginTx(ctx, nil)
 	if err != nil {
@@ -125,16 +126,17 @@ func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	return d, nil
 }
 
-// queryRead runs a statement outside a transaction.
-func (s *Store) queryRead(ctx context.Context, st *sql.Stmt, args ...any) (*sql.Rows, error) {
+// readAll runs a statement outside a transaction.
+func readAll[T any](ctx context.Context, s *Store, st *sql.Stmt, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
 	if s.isClosed() {
 		return nil, store.ErrClosed
 	}
+	defer s.readers.begin()()
 	rows, err := st.QueryContext(context.WithoutCancel(ctx), args...)
 	if err != nil {
 		return nil, s.orClosed(err)
 	}
-	return rows, nil
+	return collect(rows, scan)
 }
 
 // one scans the only row, or returns [store.ErrNotFound].
@@ -142,6 +144,7 @@ func (s *Store) one(ctx context.Context, st *sql.Stmt, args []any, dest ...any) 
 	if s.isClosed() {
 		return store.ErrClosed
 	}
+	defer s.readers.begin()()
 	err := st.QueryRowContext(context.WithoutCancel(ctx), args...).Scan(dest...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

@@ -43,8 +43,10 @@ type Config struct {
 	Logger   *slog.Logger // default: discards
 
 	// For tests.
-	tailSize int    // default: tailSize
-	vfs      string // beneath SQLite; default: its own
+	tailSize int                     // default: tailSize
+	logPages int                     // default: logPages
+	vfs      string                  // beneath SQLite; default: its own
+	rewrite  func(path string) error // default: rewrite
 }
 
 // Store implements [store.Store].
@@ -56,6 +58,7 @@ type Store struct {
 	reads  readStatements
 	// history is for listings, which may look through much.
 	history *sql.DB
+	readers readers // of both
 	w       *writer
 	cache   *cache
 
@@ -85,7 +88,13 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.tailSize == 0 {
 		cfg.tailSize = tailSize
 	}
-	s := &Store{cfg: cfg, closed: make(chan struct{}), cache: newCache()}
+	if cfg.logPages == 0 {
+		cfg.logPages = logPages
+	}
+	if cfg.rewrite == nil {
+		cfg.rewrite = rewrite
+	}
+	s := &Store{cfg: cfg, closed: make(chan struct{}), cache: newCache(), readers: readers{open: map[int64]struct{}{}}}
 	defer func() {
 		if err != nil {
 			s.release()

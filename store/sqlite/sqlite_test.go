@@ -374,20 +374,17 @@ func TestCallerThatStopsWaitingSharesNothing(t *testing.T) {
 	wg.Wait()
 }
 
-func TestLogIsEmptiedOnceReadersLetIt(t *testing.T) {
-	path := file(t)
-	s := open(t, path)
-	withWebhook(t, s)
-	const bound = 256 << 10
-	err := s.w.do(t.Context(), func(tx *txn) error {
-		tx.w.logBound, tx.w.logLimit = bound, bound
-		return nil
-	})
+// What SQLite counts as done of an incomplete checkpoint has not been synced.
+func TestLogIsEmptiedCompletelyOnceReadersLetIt(t *testing.T) {
+	const pages, bound = 16, logBound * 16
+	s, err := Open(t.Context(), Config{Path: file(t), logPages: pages})
 	if err != nil {
 		t.Fatal(err)
 	}
-	grow := func(from string) int64 {
-		for i := range 40 {
+	t.Cleanup(func() { _ = s.Close() })
+	withWebhook(t, s)
+	grow := func(from string) (length, done int) {
+		for i := range 25 {
 			e := event(fmt.Sprint(from, i))
 			e.Payload = append(append([]byte(`{"v":"`), bytes.Repeat([]byte("x"), 10_000)...), `"}`...)
 			if _, err := s.Accept(t.Context(), []store.Event{e}, now); err != nil {
@@ -397,32 +394,66 @@ func TestLogIsEmptiedOnceReadersLetIt(t *testing.T) {
 		if err := s.Ready(t.Context()); err != nil { // begins after the log was looked at
 			t.Fatal(err)
 		}
-		return logSize(t, path)
+		var busy int
+		if err := s.history.QueryRow(`PRAGMA wal_checkpoint(NOOP)`).Scan(&busy, &length, &done); err != nil {
+			t.Fatal(err)
+		}
+		return length, done
 	}
-	reader, err := s.read.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
+	// read begins a read, which goes on until it is ended.
+	read := func() (end func()) {
+		begun, ending, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			err := s.snapshot(t.Context(), func(tx *readTxn) error {
+				_, err := tx.number(s.reads.nextDue, "a", 0)
+				close(begun)
+				<-ending
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+		<-begun
+		return func() {
+			close(ending)
+			<-ended
+		}
 	}
-	var n int
-	if err := reader.QueryRow(`SELECT count(*) FROM deliveries`).Scan(&n); err != nil {
-		t.Fatal(err)
+
+	length, before := grow("free")
+	if length > 2*pages {
+		t.Errorf("the log has %d pages without a reader, want at most %d", length, 2*pages)
 	}
-	if size := grow("held"); size < bound {
-		t.Errorf("the log has %d bytes beside a reader, want it to have grown beyond %d", size, bound)
+	end := read()
+	if length, done := grow("held"); length < bound || done != before {
+		t.Errorf("the log has %d pages beside a reader and %d of them are done; want more than %d, and %d", length, done, bound, before)
 	}
-	if err := reader.Rollback(); err != nil {
-		t.Fatal(err)
+	end()
+	if length, _ := grow("released"); length > 2*pages {
+		t.Errorf("the log has %d pages after the reader, want at most %d", length, 2*pages)
 	}
-	err = s.w.do(t.Context(), func(tx *txn) error {
-		tx.w.logLimit = bound
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // one read begins before the other has ended
+		defer close(stopped)
+		for end := read(); ; {
+			next := read()
+			end()
+			end = next
+			select {
+			case <-stop:
+				end()
+				return
+			default:
+			}
+		}
+	}()
+	if length, _ := grow("overlapping"); length > bound+2*pages {
+		t.Errorf("the log has %d pages with a reader all the time, want at most %d", length, bound+2*pages)
 	}
-	if size := grow("free"); size > 2*bound {
-		t.Errorf("the log has %d bytes without a reader, want at most %d", size, 2*bound)
-	}
+	close(stop)
+	<-stopped
 }
 
 func TestSharedOpenDoesNotMigrateUnderAServer(t *testing.T) {

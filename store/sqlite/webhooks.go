@@ -71,11 +71,7 @@ func (s *Store) Webhook(ctx context.Context, accountID string) (store.Webhook, e
 	if cached != nil && !s.isClosed() {
 		return *copyWebhook(cached), nil
 	}
-	rows, err := s.queryRead(ctx, s.reads.webhook, accountID)
-	if err != nil {
-		return store.Webhook{}, err
-	}
-	found, err := collect(rows, s.scanWebhookRows)
+	found, err := readAll(ctx, s, s.reads.webhook, s.scanWebhookRows, accountID)
 	switch {
 	case err != nil:
 		return store.Webhook{}, err

@@ -30,8 +30,7 @@ type writer struct {
 	version  int64 // of the file, as SQLite counts the changes of others
 	damaged  bool  // the connection must be opened anew
 	failing  bool  // the last transaction failed
-	logBound int64 // see walBound
-	logLimit int64 // the size of the log at which emptying it is tried next
+	logLimit int   // how many pages of the log there are when a checkpoint is tried next
 }
 
 // operation is one caller's part of a transaction. run returns one of the
@@ -58,7 +57,7 @@ const (
 )
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logBound: walBound, logLimit: walBound}
+	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logLimit: s.cfg.logPages}
 	if err := w.open(); err != nil {
 		return nil, err
 	}

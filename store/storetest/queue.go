@@ -25,6 +25,21 @@ func testQueue(t *testing.T, open Opener) {
 			t.Errorf("backlog of an unknown account: %+v, want nothing", page)
 		}
 	})
+	t.Run("the last accepted", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		last := func(want time.Time) {
+			t.Helper()
+			if got, err := s.LastAccepted(t.Context()); err != nil || !got.Equal(want) {
+				t.Errorf("LastAccepted: %v and %v, want %v", got, err, want)
+			}
+		}
+		last(time.Time{})
+		accept(t, s, at(time.Hour), event("a", "e1", "m1"))
+		last(at(time.Hour))
+		accept(t, s, t0, event("b", "e2", "m2")) // the clock was set back
+		last(t0)
+	})
 	t.Run("put off until due", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a")

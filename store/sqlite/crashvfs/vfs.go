@@ -173,6 +173,29 @@ func (v *VFS) Kill(dir string) (*VFS, error) {
 	return boot(v.disk)
 }
 
+// Rewrite does what writing a file again as it is does, and syncing it.
+func (v *VFS) Rewrite(path string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	name := filepath.Base(path)
+	f := v.disk.names[name]
+	if f == nil {
+		return fmt.Errorf("crashvfs: there is no %s", name)
+	}
+	fate, code := v.step(Write, name)
+	if fate == done || fate == cutOff {
+		v.disk.write(f, 0, f.cache)
+	}
+	if fate == done {
+		fate, code = v.step(Sync, name)
+	}
+	if fate != done {
+		return fmt.Errorf("crashvfs: rewriting %s: %d", name, code)
+	}
+	v.disk.sync(f)
+	return nil
+}
+
 func write(dir string, files map[string][]byte) error {
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
