@@ -141,12 +141,19 @@ func TestContractSchemathesis(t *testing.T) {
 			}
 			schemathesis("examples,coverage,fuzzing", cases)
 			before := requests(t, svc, name == "account")
-			schemathesis("stateful", max(20, cases/10)) // each of them is a walk of several requests
-			after := requests(t, svc, name == "account")
-			for id, n := range before {
-				if after[id] == n {
-					t.Errorf("%s: no walk reaches it, want links that lead to every operation", id)
+			var after map[string]int
+			// Each case is a walk of several requests. Hypothesis ends a run when a
+			// walk that it repeats is answered otherwise, as that of another webhook
+			// may be; so there are several runs.
+			for range 10 {
+				schemathesis("stateful", max(20, cases/10))
+				after = requests(t, svc, name == "account")
+				if len(unreached(before, after)) == 0 {
+					break
 				}
+			}
+			if missing := unreached(before, after); len(missing) > 0 {
+				t.Errorf("no walk reaches %q, want links that lead to every operation", missing)
 			}
 			if svc.log.String() != "" {
 				t.Errorf("the service logged, want nothing:\n%s", svc.log)
@@ -221,8 +228,8 @@ func jsonText(t *testing.T, v any) string {
 func ownCalls(t *testing.T, dir string) map[string]int {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "own-calls.*.json"))
-	if err != nil || len(files) != 2 {
-		t.Fatalf("counts of hooks.py: %q, %v; want one of each run", files, err)
+	if err != nil || len(files) < 2 {
+		t.Fatalf("counts of hooks.py: %q, %v; want one of each run, two at least", files, err)
 	}
 	all := map[string]int{}
 	for _, file := range files {
@@ -258,6 +265,16 @@ func requests(t *testing.T, svc *service, account bool) map[string]int {
 		}
 	}
 	return counts
+}
+
+// unreached are the operations whose counts are the same.
+func unreached(before, after map[string]int) (ids []string) {
+	for id, n := range after {
+		if n == before[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // answers lists how often the service gave which status.
