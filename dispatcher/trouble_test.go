@@ -270,7 +270,10 @@ func TestWithdrawnAttemptWaitsUntilThePutHasMadeAllDue(t *testing.T) {
 		r, s := newHookedRig(t)
 		r.account("a")
 		r.recv.set(status(500))
-		s.record = func() { time.Sleep(2 * time.Second) }
+		s.record = func() {
+			s.record = nil
+			time.Sleep(3 * time.Second)
+		}
 		r.accept("a", "m0")
 		r.settle()
 		r.recv.connect.Store(int64(time.Second))
