@@ -330,3 +330,18 @@ func (r *rig) replace(account, url string) {
 		r.t.Fatal(err)
 	}
 }
+
+func TestOpenBreakerProbesOnAfterAnUncertainCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		r.accept("a", many(20)...)
+		r.after(time.Minute)
+		r.disp.Uncertain()
+		r.after(time.Second) // it has been read anew
+		r.recv.set(ok)
+		r.after(6 * time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 20})
+	})
+}
