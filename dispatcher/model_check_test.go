@@ -47,6 +47,7 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 	case res.Kind == egress.Acknowledged:
 		e.acked++
 		e.ackedIn = w.starts
+		end.acked = true
 		if end.failures >= 10 {
 			end.madeDue = time.Now()
 		}
@@ -130,6 +131,9 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 	end := &w.accounts[account]
 	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < minGap {
 		w.errorf("%s came again after %v", c.ID, time.Since(e.failed))
+	}
+	if end.open > 0 && !end.acked {
+		w.errorf("%s began beside %d others, though nothing has been acknowledged", c.ID, end.open)
 	}
 	since := time.Since(end.failed)
 	// One that had begun before the breaker opened has yet to connect.

@@ -60,6 +60,9 @@ func (d *onDisk) open(t *testing.T) store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := sqlite.Open(context.Background(), sqlite.Config{Path: d.path()}); err == nil {
+		t.Error("a second process serves the file")
+	}
 	d.s = s
 	return s
 }
@@ -122,7 +125,8 @@ func (w *world) begin() {
 	w.starts++
 	clear(w.open)
 	for i := range w.accounts {
-		w.accounts[i].open, w.accounts[i].failures, w.accounts[i].term = 0, 0, -1 // what it had learnt is lost
+		end := &w.accounts[i] // what it had learnt is lost
+		end.open, end.acked, end.failures, end.term = 0, false, 0, -1
 	}
 	w.recv.mu.Unlock()
 	w.store = w.slow

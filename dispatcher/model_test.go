@@ -162,6 +162,7 @@ type endpoint struct {
 	answer   string
 	healthy  time.Time // since when it has answered well, from a store without trouble
 	open     int       // attempts under way
+	acked    bool      // something was, since the start of the process
 	failures int       // in a row
 	failed   time.Time // the last of them
 	madeDue  time.Time // by a success after so many

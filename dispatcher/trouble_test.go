@@ -270,7 +270,10 @@ func TestWithdrawnAttemptWaitsUntilThePutHasMadeAllDue(t *testing.T) {
 		r, s := newHookedRig(t)
 		r.account("a")
 		r.recv.set(status(500))
-		s.record = func() { time.Sleep(2 * time.Second) }
+		s.record = func() {
+			s.record = nil
+			time.Sleep(3 * time.Second)
+		}
 		r.accept("a", "m0")
 		r.settle()
 		r.recv.connect.Store(int64(time.Second))
@@ -326,4 +329,19 @@ func (r *rig) replace(account, url string) {
 	if _, err := r.store.ReplaceCallbackURL(context.Background(), account, url, time.Now()); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+func TestOpenBreakerProbesOnAfterAnUncertainCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(status(500))
+		r.accept("a", many(20)...)
+		r.after(time.Minute)
+		r.disp.Uncertain()
+		r.after(time.Second) // it has been read anew
+		r.recv.set(ok)
+		r.after(6 * time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 20})
+	})
 }

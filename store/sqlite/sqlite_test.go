@@ -467,3 +467,17 @@ func TestSharedOpenDoesNotMigrateUnderAServer(t *testing.T) {
 		t.Errorf("Open: %v, want that it is in use", err)
 	}
 }
+
+func TestRewriteKeepsTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	want := bytes.Repeat([]byte("0123456789"), 1<<18) // more than it writes at a time
+	if err := os.WriteFile(path, want, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := rewrite(path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes and %v, want the same %d", len(got), err, len(want))
+	}
+}
