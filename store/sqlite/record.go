@@ -12,8 +12,8 @@ func (s *Store) Record(ctx context.Context, outcomes []store.Outcome, now time.T
 	return s.w.doRows(ctx, len(outcomes), func(tx *txn) error {
 		tx.outcomes += len(outcomes)
 		for rest := outcomes; len(rest) > 0; {
-			n := tx.atFirst(rest)
-			err := bulk(n, func(from, to int) error { return tx.deliver(rest[from:to], now) })
+			n := atFirst(rest)
+			err := tx.deliver(rest[:n], now)
 			if err == nil && n < len(rest) {
 				err = tx.record(&rest[n], now)
 				n++
@@ -28,29 +28,66 @@ func (s *Store) Record(ctx context.Context, outcomes []store.Outcome, now time.T
 }
 
 // atFirst counts the outcomes, from the beginning, of events that were
-// delivered with their first attempt, that no other waits for and that are in
-// the tail still: nearly all. They leave it.
-func (tx *txn) atFirst(outcomes []store.Outcome) int {
+// delivered with their first attempt and that no other waits for: nearly all.
+func atFirst(outcomes []store.Outcome) int {
 	for i := range outcomes {
-		o := &outcomes[i]
-		if o.State != store.Delivered || o.Releases() || !tx.isFresh(o.Delivery.Seq) {
+		if o := &outcomes[i]; o.State != store.Delivered || o.Releases() {
 			return i
 		}
-		tx.leave(o.Delivery.Seq)
 	}
 	return len(outcomes)
 }
 
-const insertOutcomes = `INSERT INTO outcomes (seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at) `
+const (
+	insertOutcomes = `INSERT INTO outcomes (seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at) `
+	outcomeRow     = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	// orEnd is for an attempt that was recorded before, without the end.
+	orEnd = ` ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at`
+)
 
-// deliver records such outcomes with one statement.
+// deliver records such outcomes, many with one statement.
 func (tx *txn) deliver(outcomes []store.Outcome, now time.Time) error {
-	args := make([]any, 0, 11*len(outcomes))
+	seqs := make([]int64, len(outcomes))
 	for i := range outcomes {
-		args = outcomeArgs(args, &outcomes[i], delivered, micros(now))
+		seqs[i] = outcomes[i].Delivery.Seq
+	}
+	ended, err := tx.stillPending(seqs)
+	if err != nil {
+		return err
+	}
+	var late []store.Outcome
+	if len(ended) < len(outcomes) {
+		outcomes, late = divide(outcomes, ended)
 	}
 	tx.moved(pending, delivered, len(outcomes))
-	return tx.exec(text(insertOutcomes+`VALUES %s`, `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, len(outcomes)), args...)
+	err = bulk(len(outcomes), func(from, to int) error {
+		args := make([]any, 0, 11*(to-from))
+		for i := from; i < to; i++ {
+			args = outcomeArgs(args, &outcomes[i], delivered, micros(now))
+		}
+		return tx.exec(text(insertOutcomes+`VALUES %s`+orEnd, outcomeRow, to-from), args...)
+	})
+	for i := 0; i < len(late) && err == nil; i++ {
+		err = tx.addLate(&late[i])
+	}
+	return err
+}
+
+// divide returns for each of the deliveries its first outcome, and the others.
+func divide(outcomes []store.Outcome, seqs []int64) (first, others []store.Outcome) {
+	wanted := make(map[int64]bool, len(seqs))
+	for _, seq := range seqs {
+		wanted[seq] = true
+	}
+	for i := range outcomes {
+		if seq := outcomes[i].Delivery.Seq; wanted[seq] {
+			delete(wanted, seq)
+			first = append(first, outcomes[i])
+		} else {
+			others = append(others, outcomes[i])
+		}
+	}
+	return first, others
 }
 
 func outcomeArgs(args []any, o *store.Outcome, state int, ended int64) []any {
@@ -90,7 +127,7 @@ func (tx *txn) end(o *store.Outcome, now time.Time) error {
 	if _, err := tx.stillPending([]int64{o.Delivery.Seq}); err != nil {
 		return err
 	}
-	return tx.exec(insertOutcomes+`VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at`,
+	return tx.exec(insertOutcomes+`VALUES `+outcomeRow+orEnd,
 		outcomeArgs(make([]any, 0, 11), o, state, micros(now))...)
 }
 
@@ -121,7 +158,7 @@ func (tx *txn) addLate(o *store.Outcome) error {
 func (tx *txn) keepPending(o *store.Outcome, now time.Time) error {
 	d := o.Delivery
 	if o.Attempt != nil {
-		n, err := tx.changes(insertOutcomes+`VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, outcomeArgs(make([]any, 0, 11), o, 0, 0)...)
+		n, err := tx.changes(insertOutcomes+`VALUES `+outcomeRow+` ON CONFLICT DO NOTHING`, outcomeArgs(make([]any, 0, 11), o, 0, 0)...)
 		if err != nil || n == 0 {
 			return err
 		}
