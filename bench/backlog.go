@@ -17,7 +17,7 @@ func backlog(l *lab) (err error) {
 		return err
 	}
 	defer func() { err = r.end(err) }()
-	down, err := r.broken("refuse")
+	down, err := broken(r.sink, "refuse")
 	if err != nil {
 		return err
 	}

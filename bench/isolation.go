@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +19,8 @@ const (
 	isolationTime = 25 * time.Second // longer than two deadlines
 )
 
-// isolation: what 500 healthy endpoints feel of 500 that are not.
+// isolation: what 500 healthy endpoints feel of 500 that are not, and that are in
+// another process, so that the sink of the healthy does not make them wait.
 func isolation(l *lab) error {
 	l.table(fmt.Sprintf("Isolation: %d healthy endpoints at %d events/s, beside as many others at the same rate", isolationHalf, isolationRate),
 		"the others", "healthy p50 ms", "healthy p99 ms", "ratio to none", "aim", "healthy delivered/s", "ratio to none", "aim")
@@ -41,15 +45,23 @@ func isolation(l *lab) error {
 type isolationFigures struct{ p50, p99, rate figures }
 
 func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
-	r, err := l.begin()
+	r, err := l.prepare()
 	if err != nil {
+		return err
+	}
+	sick, err := r.secondSink()
+	if err != nil {
+		return err
+	}
+	defer sick.Kill()
+	if err := r.serve(); err != nil {
 		return err
 	}
 	defer func() { err = r.end(err) }()
 	if err := r.register(0, isolationHalf, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
 		return err
 	}
-	url, err := r.broken(others)
+	url, err := broken(sick, others)
 	if err != nil {
 		return err
 	}
@@ -66,19 +78,19 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 	if err := r.sink.Clear(); err != nil {
 		return err
 	}
-	sick := healthy
-	healthy.From, sick.From = r.fed, r.fed+events
-	sick.Account = func(i int) string { return rig.Account(isolationHalf + i) }
+	broken := healthy
+	healthy.From, broken.From = r.fed, r.fed+events
+	broken.Account = func(i int) string { return rig.Account(isolationHalf + i) }
 	var feeds sync.WaitGroup
-	var sickErr error
+	var brokenErr error
 	if others != "" {
-		feeds.Go(func() { sickErr = sick.Run(r.service) })
+		feeds.Go(func() { brokenErr = broken.Run(r.service) })
 	}
 	begin := time.Now()
 	err = healthy.Run(r.service)
 	feeds.Wait()
-	if err != nil || sickErr != nil {
-		return fmt.Errorf("feed: %w, %w", err, sickErr)
+	if err := errors.Join(err, brokenErr); err != nil {
+		return fmt.Errorf("feed: %w", err)
 	}
 	c, err := r.sink.AwaitUnique(events, time.Minute)
 	if err != nil {
@@ -89,10 +101,31 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 	return nil
 }
 
+// secondSink starts another sink, which the run's service trusts too.
+func (r *run) secondSink() (*rig.Sink, error) {
+	dir := filepath.Join(r.dir, "second")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s, err := rig.StartSink(dir)
+	if err != nil {
+		return nil, err
+	}
+	own, err := os.ReadFile(r.sink.CA)
+	if err != nil {
+		return nil, err
+	}
+	its, err := os.ReadFile(s.CA)
+	if err != nil {
+		return nil, err
+	}
+	return s, os.WriteFile(r.sink.CA, append(own, its...), 0o600)
+}
+
 // broken are the URLs of endpoints that behave so; "refuse": nobody listens.
-func (r *run) broken(behaviour string) (func(i int) string, error) {
+func broken(sink *rig.Sink, behaviour string) (func(i int) string, error) {
 	if behaviour != "refuse" {
-		return func(i int) string { return r.sink.Endpoint(behaviour, i) }, nil
+		return func(i int) string { return sink.Endpoint(behaviour, i) }, nil
 	}
 	addr, err := rig.FreeAddr()
 	if err != nil {
@@ -100,7 +133,7 @@ func (r *run) broken(behaviour string) (func(i int) string, error) {
 	}
 	_, free, err := net.SplitHostPort(addr)
 	return func(i int) string {
-		url := r.sink.Endpoint("x", i)
+		url := sink.Endpoint("x", i)
 		host, _, _ := strings.Cut(strings.TrimPrefix(url, "https://"), ":")
 		return "https://" + net.JoinHostPort(host, free) + "/x"
 	}, err

@@ -8,8 +8,11 @@ import (
 )
 
 const (
-	// recordBatch bounds the outcomes of one commit.
-	recordBatch = 2048
+	// recordBatch bounds the outcomes of one commit, failureBatch those of them
+	// that are no first delivery: each has statements of its own, and what is
+	// accepted at the same time waits for them.
+	recordBatch  = 2048
+	failureBatch = 64
 	// maxUnrecorded outcomes wait for the store at most; beyond it no attempt
 	// starts, so that a store that fails does not fill the memory.
 	maxUnrecorded = 8192
@@ -82,7 +85,12 @@ func (d *Dispatcher) recordLoop(ctx context.Context) {
 func (d *Dispatcher) takeRecords() []record {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := min(len(d.pending), recordBatch)
+	n, most := 0, min(len(d.pending), recordBatch)
+	for failures := 0; n < most && failures < failureBatch; n++ {
+		if o := &d.pending[n].outcome; o.State != store.Delivered || o.Releases() {
+			failures++
+		}
+	}
 	batch := d.pending[:n:n]
 	d.pending = d.pending[n:]
 	if len(d.pending) == 0 {

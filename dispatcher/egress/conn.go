@@ -59,7 +59,12 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	defer cancel()
 	cfg := c.tls.Clone()
 	cfg.ServerName = name
-	session := tls.Client(made.Conn, cfg)
+	t := &turn{Conn: made.plain, turns: c.turns, ctx: ctx}
+	if err := t.take(); err != nil {
+		return err
+	}
+	defer t.end()
+	session := tls.Client(t, cfg)
 	made.Conn = session
 	return session.HandshakeContext(ctx)
 }

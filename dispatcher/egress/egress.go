@@ -44,6 +44,7 @@ type Client struct {
 	dialer     *net.Dialer
 	tls        *tls.Config
 	tlsTimeout time.Duration
+	turns      turns
 	pool       *pool
 }
 
@@ -61,6 +62,7 @@ func New(cfg Config) *Client {
 			ClientSessionCache: tls.NewLRUClientSessionCache(1024),
 		},
 		tlsTimeout: or(cfg.TLSTimeout, 5*time.Second),
+		turns:      newTurns(),
 		pool:       newPool(or(cfg.IdleTimeout, 45*time.Second)),
 	}
 }

@@ -1,0 +1,60 @@
+package egress
+
+import (
+	"context"
+	"net"
+	"runtime"
+)
+
+// turns are how many handshakes may compute at a time. One costs as much as ten
+// requests; when hundreds of endpoints are dialled at once, those that have
+// their connections already would wait for the processor behind all of them.
+type turns chan struct{}
+
+func newTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
+
+// turn is a connection during its handshake, which has a turn but while it
+// waits for the other side: one that is slow takes nothing from the others.
+type turn struct {
+	net.Conn
+	turns turns
+	ctx   context.Context //nolint:containedctx // of the handshake
+	has   bool
+	over  bool
+}
+
+func (t *turn) take() error {
+	select {
+	case t.turns <- struct{}{}:
+		t.has = true
+		return nil
+	case <-t.ctx.Done():
+		return t.ctx.Err()
+	}
+}
+
+func (t *turn) leave() {
+	if t.has {
+		<-t.turns
+		t.has = false
+	}
+}
+
+// end is called after the handshake.
+func (t *turn) end() {
+	t.leave()
+	t.over = true
+}
+
+// Read implements [net.Conn].
+func (t *turn) Read(p []byte) (int, error) {
+	if t.over {
+		return t.Conn.Read(p)
+	}
+	t.leave()
+	n, err := t.Conn.Read(p)
+	if err != nil {
+		return n, err
+	}
+	return n, t.take()
+}
