@@ -68,7 +68,7 @@ func newVFS(t *testing.T, seed uint64) *crashvfs.VFS {
 // start opens the store with a small tail and a small log, so that the one is
 // entered and the other emptied all the time.
 func (m *machine) start() (err error) {
-	m.store, err = Open(context.Background(), Config{Path: m.path, tailSize: 4 << m.rng.IntN(5), logPages: 8 << m.rng.IntN(6), vfs: m.vfs.Name(), rewrite: m.vfs.Rewrite})
+	m.store, err = Open(context.Background(), Config{Path: m.path, tailSize: 4 << m.rng.IntN(5), logPages: 8 << m.rng.IntN(4), vfs: m.vfs.Name(), rewrite: m.vfs.Rewrite})
 	if err != nil {
 		m.store = nil
 		return err

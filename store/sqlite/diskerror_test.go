@@ -77,13 +77,14 @@ func (o *outage) linger(s *Store, rng *rand.Rand) {
 	}
 }
 
-func (o *outage) fault(e diskError) crashvfs.Fault {
-	var n int // the disk calls it with a lock
+// fault fails at random, lest it meet the same operation of each commit. The
+// disk calls it with a lock.
+func (o *outage) fault(e diskError, rng *rand.Rand) crashvfs.Fault {
 	return func(op crashvfs.Op, name string) crashvfs.Code {
 		if !e.fails(op, name) {
 			return crashvfs.OK
 		}
-		if n++; n%e.every != 0 {
+		if rng.IntN(e.every) != 0 {
 			return crashvfs.OK
 		}
 		o.faults.Add(1)
@@ -127,7 +128,7 @@ func TestDiskErrors(t *testing.T) {
 				o.linger(m.store, rand.New(rand.NewPCG(seed, uint64(i))))
 			}()
 			more(t, "what is acknowledged", &o.acknowledged, 40)
-			m.vfs.Fail(o.fault(e))
+			m.vfs.Fail(o.fault(e, rand.New(rand.NewPCG(seed, uint64(i)))))
 			more(t, "faults", &o.faults, 10)
 			if ready := m.store.Ready(t.Context()); e.every == 1 && ready == nil != e.quiet {
 				t.Errorf("ready while the disk fails: %v", ready)
