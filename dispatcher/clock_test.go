@@ -50,13 +50,15 @@ func (s *rewoundStore) MakeDue(ctx context.Context, accountID string, now time.T
 	return s.Queue.MakeDue(ctx, accountID, now.Add(-s.back), limit)
 }
 
+func newRewoundRig(t *testing.T) (*rig, *rewoundStore) {
+	t.Helper()
+	s := &rewoundStore{}
+	return newRig(t, func(c *dispatcher.Config) { s.Queue, c.Store = c.Store, s }), s
+}
+
 func TestClockSetBackStallsNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s *rewoundStore
-		r := newRig(t, func(c *dispatcher.Config) {
-			s = &rewoundStore{Queue: c.Store}
-			c.Store = s
-		})
+		r, s := newRewoundRig(t)
 		r.account("a")
 		r.account("b")
 		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 }))
@@ -76,11 +78,7 @@ func TestClockSetBackStallsNoRetry(t *testing.T) {
 
 func TestClockSetBackWhileNothingRanStallsNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s *rewoundStore
-		r := newRig(t, func(c *dispatcher.Config) {
-			s = &rewoundStore{Queue: c.Store}
-			c.Store = s
-		})
+		r, s := newRewoundRig(t)
 		const accounts = 1500 // the scan of a start takes more than one page
 		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 }))
 		for i := range accounts {

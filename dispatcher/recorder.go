@@ -87,7 +87,7 @@ func (d *Dispatcher) takeRecords() []record {
 	defer d.mu.Unlock()
 	n, most := 0, min(len(d.pending), recordBatch)
 	for failures := 0; n < most && failures < failureBatch; n++ {
-		if o := &d.pending[n].outcome; o.State != store.Delivered || o.Releases() {
+		if !d.pending[n].outcome.AtFirst() {
 			failures++
 		}
 	}

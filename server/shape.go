@@ -175,9 +175,8 @@ func (sh *shape) holdsText(raw jsontext.Value) bool {
 			return false
 		}
 	}
-	if sh.enum != nil {
-		_, ok := sh.enum[string(text)]
-		return ok
+	if _, ok := sh.enum[string(text)]; sh.enum != nil && !ok {
+		return false
 	}
 	n := len(text)
 	if n > sh.maxLength || sh.minLength > 1 {

@@ -114,13 +114,16 @@ type Outcome struct {
 	Behind bool
 }
 
+// AtFirst reports whether the delivery was acknowledged at its first attempt,
+// never having been put off: nearly all are, and no other waits behind them.
+func (o *Outcome) AtFirst() bool {
+	return o.State == Delivered && o.Delivery.DueAt.IsZero() && o.Attempt != nil && o.Attempt.Number == 1
+}
+
 // Releases reports whether others may be waiting behind this outcome's
 // delivery, so that finishing it must make them due: those of the same message
 // that are PENDING, put off beyond now, and never attempted.
-func (o *Outcome) Releases() bool {
-	atFirst := o.State == Delivered && o.Delivery.DueAt.IsZero() && o.Attempt != nil && o.Attempt.Number == 1
-	return o.State != Pending && !atFirst
-}
+func (o *Outcome) Releases() bool { return o.State != Pending && !o.AtFirst() }
 
 // BacklogQuery says what of an account's backlog is read.
 type BacklogQuery struct {

@@ -17,10 +17,9 @@ func newTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
 // waits for the other side: one that is slow takes nothing from the others.
 type turn struct {
 	net.Conn
-	turns turns
-	ctx   context.Context //nolint:containedctx // of the handshake
+	turns turns           // nil after the handshake
+	ctx   context.Context //nolint:containedctx // of the handshake; nil after it
 	has   bool
-	over  bool
 }
 
 func (t *turn) take() error {
@@ -43,12 +42,12 @@ func (t *turn) leave() {
 // end is called after the handshake.
 func (t *turn) end() {
 	t.leave()
-	t.over = true
+	t.turns, t.ctx = nil, nil
 }
 
 // Read implements [net.Conn].
 func (t *turn) Read(p []byte) (int, error) {
-	if t.over {
+	if t.turns == nil {
 		return t.Conn.Read(p)
 	}
 	t.leave()

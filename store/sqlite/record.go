@@ -27,11 +27,10 @@ func (s *Store) Record(ctx context.Context, outcomes []store.Outcome, now time.T
 	})
 }
 
-// atFirst counts the outcomes, from the beginning, of events that were
-// delivered with their first attempt and that no other waits for: nearly all.
+// atFirst counts, from the beginning, the outcomes that are [store.Outcome.AtFirst].
 func atFirst(outcomes []store.Outcome) int {
 	for i := range outcomes {
-		if o := &outcomes[i]; o.State != store.Delivered || o.Releases() {
+		if !outcomes[i].AtFirst() {
 			return i
 		}
 	}
