@@ -25,7 +25,7 @@ func isolation(l *lab) error {
 	l.table(fmt.Sprintf("Isolation: %d healthy endpoints at %d events/s, beside as many others at the same rate", isolationHalf, isolationRate),
 		"the others", "healthy p50 ms", "healthy p99 ms", "ratio to none", "aim", "healthy delivered/s", "ratio to none", "aim")
 	base := isolationFigures{}
-	for _, others := range []string{"", rig.Hang, rig.Drip, "refuse"} {
+	for _, others := range []string{"", rig.OK, rig.Hang, rig.Drip, "refuse"} {
 		var f isolationFigures
 		for range l.Rounds {
 			if err := l.isolationRound(others, &f); err != nil {
@@ -33,8 +33,11 @@ func isolation(l *lab) error {
 			}
 		}
 		name := others
-		if others == "" {
+		switch others {
+		case "":
 			base, name = f, "none"
+		case rig.OK:
+			name = "healthy"
 		}
 		l.row(name, f.p50.show("%.1f"), f.p99.show("%.1f"), fmt.Sprintf("%.2f", f.p99.median()/base.p99.median()), "≤ 1.2",
 			f.rate.show("%.0f"), fmt.Sprintf("%.2f", f.rate.median()/base.rate.median()), "≥ 0.9")

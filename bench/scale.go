@@ -60,15 +60,15 @@ const historyAccounts = 100
 
 // history: what millions of finished deliveries cost.
 func history(l *lab) error {
-	empty, err := l.historyRun(0, "168h")
+	empty, err := l.historyRun(0, false)
 	if err != nil {
 		return err
 	}
-	full, err := l.historyRun(l.History, "168h")
+	full, err := l.historyRun(l.History, false)
 	if err != nil {
 		return err
 	}
-	swept, err := l.historyRun(l.History, "48h") // half of it is too old
+	swept, err := l.historyRun(l.History, true)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func history(l *lab) error {
 
 type historyFigures struct{ list, read, rate, p99 figures }
 
-func (l *lab) historyRun(n int, retention string) (f historyFigures, err error) {
+func (l *lab) historyRun(n int, swept bool) (f historyFigures, err error) {
 	r, err := l.prepare()
 	if err != nil {
 		return f, err
@@ -96,17 +96,42 @@ func (l *lab) historyRun(n int, retention string) (f historyFigures, err error) 
 	}); err != nil {
 		return f, err
 	}
-	if err := r.serve("--retention", retention); err != nil {
+	retention := 7 * 24 * time.Hour
+	if swept {
+		retention = 48 * time.Hour // half of it is too old
+	}
+	if err := r.serve("--retention", retention.String()); err != nil {
 		return f, err
 	}
 	defer func() { err = r.end(err) }()
 	key := func(i int) string { return seedKey(i * 7919 % historyAccounts) }
+	if swept {
+		if err := r.sweeping(2 * time.Minute); err != nil { // it begins after a minute
+			return f, err
+		}
+	}
 	for range l.Rounds {
 		if err := r.historyRound(n, key, &f); err != nil {
 			return f, err
 		}
 	}
+	if swept {
+		return f, r.sweeping(5 * time.Second) // it has not ended meanwhile
+	}
 	return f, nil
+}
+
+// sweeping waits until the idle service is seen to sweep: it commits.
+func (r *run) sweeping(within time.Duration) error {
+	const commits = "recapito_commit_duration_seconds_count"
+	before, err := r.service.Metric(commits)
+	if err != nil {
+		return err
+	}
+	return rig.Await(within, "the service to sweep", func() bool {
+		now, err := r.service.Metric(commits)
+		return err == nil && now >= before+50
+	})
 }
 
 func (r *run) historyRound(n int, key func(int) string, f *historyFigures) error {

@@ -85,6 +85,7 @@ type Dispatcher struct {
 	policy  retryPolicy
 	// exhaustedAt is when the operator was last told that no file could be opened.
 	exhaustedAt time.Time
+	accepted    int // deliveries, since the last sweep
 
 	kick     chan struct{} // wakes the run loop
 	recorder chan struct{} // wakes the recorder

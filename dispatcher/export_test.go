@@ -64,3 +64,6 @@ func (d *Dispatcher) Check() error {
 	}
 	return errors.Join(errs...)
 }
+
+// SweepSize is sweepSize.
+var SweepSize = sweepSize

@@ -18,6 +18,7 @@ func (d *Dispatcher) Accepted(batch []store.Acceptance) {
 	if !d.running {
 		return // the next start reads it
 	}
+	d.accepted += len(batch)
 	touched := make([]*lane, 0, len(batch))
 	for i := range batch {
 		l := d.laneOf(batch[i].Delivery.AccountID)

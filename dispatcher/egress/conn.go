@@ -55,18 +55,20 @@ func (c *Client) dial(ctx context.Context, u *url.URL, h *host, deadline time.Ti
 }
 
 func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.tlsTimeout)
-	defer cancel()
 	cfg := c.tls.Clone()
 	cfg.ServerName = name
-	t := &turn{Conn: made.plain, turns: c.turns, ctx: ctx}
+	t := &turn{Conn: made.plain, turns: c.turns, ctx: ctx, left: c.tlsTimeout}
 	if err := t.take(); err != nil {
 		return err
 	}
 	defer t.end()
 	session := tls.Client(t, cfg)
 	made.Conn = session
-	return session.HandshakeContext(ctx)
+	err := session.HandshakeContext(ctx)
+	if t.none { // TLS says only that ctx ended
+		err = errNoTurn
+	}
+	return err
 }
 
 // begin sets the deadline of a request. It fails if the connection does.

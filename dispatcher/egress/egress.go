@@ -30,8 +30,8 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// Resolver looks names up. Default: Go's, with the system's configuration.
 	Resolver *net.Resolver
-	// ConnectTimeout and TLSTimeout bound the phases of an attempt. Default:
-	// 5 s each.
+	// ConnectTimeout and TLSTimeout bound how long the other side may make those
+	// phases of an attempt wait. Default: 5 s each.
 	ConnectTimeout, TLSTimeout time.Duration
 	// IdleTimeout is how long a connection is kept for the next request.
 	// Default: 45 s; a reused connection asks neither the resolver nor the

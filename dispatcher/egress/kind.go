@@ -25,7 +25,7 @@ const (
 	ConnectionLost                     // the connection ended before an answer
 	ResponseInvalid                    // the answer was not HTTP/1.1, or too large
 	Withdrawn                          // Request.Proceed said no; nothing was sent
-	Interrupted                        // the context was cancelled; what was sent is not known
+	Interrupted                        // the context was cancelled, and what was sent is not known; or errNoTurn
 	Exhausted                          // this process could open no file; nothing was sent
 )
 
@@ -47,7 +47,7 @@ func classify(ctx context.Context, err error) Kind {
 	switch {
 	case errors.As(err, &refused):
 		return DestinationRefused
-	case errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(ctx.Err(), context.Canceled), errors.Is(err, errNoTurn):
 		return Interrupted
 	case isExhausted(err):
 		return Exhausted

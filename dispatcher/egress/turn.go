@@ -2,8 +2,10 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"net"
 	"runtime"
+	"time"
 )
 
 // turns are how many handshakes may compute at a time. One costs as much as ten
@@ -19,8 +21,13 @@ type turn struct {
 	net.Conn
 	turns turns           // nil after the handshake
 	ctx   context.Context //nolint:containedctx // of the handshake; nil after it
+	left  time.Duration   // how long the other side may make it wait; its waits for a turn are ours
 	has   bool
+	none  bool // ctx ended before there was a turn
 }
+
+// errNoTurn: the deadline passed before the processors had time.
+var errNoTurn = errors.New("the processors had no time for the handshake")
 
 func (t *turn) take() error {
 	select {
@@ -28,7 +35,8 @@ func (t *turn) take() error {
 		t.has = true
 		return nil
 	case <-t.ctx.Done():
-		return t.ctx.Err()
+		t.none = true
+		return errNoTurn
 	}
 }
 
@@ -51,7 +59,12 @@ func (t *turn) Read(p []byte) (int, error) {
 		return t.Conn.Read(p)
 	}
 	t.leave()
+	begin := time.Now()
+	if err := t.SetReadDeadline(begin.Add(t.left)); err != nil {
+		return 0, err
+	}
 	n, err := t.Conn.Read(p)
+	t.left -= time.Since(begin)
 	if err != nil {
 		return n, err
 	}

@@ -1,6 +1,9 @@
 package egress_test
 
 import (
+	"bufio"
+	"crypto/tls"
+	"io"
 	"net"
 	"runtime"
 	"sync"
@@ -38,4 +41,34 @@ func TestHungHandshakesHoldUpNobody(t *testing.T) {
 	}
 	wantKind(t, post(t, c, newRequest(good.url())), egress.Acknowledged)
 	all.Wait()
+}
+
+// That our processors have no time is not the receiver's fault.
+func TestWaitingForATurn(t *testing.T) {
+	client := func() *egress.Client {
+		c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, TLSTimeout: 100 * time.Millisecond})
+		t.Cleanup(c.Close)
+		return c
+	}
+	mute := listen(t, "127.0.0.1", func(_ *receiver, c net.Conn) {
+		_, _ = io.Copy(io.Discard, c) // until it goes
+	})
+	dialled := make(chan struct{})
+	good := listen(t, "127.0.0.1", func(_ *receiver, c net.Conn) {
+		close(dialled)
+		conn := tls.Server(c, goodTLS())
+		if conn.Handshake() == nil {
+			hostile.Answering(hostile.OK200)(&hostile.Session{Conn: conn, In: bufio.NewReader(conn), Requested: func() {}})
+		}
+	})
+	c := client()
+	giveBack := c.HoldTurns()
+	held := make(chan egress.Result)
+	go func() { held <- postWithin(t, c, newRequest(good.url()), 10*time.Second) }()
+	<-dialled
+	// When another that begins now has been given up for its TLS, so would this.
+	wantKind(t, postWithin(t, client(), newRequest(mute.url()), 10*time.Second), egress.Timeout)
+	wantKind(t, post(t, c, newRequest(mute.url())), egress.Interrupted)
+	giveBack()
+	wantKind(t, <-held, egress.Acknowledged)
 }
