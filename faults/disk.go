@@ -22,7 +22,7 @@ func disk(l *lab) (found string, err error) {
 	if err := needs("mkfs.ext4", "mount", "umount"); err != nil {
 		return "", err
 	}
-	small, err := l.image("ext4", 128)
+	small, err := l.image("ext4", 512) // 20 times fill 100 MiB of it with events
 	if err != nil {
 		return "", err
 	}

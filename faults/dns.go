@@ -80,7 +80,8 @@ func dns(l *lab) (found string, err error) {
 	waited := s.metric("recapito_backlog")
 	resolver.state.Store(dnsAnswers)
 	again := time.Now()
-	if err := s.settle(n, 2*time.Minute); err != nil {
+	// An open breaker's gap has grown for as long as it failed, to 5 min at most.
+	if err := s.settle(n, min(down, 5*time.Minute)+2*time.Minute); err != nil {
 		return "", err
 	}
 	worst := max(during.P99, failing.P99)

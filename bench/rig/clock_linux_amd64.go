@@ -41,18 +41,19 @@ func (c *Clock) start(cmd *exec.Cmd) (*Child, error) {
 	runtime.LockOSThread() // who traces is a thread
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
-	child, err := start(cmd)
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	pid := cmd.Process.Pid
 	var stopped syscall.WaitStatus
-	_, err = syscall.Wait4(child.PID(), &stopped, 0, nil) // at its exec
+	_, err := syscall.Wait4(pid, &stopped, 0, nil) // at its exec
 	if err == nil {
-		err = c.install(child.PID())
+		err = c.install(pid)
 	}
 	if err == nil {
-		err = syscall.PtraceDetach(child.PID())
+		err = syscall.PtraceDetach(pid)
 	}
+	child := watch(cmd) // not before: who waits for its end may take the stop as well
 	if err != nil {
 		child.Kill()
 		return nil, fmt.Errorf("a clock for the process: %w", err)

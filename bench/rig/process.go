@@ -59,12 +59,17 @@ func start(cmd *exec.Cmd) (*Child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	return watch(cmd), nil
+}
+
+// watch waits for the end of a process that has been started.
+func watch(cmd *exec.Cmd) *Child {
 	c := &Child{cmd: cmd, exited: make(chan struct{})}
 	go func() {
 		c.err = cmd.Wait()
 		close(c.exited)
 	}()
-	return c, nil
+	return c
 }
 
 // PID is the process's number.
