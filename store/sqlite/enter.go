@@ -111,11 +111,13 @@ func (tx *txn) enter() error {
 }
 
 // loadTail reads the tail at the start, or after a commit whose outcome is
-// unknown.
+// unknown. What has been entered of it already is not entered again: a process
+// that is always killed before it has entered all would never be done.
 func (w *writer) loadTail(t *totals) (err error) {
 	tail := newTail(w.tail.size, t.listed+1)
 	rows, err := w.conn.QueryContext(context.Background(), `SELECT d.seq, d.account_id, d.accepted_at,
-		NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = d.seq AND o.ended_at > 0) AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq)
+		NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = d.seq AND o.ended_at > 0) AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq),
+		EXISTS (SELECT 1 FROM listed l WHERE l.account_id = d.account_id AND l.accepted_at = d.accepted_at AND l.seq = d.seq)
 		FROM deliveries d WHERE d.seq > ? ORDER BY d.seq`, t.listed)
 	if err != nil {
 		return err
@@ -124,12 +126,14 @@ func (w *writer) loadTail(t *totals) (err error) {
 	for rows.Next() {
 		var seq, accepted int64
 		var account string
-		var fresh bool
-		if err := rows.Scan(&seq, &account, &accepted, &fresh); err != nil {
+		var fresh, entered bool
+		if err := rows.Scan(&seq, &account, &accepted, &fresh, &entered); err != nil {
 			return err
 		}
 		tail.fill(seq)
-		tail.add(account, accepted, fresh)
+		if !entered {
+			tail.add(account, accepted, fresh)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return err

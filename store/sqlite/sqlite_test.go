@@ -87,6 +87,39 @@ func event(id string) store.Event {
 	return store.Event{AccountID: "a", ID: id, MessageID: "m" + id, Channel: "SMS", Payload: []byte(`{"v":1}`)}
 }
 
+// A process that never lives long enough to enter a whole tail gets there all
+// the same: else each start would read more than the one before.
+func TestTailOfShortLives(t *testing.T) {
+	const size, lives = 8, 60
+	path := file(t)
+	first := open(t, path)
+	withWebhook(t, first)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range lives {
+		s := open(t, path, func(c *Config) { c.tailSize = size })
+		if n := len(s.w.tail.entries); n > 2*size {
+			t.Fatalf("life %d: the tail has %d entries, want %d at most", i, n, 2*size)
+		}
+		if _, err := s.Accept(t.Context(), []store.Event{event(fmt.Sprint(i))}, now); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, path)
+	b, err := s.Backlog(t.Context(), store.BacklogQuery{AccountID: "a", Now: now, Fresh: 2 * lives})
+	if err != nil || len(b.Fresh) != lives {
+		t.Fatalf("%d are fresh (%v), want %d", len(b.Fresh), err, lives)
+	}
+	list, err := s.Deliveries(t.Context(), store.DeliveryQuery{AccountID: "a", Limit: 2 * lives})
+	if err != nil || len(list) != lives {
+		t.Errorf("%d are listed (%v), want %d", len(list), err, lives)
+	}
+}
+
 func TestReopenedStoreGoesOn(t *testing.T) {
 	path := file(t)
 	s := open(t, path)

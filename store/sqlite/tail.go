@@ -74,7 +74,7 @@ func (t *tail) isFresh(seq int64) bool {
 	return e != nil && e.fresh
 }
 
-// fill makes a hole where a delivery was erased before the start.
+// fill makes a hole where a delivery was erased or entered before the start.
 func (t *tail) fill(next int64) {
 	for t.next() < next {
 		t.entries = append(t.entries, entry{gone: true})
