@@ -122,7 +122,7 @@ func (h *hostility) feed(hostileToo bool) (time.Duration, error) {
 	var hostileErr error
 	if hostileToo {
 		const apart = 1 << 30 // from the numbers that arrive at the sink
-		g := rig.Feed{From: apart + h.fedHostile, Events: int(h.phase.Seconds() * hostileRate), Batch: 12, Clients: 2, PerSecond: hostileRate,
+		g := rig.Feed{From: apart + h.fedHostile, Events: int(h.phase.Seconds() * hostileRate), Batch: 1, Clients: 4, PerSecond: hostileRate,
 			Accounts: len(h.keys), Account: func(i int) string { return rig.Account(healthyAccounts + i) }}
 		h.fedHostile += g.Events
 		both.Go(func() { hostileErr = g.Run(h.service) })
@@ -234,19 +234,4 @@ func (h *hostility) read(path, key string, into any) error {
 		return err
 	}
 	return json.Unmarshal(answer, into)
-}
-
-// subside waits until nothing is left of the load: what is served, called and
-// held is what it was before.
-func (h *hostility) subside(before rig.Vitals) (after rig.Vitals, err error) {
-	const goroutines, memory = 5, 1.25 // connections of the moment; the collector's own slack
-	late := rig.Await(time.Minute, "goroutines and memory to be back", func() bool {
-		time.Sleep(100 * time.Millisecond)
-		after, err = h.service.Vitals()
-		return err != nil || (after.Goroutines <= before.Goroutines+goroutines && float64(after.RSS) <= memory*float64(before.RSS))
-	})
-	if late != nil {
-		late = h.lab.late("%d goroutines and %d MiB are left: %w", after.Goroutines, after.RSS>>10, late)
-	}
-	return after, errors.Join(err, late)
 }

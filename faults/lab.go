@@ -208,3 +208,19 @@ func (s *site) settle(n int, limit time.Duration) error {
 	}
 	return nil
 }
+
+// subside waits until nothing is left of the load: what is open, served, called
+// and held is what it was before.
+func (s *site) subside(before rig.Vitals) (after rig.Vitals, err error) {
+	const few, memory = 5, 1.25 // connections of the moment; the collector's own slack
+	late := rig.Await(2*time.Minute, "files, goroutines and memory to be back", func() bool {
+		time.Sleep(100 * time.Millisecond)
+		after, err = s.service.Vitals()
+		return err != nil || (after.OpenFiles <= before.OpenFiles+few && after.Goroutines <= before.Goroutines+few &&
+			float64(after.RSS) <= memory*float64(before.RSS))
+	})
+	if late != nil {
+		late = s.lab.late("%d files, %d goroutines and %d MiB are left: %w", after.OpenFiles, after.Goroutines, after.RSS>>10, late)
+	}
+	return after, errors.Join(err, late)
+}

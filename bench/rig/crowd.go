@@ -25,10 +25,11 @@ type crowdAddress struct {
 	CA        []byte
 }
 
-// StartCrowd starts one and adds its authority to those of the file ca.
+// StartCrowd starts one [elsewhere] and adds its authority to those of the file
+// ca.
 func StartCrowd(ca string) (*Crowd, error) {
 	var address crowdAddress
-	process, err := spawn("crowd", &address)
+	process, err := spawn("crowd", &address, elsewhere...)
 	if err != nil {
 		return nil, err
 	}
