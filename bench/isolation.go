@@ -19,8 +19,8 @@ const (
 	isolationTime = 25 * time.Second // longer than two deadlines
 )
 
-// isolation: what 500 healthy endpoints feel of 500 that are not, and that are
-// elsewhere, so that it is the service alone that makes them wait.
+// isolation: what 500 healthy endpoints feel of 500 that are not, and that are in
+// another process, so that the sink of the healthy does not make them wait.
 func isolation(l *lab) error {
 	l.table(fmt.Sprintf("Isolation: %d healthy endpoints at %d events/s, beside as many others at the same rate", isolationHalf, isolationRate),
 		"the others", "healthy p50 ms", "healthy p99 ms", "ratio to none", "aim", "healthy delivered/s", "ratio to none", "aim")
@@ -110,7 +110,7 @@ func (r *run) secondSink() (*rig.Sink, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s, err := rig.StartSinkElsewhere(dir)
+	s, err := rig.StartSink(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -55,27 +55,17 @@ type Sink struct {
 }
 
 // StartSink starts one that keeps its authority's certificate in dir.
-func StartSink(dir string) (*Sink, error) { return startSink(dir) }
-
-// StartSinkElsewhere is [StartSink] for receivers whose own work is not to be
-// felt, as it would not be from another machine.
-func StartSinkElsewhere(dir string) (*Sink, error) { return startSink(dir, elsewhere...) }
-
-func startSink(dir string, through ...string) (*Sink, error) {
+func StartSink(dir string) (*Sink, error) {
 	s := &Sink{CA: filepath.Join(dir, "ca.pem")}
 	var err error
-	if s.Child, err = spawn("sink", &s.address, through...); err != nil {
+	if s.Child, err = spawn("sink", &s.address); err != nil {
 		return nil, err
 	}
 	return s, os.WriteFile(s.CA, s.address.CA, 0o600)
 }
 
-// elsewhere is the command through which a child gets only what processor time
-// all others leave.
-var elsewhere = []string{"nice", "-n", "19"}
-
-// spawn starts a role in a process of its own, and decodes what it says of
-// itself first.
+// spawn starts a role in a process of its own, through a command if one is given,
+// and decodes what it says of itself first.
 func spawn(role string, greeting any, through ...string) (*Child, error) {
 	cmd, err := child(role, through...)
 	if err != nil {
