@@ -1,23 +1,31 @@
 package main
 
-import "github.com/recapito/recapito/bench/rig"
+import (
+	"time"
 
-// curve is what the soak watches. A quarter of it is the warm-up, of which what
-// is said of it knows nothing.
-type curve struct{ rig.Curve }
+	"github.com/recapito/recapito/bench/rig"
+)
 
-func newCurve(name string) *curve { return &curve{rig.Curve{Name: name}} }
-
-func (c *curve) mean() float64 {
-	mean, _ := c.line()
-	return mean
+// curve is what the soak watches.
+type curve struct {
+	rig.Curve
+	noise float64 // by how much it differs from one moment to the next
 }
 
-// line is the mean, and the rise from the beginning to the end, of the line that
-// fits best (least squares).
-func (c *curve) line() (mean, rise float64) {
-	from := len(c.At) / 4
-	at, values := c.At[from:], c.Values[from:]
+func newCurve(name string, noise float64) *curve {
+	return &curve{Curve: rig.Curve{Name: name}, noise: noise}
+}
+
+// warmUp is the part, a quarter, of which a curve's line knows nothing.
+func (c *curve) warmUp() int { return len(c.At) / 4 }
+
+// warm is how long the rest lasted.
+func (c *curve) warm() time.Duration { return c.At[len(c.At)-1] - c.At[c.warmUp()] }
+
+// line is the mean, and the slope by the minute, of the line that fits best
+// (least squares) after the warm-up.
+func (c *curve) line() (mean, slope float64) {
+	at, values := c.At[c.warmUp():], c.Values[c.warmUp():]
 	n := float64(len(at))
 	var x, y, xx, xy float64
 	for i := range at {
@@ -25,7 +33,7 @@ func (c *curve) line() (mean, rise float64) {
 		x, y, xx, xy = x+m, y+values[i], xx+m*m, xy+m*values[i]
 	}
 	if spread := n*xx - x*x; spread > 0 {
-		rise = (n*xy - x*y) / spread * (at[len(at)-1] - at[0]).Minutes()
+		slope = (n*xy - x*y) / spread
 	}
-	return y / n, rise
+	return y / n, slope
 }

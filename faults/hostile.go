@@ -122,9 +122,7 @@ func (h *hostility) feed(hostileToo bool) (time.Duration, error) {
 	var hostileErr error
 	if hostileToo {
 		const apart = 1 << 30 // from the numbers that arrive at the sink
-		// One at a time: of a dozen that are dialled in the same moment, the
-		// handshakes are felt where there are two cores (docs/benchmarks.md).
-		g := rig.Feed{From: apart + h.fedHostile, Events: int(h.phase.Seconds() * hostileRate), Batch: 1, Clients: 4, PerSecond: hostileRate,
+		g := rig.Feed{From: apart + h.fedHostile, Events: int(h.phase.Seconds() * hostileRate), Batch: 12, Clients: 2, PerSecond: hostileRate,
 			Accounts: len(h.keys), Account: func(i int) string { return rig.Account(healthyAccounts + i) }}
 		h.fedHostile += g.Events
 		both.Go(func() { hostileErr = g.Run(h.service) })

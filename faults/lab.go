@@ -212,8 +212,10 @@ func (s *site) settle(n int, limit time.Duration) error {
 // subside waits until nothing is left of the load: what is open, served, called
 // and held is what it was before.
 func (s *site) subside(before rig.Vitals) (after rig.Vitals, err error) {
-	const few, memory = 5, 1.25 // connections of the moment; the collector's own slack
-	late := rig.Await(2*time.Minute, "files, goroutines and memory to be back", func() bool {
+	// Connections of the moment; the collector's own slack. Connections that are
+	// idle are kept for 45 s.
+	const few, memory = 5, 1.25
+	late := rig.Await(time.Minute, "files, goroutines and memory to be back", func() bool {
 		time.Sleep(100 * time.Millisecond)
 		after, err = s.service.Vitals()
 		return err != nil || (after.OpenFiles <= before.OpenFiles+few && after.Goroutines <= before.Goroutines+few &&

@@ -11,15 +11,14 @@ import (
 
 const (
 	soakAccounts, soakBatch, soakClients = 100, 100, 8
-	// soakGrowth is by how much the line through the memory may rise from the end
-	// of the warm-up to the end, as a share of the mean. In the short form the
-	// warm-up is not over.
+	// soakGrowth is by how much a fitted line may rise from the end of the
+	// warm-up to the end, as a share of the mean. In the short form the warm-up
+	// is not over.
 	soakGrowth = 0.1
 )
 
-// soak: half of what the service can do, for long. The memory that it holds stays
-// the same. Files and goroutines go by how many attempts overlap, and fall behind
-// them: whether some are left over is seen at rest.
+// soak: half of what the service can do, for long. What it holds, in memory,
+// files and goroutines, stays the same, and nothing is left of it at rest.
 func soak(l *lab) (found string, err error) {
 	length := time.Duration(l.Minutes * float64(time.Minute))
 	gap, most := 5*time.Second, 60_000
@@ -54,7 +53,7 @@ func soak(l *lab) (found string, err error) {
 	before.RSS = warm.RSS
 	feed.From, feed.PerSecond = 2*most, whole/2
 	load := s.load(feed)
-	memory, files, goroutines, err := s.watch(length, gap)
+	record, err := s.watch(length, gap)
 	n, ended := load.end()
 	if err := errors.Join(err, ended); err != nil {
 		return "", err
@@ -64,19 +63,27 @@ func soak(l *lab) (found string, err error) {
 	}
 	if l.Picture != "" {
 		title := fmt.Sprintf("%.0f events/s, half of the greatest rate, for %v", feed.PerSecond, length.Round(time.Second))
-		if err := os.WriteFile(l.Picture, rig.Draw(title, &memory.Curve, &files.Curve, &goroutines.Curve), 0o644); err != nil {
+		curves := make([]*rig.Curve, len(record))
+		for i, c := range record {
+			curves[i] = &c.Curve
+		}
+		if err := os.WriteFile(l.Picture, rig.Draw(title, curves...), 0o644); err != nil {
 			return "", err
 		}
 	}
-	after, err := s.subside(before)
-	mean, rise := memory.line()
-	found = fmt.Sprintf("%v at %.0f events/s, half of the greatest rate, %d events, 0 lost; RSS %.0f MiB, %+.1f from the warm-up's end; %.0f open files and %.0f goroutines, at rest %d and %d (%d and %d before)",
-		length.Round(time.Second), feed.PerSecond, n, mean, rise, files.mean(), goroutines.mean(),
-		after.OpenFiles, after.Goroutines, before.OpenFiles, before.Goroutines)
-	if rise > soakGrowth*mean {
-		err = errors.Join(err, l.late("the RSS rose by %.0f MiB, more than %.0f %% of %.0f", rise, 100*soakGrowth, mean))
+	found = fmt.Sprintf("%v at %.0f events/s, half of the greatest rate, %d events, 0 lost", length.Round(time.Second), feed.PerSecond, n)
+	var errs []error
+	for _, c := range record {
+		mean, slope := c.line()
+		rise := slope * c.warm().Minutes() // from the warm-up's end on
+		found += fmt.Sprintf("; %s %.0f, %+.1f an hour", c.Name, mean, slope*60)
+		if rise > soakGrowth*mean+c.noise {
+			errs = append(errs, l.late("%s rose by %.0f, more than %.0f %% of %.0f and its noise", c.Name, rise, 100*soakGrowth, mean))
+		}
 	}
-	return found, err
+	after, err := s.subside(before)
+	found += fmt.Sprintf("; at rest %d files and %d goroutines (%d and %d before)", after.OpenFiles, after.Goroutines, before.OpenFiles, before.Goroutines)
+	return found, errors.Join(append(errs, err)...)
 }
 
 // greatestRate feeds twice as fast as can be, and says how many events a
@@ -101,20 +108,21 @@ func (s *site) greatestRate(f rig.Feed, events int) (float64, error) {
 }
 
 // watch looks at the service once each gap.
-func (s *site) watch(length, gap time.Duration) (memory, files, goroutines *curve, err error) {
-	memory, files, goroutines = newCurve("RSS in MiB"), newCurve("open files"), newCurve("goroutines")
+func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
+	const attempts = 50 // of the moment
+	memory, files, goroutines := newCurve("RSS in MiB", 0), newCurve("open files", attempts), newCurve("goroutines", attempts)
 	begin := time.Now()
 	for at := time.Duration(0); at < length; at = time.Since(begin) {
 		v, err := s.service.Vitals()
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, err
 		}
 		memory.Add(at, float64(v.RSS)/1024)
 		files.Add(at, float64(v.OpenFiles))
 		goroutines.Add(at, float64(v.Goroutines))
 		time.Sleep(gap)
 	}
-	return memory, files, goroutines, nil
+	return []*curve{memory, files, goroutines}, nil
 }
 
 // arrived waits until n events have come since the sink was cleared, and

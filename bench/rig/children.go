@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -64,10 +63,10 @@ func StartSink(dir string) (*Sink, error) {
 	return s, os.WriteFile(s.CA, s.address.CA, 0o600)
 }
 
-// spawn starts a role in a process of its own, through a command if one is given,
-// and decodes what it says of itself first.
-func spawn(role string, greeting any, through ...string) (*Child, error) {
-	cmd, err := child(role, through...)
+// spawn starts a role in a process of its own, and decodes what it says of
+// itself first.
+func spawn(role string, greeting any) (*Child, error) {
+	cmd, err := child(role)
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +84,12 @@ func spawn(role string, greeting any, through ...string) (*Child, error) {
 	return c, nil
 }
 
-func child(role string, through ...string) (*exec.Cmd, error) {
+func child(role string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	args := append(slices.Clone(through), self)
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
 	return cmd, nil

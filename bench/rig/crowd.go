@@ -25,12 +25,10 @@ type crowdAddress struct {
 	CA        []byte
 }
 
-// StartCrowd starts one and adds its authority to those of the file ca. It gets
-// only what processor time all others leave: what it does for its own part would be
-// another machine's.
+// StartCrowd starts one and adds its authority to those of the file ca.
 func StartCrowd(ca string) (*Crowd, error) {
 	var address crowdAddress
-	process, err := spawn("crowd", &address, "nice", "-n", "19")
+	process, err := spawn("crowd", &address)
 	if err != nil {
 		return nil, err
 	}
