@@ -72,7 +72,7 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 		return err
 	}
 	events := int(isolationTime.Seconds() * isolationRate)
-	healthy := rig.Feed{Events: events, Batch: 50, Clients: 8, Accounts: isolationHalf, PerSecond: isolationRate}
+	healthy := rig.Feed{Events: events, Batch: 50, Clients: 8, Accounts: isolationHalf, PerSecond: isolationRate, Seed: 1}
 	warm := healthy
 	warm.Events, warm.PerSecond = 4*isolationHalf, 0
 	if err := r.deliver(warm); err != nil {
@@ -83,6 +83,7 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 	}
 	broken := healthy
 	healthy.From, broken.From = r.fed, r.fed+events
+	broken.Seed = 2
 	broken.Account = func(i int) string { return rig.Account(isolationHalf + i) }
 	var feeds sync.WaitGroup
 	var brokenErr error

@@ -26,7 +26,7 @@ const (
 // hostile: receivers that do everything wrong, at once, and what the others
 // feel of them; and whether anything is left when they are gone.
 func hostile(l *lab) (found string, err error) {
-	h := &hostility{deadline: 10 * time.Second, phase: 20 * time.Second}
+	h := &hostility{seed: 1, deadline: 10 * time.Second, phase: 20 * time.Second}
 	if l.Short {
 		h.deadline, h.phase = 5*time.Second, 3*time.Second
 	}
@@ -78,6 +78,7 @@ type hostility struct {
 	keys            []string // of the accounts whose receivers are hostile
 	deadline, phase time.Duration
 	fed, fedHostile int
+	seed            uint64 // of the feed of the healthy, the same without the hostile and with them
 
 	without, with []time.Duration // p99 of the healthy
 	ratios        []float64
@@ -93,6 +94,7 @@ func median[T float64 | time.Duration](of []T) T {
 // round measures without the hostile receivers, then with them, then removes
 // them.
 func (h *hostility) round() error {
+	h.seed += 2
 	without, err := h.feed(false)
 	if err != nil {
 		return err
@@ -116,13 +118,13 @@ func (h *hostility) feed(hostileToo bool) (time.Duration, error) {
 	if err := h.sink.Clear(); err != nil {
 		return 0, err
 	}
-	f := rig.Feed{From: h.fed, Events: int(h.phase.Seconds() * healthyRate), Batch: 20, Clients: 8, Accounts: healthyAccounts, PerSecond: healthyRate}
+	f := rig.Feed{From: h.fed, Events: int(h.phase.Seconds() * healthyRate), Batch: 20, Clients: 8, Accounts: healthyAccounts, PerSecond: healthyRate, Seed: h.seed}
 	h.fed += f.Events
 	var both sync.WaitGroup
 	var hostileErr error
 	if hostileToo {
 		const apart = 1 << 30 // from the numbers that arrive at the sink
-		g := rig.Feed{From: apart + h.fedHostile, Events: int(h.phase.Seconds() * hostileRate), Batch: 12, Clients: 2, PerSecond: hostileRate,
+		g := rig.Feed{From: apart + h.fedHostile, Events: int(h.phase.Seconds() * hostileRate), Batch: 12, Clients: 2, PerSecond: hostileRate, Seed: h.seed + 1,
 			Accounts: len(h.keys), Account: func(i int) string { return rig.Account(healthyAccounts + i) }}
 		h.fedHostile += g.Events
 		both.Go(func() { hostileErr = g.Run(h.service) })

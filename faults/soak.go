@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -76,7 +77,7 @@ func soak(l *lab) (found string, err error) {
 	for _, c := range record {
 		mean, slope := c.line()
 		rise := slope * c.warm().Minutes() // from the warm-up's end on
-		found += fmt.Sprintf("; %s %.0f, %+.1f an hour", c.Name, mean, slope*60)
+		found += fmt.Sprintf("; %s %.1f, %+.1f an hour", c.Name, mean, slope*60)
 		if rise > soakGrowth*mean+c.noise {
 			errs = append(errs, l.late("%s rose by %.0f, more than %.0f %% of %.0f and its noise", c.Name, rise, 100*soakGrowth, mean))
 		}
@@ -111,8 +112,13 @@ func (s *site) greatestRate(f rig.Feed, events int) (float64, error) {
 func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
 	const attempts = 50 // of the moment
 	memory, files, goroutines := newCurve("RSS in MiB", 0), newCurve("open files", attempts), newCurve("goroutines", attempts)
+	// These explain the others.
+	underWay, commit := newCurve("attempts under way", math.Inf(1)), newCurve("ms a commit", math.Inf(1))
+	commits, spent := s.commits()
 	begin := time.Now()
-	for at := time.Duration(0); at < length; at = time.Since(begin) {
+	for time.Since(begin) < length {
+		time.Sleep(gap)
+		at := time.Since(begin)
 		v, err := s.service.Vitals()
 		if err != nil {
 			return nil, err
@@ -120,9 +126,18 @@ func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
 		memory.Add(at, float64(v.RSS)/1024)
 		files.Add(at, float64(v.OpenFiles))
 		goroutines.Add(at, float64(v.Goroutines))
-		time.Sleep(gap)
+		underWay.Add(at, s.metric(`recapito_slots_in_use{health="healthy"}`)+s.metric(`recapito_slots_in_use{health="suspect"}`))
+		n, seconds := s.commits()
+		commit.Add(at, (seconds-spent)*1e3/max(1, n-commits))
+		commits, spent = n, seconds
 	}
-	return []*curve{memory, files, goroutines}, nil
+	return []*curve{memory, files, goroutines, underWay, commit}, nil
+}
+
+// commits is how many there were, and how many seconds they took together.
+func (s *site) commits() (n, seconds float64) {
+	const metric = "recapito_commit_duration_seconds"
+	return s.metric(metric + "_count"), s.metric(metric + "_sum")
 }
 
 // arrived waits until n events have come since the sink was cleared, and

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,10 @@ type Feed struct {
 	// PerSecond paces the feed: batches are sent at their time, whether or not
 	// those before have been answered. 0: as fast as answers come.
 	PerSecond float64
+	// Seed, if not 0, paces by chance (a Poisson process, the same for the same
+	// seed). Even feeds that begin together stay in step, so that each batch of
+	// one comes together with a batch of the other.
+	Seed uint64
 	// Patient feeds repeat a batch that was not accepted until it is.
 	Patient bool
 	// Stop ends a feed early: it begins no more batches.
@@ -61,8 +66,7 @@ func (f Feed) Run(s *Service) error {
 		f.Account = Account
 	}
 	f.PerMessage = max(1, f.PerMessage)
-	begin := time.Now()
-	var next atomic.Int64
+	next := f.schedule(time.Now())
 	var failed atomic.Pointer[error]
 	var clients sync.WaitGroup
 	for range f.Clients {
@@ -74,14 +78,12 @@ func (f Feed) Run(s *Service) error {
 				if f.stopped() {
 					return
 				}
-				first := int(next.Add(int64(f.Batch))) - f.Batch
+				first, due := next()
 				n := min(f.Batch, f.Events-first)
 				if n <= 0 {
 					return
 				}
-				if f.PerSecond > 0 {
-					time.Sleep(time.Until(begin.Add(time.Duration(float64(first) / f.PerSecond * float64(time.Second)))))
-				}
+				time.Sleep(time.Until(due))
 				if err := f.send(line, &buf, f.From+first, n); err != nil {
 					failed.Store(&err)
 				}
@@ -93,6 +95,30 @@ func (f Feed) Run(s *Service) error {
 		return *err
 	}
 	return nil
+}
+
+// schedule returns what says which batch is next, by its first event, and when
+// it is due.
+func (f *Feed) schedule(begin time.Time) func() (first int, due time.Time) {
+	var gap float64 // seconds, the mean
+	if f.PerSecond > 0 {
+		gap = float64(f.Batch) / f.PerSecond
+	}
+	chance := rand.New(rand.NewPCG(f.Seed, 0))
+	var mu sync.Mutex
+	next, after := 0, 0.0
+	return func() (int, time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		first, due := next, begin.Add(time.Duration(after*float64(time.Second)))
+		next += f.Batch
+		if f.Seed != 0 {
+			after += gap * chance.ExpFloat64()
+		} else {
+			after += gap
+		}
+		return first, due
+	}
 }
 
 func (f *Feed) stopped() bool {
