@@ -65,5 +65,9 @@ func (d *Dispatcher) Check() error {
 	return errors.Join(errs...)
 }
 
-// SweepSize is sweepSize.
-var SweepSize = sweepSize
+// Owing is owing.
+type Owing = owing
+
+func (o *Owing) Accepted(n int)                  { o.accepted(n) }
+func (o Owing) Next() int                        { return o.next() }
+func (o *Owing) Removed(n, of int) time.Duration { return o.removed(n, of) }

@@ -19,7 +19,8 @@ const (
 )
 
 // soak: half of what the service can do, for long. What it holds, in memory,
-// files and goroutines, stays the same, and nothing is left of it at rest.
+// files, goroutines and its store, stays the same, and nothing is left of it at
+// rest.
 func soak(l *lab) (found string, err error) {
 	length := time.Duration(l.Minutes * float64(time.Minute))
 	gap, most := 5*time.Second, 60_000
@@ -112,6 +113,7 @@ func (s *site) greatestRate(f rig.Feed, events int) (float64, error) {
 func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
 	const attempts = 50 // of the moment
 	memory, files, goroutines := newCurve("RSS in MiB", 0), newCurve("open files", attempts), newCurve("goroutines", attempts)
+	held := newCurve("deliveries held, thousands", 0)
 	// These explain the others.
 	underWay, commit := newCurve("attempts under way", math.Inf(1)), newCurve("ms a commit", math.Inf(1))
 	commits, spent := s.commits()
@@ -126,12 +128,13 @@ func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
 		memory.Add(at, float64(v.RSS)/1024)
 		files.Add(at, float64(v.OpenFiles))
 		goroutines.Add(at, float64(v.Goroutines))
+		held.Add(at, (s.metric(`recapito_deliveries{state="DELIVERED"}`)+s.metric("recapito_backlog"))/1000)
 		underWay.Add(at, s.metric(`recapito_slots_in_use{health="healthy"}`)+s.metric(`recapito_slots_in_use{health="suspect"}`))
 		n, seconds := s.commits()
 		commit.Add(at, (seconds-spent)*1e3/max(1, n-commits))
 		commits, spent = n, seconds
 	}
-	return []*curve{memory, files, goroutines, underWay, commit}, nil
+	return []*curve{memory, files, goroutines, held, underWay, commit}, nil
 }
 
 // commits is how many there were, and how many seconds they took together.

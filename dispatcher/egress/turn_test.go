@@ -72,3 +72,43 @@ func TestWaitingForATurn(t *testing.T) {
 	giveBack()
 	wantKind(t, <-held, egress.Acknowledged)
 }
+
+// Strangers wait for one another, nobody else for them.
+func TestStrangersMakeWay(t *testing.T) {
+	good := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
+	c := newClient(t)
+	request := func() *egress.Request {
+		r := newRequest(good.url())
+		r.Stranger = true
+		return r
+	}
+	giveBack := c.HoldStrangers()
+	wantKind(t, post(t, c, newRequest(good.url())), egress.Acknowledged)
+	c.CloseIdle(good.url())
+	soon := request()
+	soon.Deadline = time.Now().Add(50 * time.Millisecond)
+	wantKind(t, post(t, c, soon), egress.Interrupted)
+	giveBack()
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { wantKind(t, post(t, c, request()), egress.Acknowledged) })
+	}
+	all.Wait()
+}
+
+// A stranger's turn rests if many wait, and for the less the more there are.
+func TestRestOfStrangers(t *testing.T) {
+	for _, c := range []struct {
+		waiting        int
+		computed, want time.Duration
+	}{
+		{15, time.Millisecond, 0},
+		{16, time.Millisecond, 8 * time.Millisecond},
+		{99, time.Millisecond, 5 * time.Millisecond},
+		{99, 100 * time.Microsecond, 800 * time.Microsecond},
+	} {
+		if got := egress.Rest(1, c.waiting, c.computed); got != c.want {
+			t.Errorf("rest after %v while %d wait: got %v, want %v", c.computed, c.waiting, got, c.want)
+		}
+	}
+}
