@@ -30,15 +30,14 @@ var errWithdrawn = errors.New("the webhook has changed")
 
 // flight is an attempt under way.
 type flight struct {
-	lane     *lane
-	item     *item
-	webhook  *store.Webhook // as of the start
-	term     int            // of the lane, then
-	probe    bool
-	trust    trust // as which it is counted
-	stranger bool  // it was not proven then
-	slow     bool
-	started  time.Time
+	lane    *lane
+	item    *item
+	webhook *store.Webhook // as of the start
+	term    int            // of the lane, then
+	probe   bool
+	trust   trust // as which it is counted
+	slow    bool
+	started time.Time
 
 	prev, next *flight // in the list of those not yet slow
 }
@@ -64,7 +63,6 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 		return nil
 	}
 	f := &flight{lane: l, webhook: l.webhook, term: l.term, trust: l.trust(), started: now, probe: l.pace.open}
-	f.stranger = f.trust != proven
 	if f.probe {
 		f.item = l.probe
 	} else {
@@ -101,7 +99,6 @@ func (d *Dispatcher) post(f *flight) egress.Result {
 		Header:   d.header(f, time.Now()),
 		Body:     f.item.delivery.Body,
 		Deadline: f.started.Add(d.cfg.AttemptTimeout),
-		Stranger: f.stranger,
 		Proceed:  func() error { return d.proceed(f) },
 	})
 }

@@ -20,11 +20,10 @@ import (
 
 // call is one request that the receiver got.
 type call struct {
-	At       time.Duration // since the start of the test
-	URL      string
-	ID       string
-	Attempt  int
-	Stranger bool
+	At      time.Duration // since the start of the test
+	URL     string
+	ID      string
+	Attempt int
 }
 
 // receiver stands for every endpoint there is.
@@ -46,7 +45,7 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	defer cancel()
 	time.Sleep(r.connects())
 	attempt, _ := strconv.Atoi(field(req, "Webhook-Attempt"))
-	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt, Stranger: req.Stranger}
+	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt}
 	if err := req.Proceed(); err != nil {
 		return egress.Result{Kind: egress.Withdrawn, Err: err}
 	}

@@ -242,30 +242,6 @@ func TestLaneConcurrencyGrowsAndShrinks(t *testing.T) {
 	})
 }
 
-// An endpoint is a stranger until it acknowledges, and again once it hangs.
-func TestStrangers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		r.account("a")
-		r.accept("a", "m1")
-		r.settle()
-		r.recv.set(hang)
-		r.accept("a", "m2")
-		r.after(11 * time.Second)
-		r.recv.set(ok)
-		r.after(10 * time.Second) // the second attempt
-		r.accept("a", "m3")
-		r.settle()
-		var got []bool
-		for _, c := range r.recv.got() {
-			got = append(got, c.Stranger)
-		}
-		if want := []bool{true, false, true, false}; !slices.Equal(got, want) {
-			t.Errorf("attempts at a stranger: got %v, want %v", got, want)
-		}
-	})
-}
-
 func TestHangingEndpointsLeaveSlotsToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(c *dispatcher.Config) { c.MaxInFlight = 64 })

@@ -27,10 +27,10 @@ type conn struct {
 }
 
 // dial makes a connection whose request may begin.
-func (c *Client) dial(ctx context.Context, u *url.URL, h *host, r *Request) (*conn, error) {
-	if !r.Deadline.IsZero() {
+func (c *Client) dial(ctx context.Context, u *url.URL, h *host, deadline time.Time) (*conn, error) {
+	if !deadline.IsZero() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, r.Deadline)
+		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
 	plain, err := c.dialer.DialContext(ctx, "tcp", h.at)
@@ -42,9 +42,9 @@ func (c *Client) dial(ctx context.Context, u *url.URL, h *host, r *Request) (*co
 		made.raw, err = tcp.SyscallConn()
 	}
 	if err == nil {
-		err = c.handshake(ctx, made, u.Hostname(), r.Stranger)
+		err = c.handshake(ctx, made, u.Hostname())
 	}
-	if err == nil && !made.begin(r.Deadline) {
+	if err == nil && !made.begin(deadline) {
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
@@ -54,10 +54,10 @@ func (c *Client) dial(ctx context.Context, u *url.URL, h *host, r *Request) (*co
 	return made, nil
 }
 
-func (c *Client) handshake(ctx context.Context, made *conn, name string, stranger bool) error {
+func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	cfg := c.tls.Clone()
 	cfg.ServerName = name
-	t := &turn{Conn: made.plain, turns: c.turns, stranger: stranger, ctx: ctx, left: c.tlsTimeout}
+	t := &turn{Conn: made.plain, turns: c.turns, ctx: ctx, left: c.tlsTimeout}
 	if err := t.take(); err != nil {
 		return err
 	}

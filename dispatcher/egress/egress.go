@@ -44,7 +44,7 @@ type Client struct {
 	dialer     *net.Dialer
 	tls        *tls.Config
 	tlsTimeout time.Duration
-	turns      *turns
+	turns      turns
 	pool       *pool
 }
 
@@ -80,9 +80,6 @@ type Request struct {
 	Header   []Field // complete, but for Host and Content-Length
 	Body     []byte
 	Deadline time.Time // the request ends by then, with its answer or without; zero: never
-	// Stranger says that the receiver has not shown lately that it takes requests:
-	// its handshake, if one is needed, makes way for others.
-	Stranger bool
 	// Proceed is asked once, at the last moment before the first byte is
 	// written; its error ends the attempt with nothing sent. Nil: yes.
 	Proceed func() error
@@ -108,7 +105,7 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return Result{Kind: ResponseInvalid, Err: errNotCallable}
 	}
-	conn, err := c.connect(ctx, u, r)
+	conn, err := c.connect(ctx, u, r.Deadline)
 	if err != nil {
 		res := Result{Kind: classify(ctx, err), Err: err}
 		if res.Kind == Exhausted {
@@ -151,15 +148,15 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // connect takes an idle connection, or dials.
-func (c *Client) connect(ctx context.Context, u *url.URL, r *Request) (*conn, error) {
+func (c *Client) connect(ctx context.Context, u *url.URL, deadline time.Time) (*conn, error) {
 	host := c.pool.host(u)
 	for conn := c.pool.take(host); conn != nil; conn = c.pool.take(host) {
-		if conn.begin(r.Deadline) && conn.quiet() {
+		if conn.begin(deadline) && conn.quiet() {
 			return conn, nil
 		}
 		conn.close()
 	}
-	return c.dial(ctx, u, host, r)
+	return c.dial(ctx, u, host, deadline)
 }
 
 // CloseIdle closes the connections to a URL's host and port that are not in
