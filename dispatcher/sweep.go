@@ -13,7 +13,8 @@ const (
 	// minSweep and maxSweep bound what one commit removes.
 	minSweep = 25
 	maxSweep = 500
-	maxOwed  = 4 * maxSweep
+	// maxOwed: what was accepted in a long while is not removed all at once.
+	maxOwed = 4 * maxSweep
 )
 
 // owing is how many deliveries a sweep is to remove: half as many again as are

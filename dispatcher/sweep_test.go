@@ -7,6 +7,16 @@ import (
 	"github.com/recapito/recapito/dispatcher"
 )
 
+func TestSweepSize(t *testing.T) {
+	for accepted, want := range map[int]int{0: 25, 10: 25, 50: 75, 200: 300, 1_000_000: 500} {
+		var owed dispatcher.Owing
+		owed.Accepted(accepted)
+		if got := owed.Next(); got != want {
+			t.Errorf("after %d accepted: got %d, want %d", accepted, got, want)
+		}
+	}
+}
+
 // A sweep gains on what is accepted, at any rate, and makes no commit long. One
 // of its commits takes 10 ms here, in which events are accepted as well.
 func TestSweepGains(t *testing.T) {
@@ -41,5 +51,17 @@ func TestSweepRests(t *testing.T) {
 	}
 	if n := owed.Next(); n != 25 {
 		t.Errorf("next commit: %d, want 25", n)
+	}
+}
+
+// After a minute of many, a few commits without a pause pay the debt.
+func TestSweepPausesSoon(t *testing.T) {
+	var owed dispatcher.Owing
+	owed.Accepted(1_000_000)
+	commits := 1
+	for owed.Removed(500, owed.Next()) == 0 {
+		if commits++; commits > 4 {
+			t.Fatalf("no pause after %d commits, want one after 4 at most", commits)
+		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 // curve is what the soak watches.
 type curve struct {
 	rig.Curve
-	noise float64 // by how much it differs from one moment to the next
+	noise float64 // by how much it differs from one moment to the next; infinite: it is not judged
 }
 
 func newCurve(name string, noise float64) *curve {

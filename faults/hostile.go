@@ -165,8 +165,8 @@ func (h *hostility) unhook() error {
 		}
 	}
 	if err := rig.Await(h.deadline+time.Second, "the attempts under way to end and be recorded", func() bool {
-		return h.metric(`recapito_slots_in_use{health="suspect"}`) == 0 && h.metric(`recapito_slots_in_use{health="healthy"}`) == 0 &&
-			h.metric("recapito_unrecorded_outcomes") == 0
+		m, err := h.service.Metrics()
+		return err == nil && attempts(m) == 0 && m["recapito_unrecorded_outcomes"] == 0
 	}); err != nil {
 		return err
 	}

@@ -131,6 +131,11 @@ func (s *site) metric(sample string) float64 {
 	return v
 }
 
+// attempts are how many were under way when these metrics were read.
+func attempts(m map[string]float64) float64 {
+	return m[`recapito_slots_in_use{health="healthy"}`] + m[`recapito_slots_in_use{health="suspect"}`]
+}
+
 // load is a feed beside the faults, which repeats what was not accepted.
 type load struct {
 	stop     chan struct{}

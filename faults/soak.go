@@ -111,12 +111,16 @@ func (s *site) greatestRate(f rig.Feed, events int) (float64, error) {
 
 // watch looks at the service once each gap.
 func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
-	const attempts = 50 // of the moment
-	memory, files, goroutines := newCurve("RSS in MiB", 0), newCurve("open files", attempts), newCurve("goroutines", attempts)
+	const few = 50 // attempts of the moment
+	memory, files, goroutines := newCurve("RSS in MiB", 0), newCurve("open files", few), newCurve("goroutines", few)
 	held := newCurve("deliveries held, thousands", 0)
 	// These explain the others.
 	underWay, commit := newCurve("attempts under way", math.Inf(1)), newCurve("ms a commit", math.Inf(1))
-	commits, spent := s.commits()
+	const commits, spent = "recapito_commit_duration_seconds_count", "recapito_commit_duration_seconds_sum"
+	last, err := s.service.Metrics()
+	if err != nil {
+		return nil, err
+	}
 	begin := time.Now()
 	for time.Since(begin) < length {
 		time.Sleep(gap)
@@ -125,22 +129,19 @@ func (s *site) watch(length, gap time.Duration) ([]*curve, error) {
 		if err != nil {
 			return nil, err
 		}
+		m, err := s.service.Metrics()
+		if err != nil {
+			return nil, err
+		}
 		memory.Add(at, float64(v.RSS)/1024)
 		files.Add(at, float64(v.OpenFiles))
 		goroutines.Add(at, float64(v.Goroutines))
-		held.Add(at, (s.metric(`recapito_deliveries{state="DELIVERED"}`)+s.metric("recapito_backlog"))/1000)
-		underWay.Add(at, s.metric(`recapito_slots_in_use{health="healthy"}`)+s.metric(`recapito_slots_in_use{health="suspect"}`))
-		n, seconds := s.commits()
-		commit.Add(at, (seconds-spent)*1e3/max(1, n-commits))
-		commits, spent = n, seconds
+		held.Add(at, (m[`recapito_deliveries{state="DELIVERED"}`]+m["recapito_backlog"])/1000)
+		underWay.Add(at, attempts(m))
+		commit.Add(at, (m[spent]-last[spent])*1e3/max(1, m[commits]-last[commits]))
+		last = m
 	}
 	return []*curve{memory, files, goroutines, held, underWay, commit}, nil
-}
-
-// commits is how many there were, and how many seconds they took together.
-func (s *site) commits() (n, seconds float64) {
-	const metric = "recapito_commit_duration_seconds"
-	return s.metric(metric + "_count"), s.metric(metric + "_sum")
 }
 
 // arrived waits until n events have come since the sink was cleared, and

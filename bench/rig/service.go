@@ -211,19 +211,29 @@ func (s *Service) Vitals() (Vitals, error) {
 
 // Metric reads one sample of /metrics, given with its labels; 0: there is none.
 func (s *Service) Metric(sample string) (float64, error) {
+	samples, err := s.Metrics()
+	return samples[sample], err
+}
+
+// Metrics reads all samples of /metrics, by name and labels.
+func (s *Service) Metrics() (map[string]float64, error) {
 	resp, err := s.client.Get(s.Ops + "/metrics")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	samples := map[string]float64{}
 	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, sample+" "); ok {
-			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		line = strings.TrimSpace(line)
+		if end := strings.LastIndexByte(line, ' '); end > 0 && line[0] != '#' {
+			if samples[line[:end]], err = strconv.ParseFloat(line[end+1:], 64); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return 0, nil
+	return samples, nil
 }
