@@ -76,7 +76,7 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 		d.wakeLoop() // to watch it
 	}
 	d.flights.push(f)
-	if l.runnable() {
+	if l.runnable(now) {
 		d.slots.enter(l)
 	}
 	return f
@@ -256,6 +256,9 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	o.State = store.Failed
 	if due, again := d.policy.next(del.AcceptedAt, now, o.Failures, after); again {
 		o.State, o.DueAt = store.Pending, due
+	}
+	if res.Kind == egress.Timeout {
+		l.pace.rest(now.Sub(f.started), d.cfg.Jitter(), now)
 	}
 	if l.pace.failed(overload(res), res.Kind == egress.Timeout, f.started, now) {
 		l.expireAt = now

@@ -125,7 +125,7 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	}
 	d.retrust(l)
 	d.census.count(l)
-	if l.runnable() {
+	if l.runnable(now) {
 		d.slots.enter(l)
 	} else {
 		l.slot.leave()
@@ -138,6 +138,9 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 		} else {
 			l.work.leave()
 		}
+	}
+	if l.pace.resting(now) {
+		again = earliest(again, l.pace.resumeAt)
 	}
 	if !l.idle() {
 		l.idleAt = time.Time{}

@@ -36,7 +36,7 @@ func (d *Dispatcher) Check() error {
 			}
 		}
 		equal(account+"'s slow attempts", l.pace.slow, slow)
-		if l.slot.queue != nil && !l.runnable() {
+		if l.slot.queue != nil && !l.runnable(time.Now()) {
 			errs = append(errs, fmt.Errorf("%s waits for a slot that it cannot use", account))
 		}
 		n := 0

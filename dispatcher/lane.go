@@ -73,14 +73,14 @@ func (l *lane) active() bool {
 }
 
 // runnable reports whether the lane could use a slot now.
-func (l *lane) runnable() bool {
+func (l *lane) runnable(now time.Time) bool {
 	if !l.active() {
 		return false
 	}
 	if l.pace.open {
 		return l.probe != nil && len(l.flights) == 0
 	}
-	return l.window.ready.len() > 0 && len(l.flights) < int(l.pace.limit)
+	return !l.pace.resting(now) && l.window.ready.len() > 0 && len(l.flights) < int(l.pace.limit)
 }
 
 // The window grows with what the endpoint takes, so that lanes that get

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -270,6 +271,67 @@ func TestHangingEndpointsLeaveSlotsToOthers(t *testing.T) {
 		r.after(time.Minute)
 		if s := r.disp.Stats(); s.SuspectInUse > 16 {
 			t.Errorf("%d slots in use by suspect lanes, want 16 of 64 at most", s.SuspectInUse)
+		}
+	})
+}
+
+func TestEndpointsThatWentSilentAreNotDialledTogetherAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		chance := rand.New(rand.NewPCG(1, 1))
+		r := newRig(t, func(c *dispatcher.Config) { c.Jitter = chance.Float64 })
+		r.recv.set(hang)
+		const accounts = 100
+		for i := range accounts {
+			r.account(fmt.Sprint("hang", i))
+			r.accept(fmt.Sprint("hang", i), "m0", "m1")
+		}
+		r.after(13 * time.Second) // one deadline and a quarter
+		const parts = 10
+		var begun [parts]int
+		for _, c := range r.recv.got()[accounts:] {
+			begun[int(c.At-10*time.Second)*parts/int(2501*time.Millisecond)]++
+		}
+		total := 0
+		for i, n := range begun {
+			total += n
+			if n > accounts/4 {
+				t.Errorf("%d of %d attempts began in part %d of %d of a quarter of the deadline, want them spread", n, accounts, i, parts)
+			}
+		}
+		if total != accounts {
+			t.Errorf("%d second attempts, want %d", total, accounts)
+		}
+	})
+}
+
+func TestSuccessEndsTheRestAfterATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		for range 3 { // so that it takes more than one at a time
+			r.accept("a", many(20)...)
+			r.settle()
+		}
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			switch {
+			case strings.HasPrefix(c.ID, "a-hangs-"):
+				return hang(ctx, c)
+			case strings.HasPrefix(c.ID, "a-late-"):
+				time.Sleep(700 * time.Millisecond)
+			}
+			return ok(ctx, c)
+		})
+		begin := time.Since(r.recv.start)
+		r.accept("a", "hangs")
+		r.after(9500 * time.Millisecond)
+		r.accept("a", "late")
+		r.after(600 * time.Millisecond) // the timeout was at 10 s
+		r.accept("a", "last")
+		r.after(time.Second)
+		calls := r.recv.got()
+		last := calls[len(calls)-1]
+		if got := last.At - begin; !strings.HasPrefix(last.ID, "a-last-") || got != 10200*time.Millisecond {
+			t.Errorf("%s was attempted after %v, want a-last at 10.2s, with the success", last.ID, got)
 		}
 	})
 }

@@ -11,6 +11,10 @@ const (
 	// slowAfter is how long an attempt may be open before its lane is suspect.
 	slowAfter = time.Second
 
+	// restShare of the time that an attempt waited in vain is how long its lane
+	// rests at most before the next one begins.
+	restShare = 0.25
+
 	minProbeGap = 5 * time.Second
 	maxProbeGap = 5 * time.Minute
 )
@@ -26,6 +30,8 @@ type pace struct {
 	suspect  bool
 	slow     int // attempts open for longer than slowAfter
 	failures int // in a row
+	// resumeAt: none begins before, after one that waited in vain.
+	resumeAt time.Time
 
 	open      bool          // the breaker: only probes
 	probeGap  time.Duration // the present gap
@@ -40,6 +46,7 @@ func newPace() pace { return pace{limit: 1, steep: true} }
 func (p *pace) succeeded(took time.Duration, underWay int) (closed bool) {
 	p.failures = 0
 	p.proven = true
+	p.resumeAt = time.Time{}
 	if p.open {
 		slow := p.slow // attempts that are still open
 		*p = newPace()
@@ -60,6 +67,15 @@ func (p *pace) succeeded(took time.Duration, underWay int) (closed bool) {
 	}
 	return false
 }
+
+// rest puts off what has not begun, until there is a success. Endpoints that
+// went silent together are not dialled together once more: a random part of
+// the time, from 0 to 1, spreads them.
+func (p *pace) rest(waited time.Duration, part float64, now time.Time) {
+	p.resumeAt = now.Add(time.Duration(part * restShare * float64(waited)))
+}
+
+func (p *pace) resting(now time.Time) bool { return now.Before(p.resumeAt) }
 
 // failed takes in a failed attempt that began at started. overload: the
 // endpoint asked for less, or took too long. It reports whether that opened
