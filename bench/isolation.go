@@ -32,15 +32,15 @@ func isolation(l *lab) error {
 				return err
 			}
 		}
-		name := others
+		name, aims := others, [2]string{"≤ 1.2", "≥ 0.9"}
 		switch others {
 		case "":
 			base, name = f, "none"
-		case rig.OK:
-			name = "healthy"
+		case rig.OK: // to compare with
+			name, aims = "healthy", [2]string{}
 		}
-		l.row(name, f.p50.show("%.1f"), f.p99.show("%.1f"), fmt.Sprintf("%.2f", f.p99.median()/base.p99.median()), "≤ 1.2",
-			f.rate.show("%.0f"), fmt.Sprintf("%.2f", f.rate.median()/base.rate.median()), "≥ 0.9")
+		l.row(name, f.p50.show("%.1f"), f.p99.show("%.1f"), fmt.Sprintf("%.2f", f.p99.median()/base.p99.median()), aims[0],
+			f.rate.show("%.0f"), fmt.Sprintf("%.2f", f.rate.median()/base.rate.median()), aims[1])
 	}
 	return nil
 }
@@ -69,6 +69,9 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 		return err
 	}
 	if err := r.register(isolationHalf, isolationHalf, url); err != nil {
+		return err
+	}
+	if err := sick.Issue(isolationHalf, isolationHalf); err != nil {
 		return err
 	}
 	events := int(isolationTime.Seconds() * isolationRate)

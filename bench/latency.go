@@ -41,6 +41,9 @@ type halfLoad struct {
 	p50, p99 figures
 }
 
+// halfLoadTime is how long each is measured.
+const halfLoadTime = 10 * time.Second
+
 func (l *lab) latencyRound(rate *figures, loads []halfLoad) (err error) {
 	r, err := l.begin()
 	if err != nil {
@@ -62,6 +65,7 @@ func (l *lab) latencyRound(rate *figures, loads []halfLoad) (err error) {
 	*rate = append(*rate, feed.PerSecond)
 	for i := range loads {
 		feed.Batch = loads[i].batch
+		feed.Events = int(halfLoadTime.Seconds()*feed.PerSecond) / 100 * 100
 		if err := r.deliver(feed); err != nil {
 			return err
 		}

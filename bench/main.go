@@ -41,7 +41,7 @@ var scenarios = []scenario{
 type flags struct {
 	Scenarios []string `arg:"" optional:"" help:"Which tables: ${names}. Default: all."`
 	Rounds    int      `default:"5" help:"Rounds of each measurement, of which the median counts."`
-	Events    int      `default:"60000" help:"Events of a round."`
+	Events    int      `default:"60000" help:"Events of a round, but for those that take a given time."`
 	Backlog   int      `default:"5000000" help:"Events of the backlog."`
 	Accounts  int      `default:"1000000" help:"Accounts that are many."`
 	History   int      `default:"10000000" help:"Deliveries of the history."`
@@ -76,6 +76,11 @@ func (f *flags) run() error {
 		}
 	} else if l.bin, err = filepath.Abs(l.bin); err != nil {
 		return err
+	}
+	for _, name := range f.Scenarios {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name }) {
+			return fmt.Errorf("there is no table %q", name)
+		}
 	}
 	fmt.Printf("%s, %s, %d cores, %s/%s; %d rounds, median (least to most)\n",
 		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, f.Rounds)

@@ -34,6 +34,7 @@ type receiver struct {
 	answer func(ctx context.Context, c call) egress.Result
 	open   map[string]int // attempts under way, by URL
 	peak   map[string]int
+	closed []string // URLs whose idle connections were closed
 	// connect is how long a request takes to its first byte.
 	connect atomic.Int64
 }
@@ -68,7 +69,20 @@ func field(req *egress.Request, name string) string {
 	return ""
 }
 
-func (r *receiver) CloseIdle(string) {}
+func (r *receiver) CloseIdle(url string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = append(r.closed, url)
+}
+
+func (r *receiver) wantClosed(t *testing.T, urls ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(r.closed, urls) {
+		t.Errorf("idle connections closed to %q, want %q", r.closed, urls)
+	}
+}
 
 func (r *receiver) set(answer func(context.Context, call) egress.Result) {
 	r.mu.Lock()

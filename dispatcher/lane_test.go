@@ -100,6 +100,7 @@ func TestReplacedURLTakesEverythingOver(t *testing.T) {
 				t.Errorf("attempt of %s to %s after the replacement", c.ID, c.URL)
 			}
 		}
+		r.recv.wantClosed(t, url("a"))
 	})
 }
 
@@ -158,6 +159,7 @@ func TestDeletedWebhookStopsEverything(t *testing.T) {
 		}
 		r.settle()
 		r.wantStates(map[store.State]int64{store.Cancelled: 4000})
+		r.recv.wantClosed(t, url("a"))
 		r.after(time.Hour)
 		if got := len(r.recv.got()); got != n {
 			t.Errorf("%d attempts after the webhook was deleted, want none", got-n)

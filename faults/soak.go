@@ -60,7 +60,7 @@ func soak(l *lab) (found string, err error) {
 	if err := errors.Join(err, ended); err != nil {
 		return "", err
 	}
-	if err := s.arrived(n); err != nil {
+	if err := errors.Join(s.arrived(n), s.once()); err != nil {
 		return "", err
 	}
 	if l.Picture != "" {
@@ -73,7 +73,7 @@ func soak(l *lab) (found string, err error) {
 			return "", err
 		}
 	}
-	found = fmt.Sprintf("%v at %.0f events/s, half of the greatest rate, %d events, 0 lost", length.Round(time.Second), feed.PerSecond, n)
+	found = fmt.Sprintf("%v at %.0f events/s, half of the greatest rate, %d events, 0 lost, 0 repeats", length.Round(time.Second), feed.PerSecond, n)
 	var errs []error
 	for _, c := range record {
 		mean, slope := c.line()

@@ -50,13 +50,18 @@ func (a *authority) pem() []byte {
 // certificate is the one for the name that was asked for, else for the address
 // that was dialled.
 func (a *authority) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if hello.ServerName != "" {
+		return a.of(hello.ServerName)
+	}
 	host, _, err := net.SplitHostPort(hello.Conn.LocalAddr().String())
 	if err != nil {
 		return nil, err
 	}
-	if hello.ServerName != "" {
-		host = hello.ServerName
-	}
+	return a.of(host)
+}
+
+// of is the certificate of a name or an address.
+func (a *authority) of(host string) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if cert := a.issued[host]; cert != nil {

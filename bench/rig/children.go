@@ -98,7 +98,15 @@ func child(role string) (*exec.Cmd, error) {
 // Endpoint is the callback URL of the i-th receiver: each has an address of
 // its own in 127.0.0.0/8.
 func (s *Sink) Endpoint(behaviour string, i int) string {
-	return fmt.Sprintf("https://127.%d.%d.%d:%d/%s/%d", 1+i/62500, i/250%250, 1+i%250, s.address.Port, behaviour, i)
+	return fmt.Sprintf("https://%s:%d/%s/%d", endpointHost(i), s.address.Port, behaviour, i)
+}
+
+func endpointHost(i int) string { return fmt.Sprintf("127.%d.%d.%d", 1+i/62500, i/250%250, 1+i%250) }
+
+// Issue lets the sink make the certificates of its receivers from to from+n, so
+// that it does not while something is measured.
+func (s *Sink) Issue(from, n int) error {
+	return s.post("/issue", url.Values{"from": {strconv.Itoa(from)}, "n": {strconv.Itoa(n)}})
 }
 
 // Named is the callback URL of one whose name the caller resolves, to any

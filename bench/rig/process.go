@@ -81,7 +81,7 @@ func (c *Child) Kill() {
 	<-c.exited
 }
 
-// Stop is SIGTERM; it returns how the process ended.
+// Stop is SIGINT; it returns how the process ended.
 func (c *Child) Stop() error {
 	_ = c.cmd.Process.Signal(os.Interrupt)
 	<-c.exited

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -114,15 +115,21 @@ func FreeAddr() (string, error) {
 
 // AwaitReady polls /readyz.
 func (s *Service) AwaitReady(limit time.Duration) error {
-	return Await(limit, "the service to be ready", func() bool {
+	exited := false
+	late := Await(limit, "the service to be ready", func() bool {
 		select {
 		case <-s.Exited():
+			exited = true
 			return true
 		default:
 		}
 		ready, err := s.Ready()
 		return ready && err == nil
 	})
+	if exited {
+		return errors.New("the service has ended instead of being ready")
+	}
+	return late
 }
 
 // Ready asks /readyz.

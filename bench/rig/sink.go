@@ -42,7 +42,6 @@ type sinkState struct {
 	counts   Counts
 	latency  *hdrhistogram.Histogram // of the well-behaved, µs from sending to arrival
 	timeline []int                   // 204 for each 100 ms since the last reset
-	refused  []int                   // 429 and 503, likewise
 	reset    time.Time
 	inFlight atomic.Int64
 }
@@ -55,9 +54,9 @@ type Counts struct {
 	First    time.Time // arrival since the last reset
 	// P50, P99 and Max: from the time at which the event's batch was sent.
 	P50, P99, Max time.Duration
-	// Timeline and RefusedTimeline are counts for each 100 ms since the reset.
-	Timeline, RefusedTimeline []int
-	Missing                   []int // the first event numbers below Upto that have not arrived
+	// Timeline counts arrivals for each 100 ms since the reset.
+	Timeline []int
+	Missing  []int // the first event numbers below Upto that have not arrived
 }
 
 // Repeat is an arrival of an event that had arrived before.
@@ -66,7 +65,7 @@ type Repeat struct {
 	Before, Then time.Time // to the millisecond
 }
 
-// Tick is the step of the timelines.
+// Tick is the step of the timeline.
 const Tick = 100 * time.Millisecond
 
 func (s *sinkState) clear() {
@@ -75,7 +74,7 @@ func (s *sinkState) clear() {
 	s.reset = time.Now()
 	s.counts = Counts{}
 	s.latency = hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)
-	s.timeline, s.refused = nil, nil
+	s.timeline = nil
 }
 
 func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +118,6 @@ func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *sinkState) refuse(w http.ResponseWriter, code int) {
 	s.mu.Lock()
 	s.counts.Refused++
-	s.refused = at(s.refused, time.Since(s.reset))
 	s.mu.Unlock()
 	w.WriteHeader(code)
 }
@@ -191,7 +189,6 @@ func (s *sinkState) report(upto int) Counts {
 	micros := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 	c.P50, c.P99, c.Max = micros(s.latency.ValueAtQuantile(50)), micros(s.latency.ValueAtQuantile(99)), micros(s.latency.Max())
 	c.Timeline = append([]int(nil), s.timeline...)
-	c.RefusedTimeline = append([]int(nil), s.refused...)
 	for n := 0; n < upto && len(c.Missing) < 20; n++ {
 		if n >= len(s.last) || s.last[n] == 0 {
 			c.Missing = append(c.Missing, n)
@@ -231,6 +228,13 @@ func sinkMain() error {
 		_ = json.NewEncoder(w).Encode(state.report(upto))
 	})
 	mux.HandleFunc("POST /repeats", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(state.takeRepeats()) })
+	mux.HandleFunc("POST /issue", func(_ http.ResponseWriter, r *http.Request) {
+		from, _ := strconv.Atoi(r.FormValue("from"))
+		n, _ := strconv.Atoi(r.FormValue("n"))
+		for i := range n {
+			_, _ = ca.of(endpointHost(from + i)) // a handshake tries again, and says so
+		}
+	})
 	mux.HandleFunc("POST /clear", func(http.ResponseWriter, *http.Request) { state.clear() })
 	mux.HandleFunc("POST /gate", func(_ http.ResponseWriter, r *http.Request) { state.open.Store(r.FormValue("open") == "true") })
 	if err := json.NewEncoder(os.Stdout).Encode(sinkAddress{

@@ -48,6 +48,27 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+func TestIdleConnectionIsClosedAfterItsTime(t *testing.T) {
+	closed := make(chan struct{})
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
+		s.Say(hostile.OK200)
+		s.Request()
+		close(closed)
+	})
+	c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, IdleTimeout: 10 * time.Millisecond})
+	t.Cleanup(c.Close)
+	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is still open 10 s after its last request, want it closed after 10 ms")
+	}
+	if got := r.requests.Load(); got != 1 {
+		t.Errorf("requests received: %d, want 1", got)
+	}
+}
+
 // The receiver takes the second request of a connection and closes: net/http
 // would repeat a request that it takes for idempotent.
 func TestReusedConnectionClosedIsNotReplayed(t *testing.T) {
