@@ -20,7 +20,7 @@ func recovery(l *lab) error {
 		}
 	}
 	l.table(fmt.Sprintf("Recovery: an endpoint returns to %d waiting events; it answers after 2 ms, 32 at a time, else 429", recoveryBacklog),
-		"first callback after s", "aim", "from there to 90 % of the full rate, s", "aim", "full rate/s", "429 and 503 of all answers, %", "aim")
+		"first callback after s", "aim", "from there to 90 % of the rate before, s", "aim", "rate before/s", "429 and 503 of all answers, %", "aim")
 	l.row(first.show("%.1f"), "≤ one probe gap", full.show("%.1f"), "≤ 10", rate.show("%.0f"), refused.show("%.2f"), "≤ 1")
 	return nil
 }
@@ -34,7 +34,19 @@ func (l *lab) recoveryRound(first, full, rate, refused *figures) (err error) {
 	if err := r.register(0, 1, func(i int) string { return r.sink.Endpoint(rig.Gate, i) }); err != nil {
 		return err
 	}
-	if err := r.feed(rig.Feed{Events: recoveryBacklog, Batch: 500, Clients: 4, Accounts: 1}); err != nil {
+	feed := rig.Feed{Events: recoveryBacklog, Batch: 500, Clients: 4, Accounts: 1}
+	if err := r.sink.OpenGate(true); err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := r.deliver(feed); err != nil {
+		return err
+	}
+	before := float64(feed.Events) / time.Since(begin).Seconds()
+	if err := r.sink.OpenGate(false); err != nil {
+		return err
+	}
+	if err := r.feed(feed); err != nil {
 		return err
 	}
 	if err := rig.Await(time.Minute, "the breaker to open", func() bool {
@@ -54,16 +66,18 @@ func (l *lab) recoveryRound(first, full, rate, refused *figures) (err error) {
 	if err != nil {
 		return err
 	}
-	fullRate := fullRate(c.Timeline)
 	r.lab.detail("arrivals per 100 ms: %v", c.Timeline)
 	if err := r.lab.drawRecovery(c.Timeline); err != nil {
 		return err
 	}
-	reached := slices.IndexFunc(smooth(c.Timeline), func(n float64) bool { return n >= 0.9*fullRate })
+	reached := slices.IndexFunc(smooth(c.Timeline), func(n float64) bool { return n/rig.Tick.Seconds() >= 0.9*before })
+	if reached < 0 {
+		return fmt.Errorf("it never took 90 %% of the %.0f/s that it took before", before)
+	}
 	began := slices.IndexFunc(c.Timeline, func(n int) bool { return n > 0 })
 	*first = append(*first, c.First.Sub(opened).Seconds())
 	*full = append(*full, float64(reached-began)*rig.Tick.Seconds())
-	*rate = append(*rate, fullRate/rig.Tick.Seconds())
+	*rate = append(*rate, before)
 	*refused = append(*refused, 100*float64(c.Refused)/float64(c.Refused+c.Arrivals))
 	return nil
 }
@@ -93,25 +107,4 @@ func smooth(timeline []int) []float64 {
 		means = append(means, float64(sum)/float64(window))
 	}
 	return means
-}
-
-// fullRate is the median of the seconds between the first tenth and the last
-// of all arrivals, per tick: at the end come the few that are retried later.
-func fullRate(timeline []int) float64 {
-	total, sum := 0, 0
-	for _, n := range timeline {
-		total += n
-	}
-	from, to := -1, 0
-	for i, n := range timeline {
-		sum += n
-		if from < 0 && 10*sum >= total {
-			from = i
-		}
-		if 10*sum <= 9*total {
-			to = i
-		}
-	}
-	window := int(time.Second / rig.Tick)
-	return figures(smooth(timeline[from:max(to, from+window)])).median()
 }

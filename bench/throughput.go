@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/recapito/recapito/bench/rig"
@@ -23,7 +24,7 @@ const rawInFlight = 64
 // throughput: how much is delivered when everything goes as fast as it can.
 func throughput(l *lab) error {
 	l.table("Throughput", "load", "delivered/s", "raw net/http/s", "ratio", "aim",
-		"server CPU µs/event", "raw client CPU µs", "ratio", "sink CPU µs", "commits/event", "peak RSS MiB")
+		"server CPU µs/event", "raw client CPU µs", "ratio", "aim", "sink and feeder CPU µs", "commits/event", "peak RSS MiB")
 	many, err := l.throughputRow(load{"100 endpoints, batches of 100, 8 clients", 100, 100, 8, 1, "≥ 1.0"})
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func throughput(l *lab) error {
 
 // throughputRow returns the rate as a part of the raw loop's.
 func (l *lab) throughputRow(w load) (float64, error) {
-	var rate, raw, ratio, cpu, rawCPU, cpuRatio, sinkCPU, commits, rss figures
+	var rate, raw, ratio, cpu, rawCPU, cpuRatio, sinkCPU, feederCPU, commits, rss figures
 	for range l.Rounds {
 		m, err := l.throughputRound(w)
 		if err != nil {
@@ -46,17 +47,18 @@ func (l *lab) throughputRow(w load) (float64, error) {
 		}
 		rate, raw, ratio = append(rate, m.rate), append(raw, m.raw.PerSecond), append(ratio, m.rate/m.raw.PerSecond)
 		cpu, rawCPU = append(cpu, m.cpu), append(rawCPU, micros(m.raw.CPU))
-		cpuRatio, sinkCPU = append(cpuRatio, m.cpu/micros(m.raw.CPU)), append(sinkCPU, m.sinkCPU)
+		cpuRatio = append(cpuRatio, m.cpu/micros(m.raw.CPU))
+		sinkCPU, feederCPU = append(sinkCPU, m.sinkCPU), append(feederCPU, m.feederCPU)
 		commits, rss = append(commits, m.commits), append(rss, m.rss)
 	}
 	l.row(w.name, rate.show("%.0f"), raw.show("%.0f"), ratio.show("%.2f"), w.aim,
-		cpu.show("%.0f"), rawCPU.show("%.0f"), cpuRatio.show("%.2f"), sinkCPU.show("%.0f"), commits.show("%.3f"), rss.show("%.0f"))
+		cpu.show("%.0f"), rawCPU.show("%.0f"), cpuRatio.show("%.2f"), "≤ 1.0", fmt.Sprintf("%.0f and %.0f", sinkCPU.median(), feederCPU.median()), commits.show("%.3f"), rss.show("%.0f"))
 	return ratio.median(), nil
 }
 
 type throughputFigures struct {
-	rate, cpu, sinkCPU, commits, rss float64
-	raw                              rig.RawResult
+	rate, cpu, sinkCPU, feederCPU, commits, rss float64
+	raw                                         rig.RawResult
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
@@ -76,7 +78,7 @@ func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
 	if err := r.deliver(feed); err != nil { // connections, caches
 		return m, err
 	}
-	if err := r.sink.Clear(); err != nil {
+	if err := r.recorded(); err != nil {
 		return m, err
 	}
 	before, err := r.snapshot()
@@ -88,6 +90,9 @@ func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
 	if err := r.deliver(feed); err != nil {
 		return m, err
 	}
+	if err := r.recorded(); err != nil {
+		return m, err
+	}
 	elapsed := time.Since(begin)
 	after, err := r.snapshot()
 	if err != nil {
@@ -97,6 +102,7 @@ func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
 	m.rate = n / elapsed.Seconds()
 	m.cpu = micros(after.server.CPU-before.server.CPU) / n
 	m.sinkCPU = micros(after.sink.CPU-before.sink.CPU) / n
+	m.feederCPU = micros(after.feeder.CPU-before.feeder.CPU) / n
 	m.commits = (after.commits - before.commits) / n
 	m.rss = float64(after.server.PeakRSS) / 1024
 	urls := make([]string, w.endpoints)
@@ -124,8 +130,16 @@ func (r *run) deliver(f rig.Feed) error {
 }
 
 type snapshot struct {
-	server, sink rig.Usage
-	commits      float64
+	server, sink, feeder rig.Usage
+	commits              float64
+}
+
+// recorded waits until the outcomes of what has arrived are on disk.
+func (r *run) recorded() error {
+	return rig.Await(time.Minute, "the outcomes to be recorded", func() bool {
+		n, err := r.service.Metric("recapito_unrecorded_outcomes")
+		return err == nil && n == 0
+	})
 }
 
 func (r *run) snapshot() (s snapshot, err error) {
@@ -133,6 +147,9 @@ func (r *run) snapshot() (s snapshot, err error) {
 		return s, err
 	}
 	if s.sink, err = rig.Measure(r.sink.PID()); err != nil {
+		return s, err
+	}
+	if s.feeder, err = rig.Measure(os.Getpid()); err != nil {
 		return s, err
 	}
 	s.commits, err = r.service.Metric("recapito_commit_duration_seconds_count")

@@ -74,7 +74,7 @@ func drawStep(t *rapid.T) step {
 	return step{
 		Kind: rapid.SampledFrom([]string{
 			"accept", "accept", "accept", "accept", "answer", "answer", "wait", "wait",
-			"put", "delete", "create", "rotate", "trouble", "restart", "kill", "clock",
+			"put", "put the same", "delete", "create", "rotate", "trouble", "restart", "kill", "clock",
 		}).Draw(t, "kind"),
 		Account: rapid.IntRange(0, modelAccounts-1).Draw(t, "account"),
 		Events:  rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(t, "events"),
