@@ -24,26 +24,33 @@ const (
 func isolation(l *lab) error {
 	l.table(fmt.Sprintf("Isolation: %d healthy endpoints at %d events/s, beside as many others at the same rate", isolationHalf, isolationRate),
 		"the others", "healthy p50 ms", "healthy p99 ms", "ratio to none", "aim", "healthy delivered/s", "ratio to none", "aim")
-	base := isolationFigures{}
-	for _, others := range []string{"", rig.OK, rig.Hang, rig.Drip, "refuse"} {
-		var f isolationFigures
-		for range l.Rounds {
-			if err := l.isolationRound(others, &f); err != nil {
+	rows := []struct {
+		others, name string
+		aims         [2]string
+		isolationFigures
+	}{
+		{others: "", name: "none", aims: isolationAims},
+		{others: rig.OK, name: "healthy"}, // to compare with
+		{others: rig.Hang, name: rig.Hang, aims: isolationAims},
+		{others: rig.Drip, name: rig.Drip, aims: isolationAims},
+		{others: "refuse", name: "refuse", aims: isolationAims},
+	}
+	for range l.Rounds {
+		for i := range rows {
+			if err := l.isolationRound(rows[i].others, &rows[i].isolationFigures); err != nil {
 				return err
 			}
 		}
-		name, aims := others, [2]string{"≤ 1.2", "≥ 0.9"}
-		switch others {
-		case "":
-			base, name = f, "none"
-		case rig.OK: // to compare with
-			name, aims = "healthy", [2]string{}
-		}
-		l.row(name, f.p50.show("%.1f"), f.p99.show("%.1f"), fmt.Sprintf("%.2f", f.p99.median()/base.p99.median()), aims[0],
-			f.rate.show("%.0f"), fmt.Sprintf("%.2f", f.rate.median()/base.rate.median()), aims[1])
+	}
+	none := rows[0]
+	for _, r := range rows {
+		l.row(r.name, r.p50.show("%.1f"), r.p99.show("%.1f"), fmt.Sprintf("%.2f", r.p99.median()/none.p99.median()), r.aims[0],
+			r.rate.show("%.0f"), fmt.Sprintf("%.2f", r.rate.median()/none.rate.median()), r.aims[1])
 	}
 	return nil
 }
+
+var isolationAims = [2]string{"≤ 1.2", "≥ 0.9"} // p99 and rate, beside none
 
 type isolationFigures struct{ p50, p99, rate figures }
 
