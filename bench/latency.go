@@ -63,9 +63,9 @@ func (l *lab) latencyRound(rate *figures, loads []halfLoad) (err error) {
 	}
 	feed.PerSecond = float64(feed.Events) / time.Since(begin).Seconds() / 2
 	*rate = append(*rate, feed.PerSecond)
+	feed.Events = int(halfLoadTime.Seconds()*feed.PerSecond) / 100 * 100
 	for i := range loads {
 		feed.Batch = loads[i].batch
-		feed.Events = int(halfLoadTime.Seconds()*feed.PerSecond) / 100 * 100
 		if err := r.deliver(feed); err != nil {
 			return err
 		}

@@ -72,13 +72,13 @@ func (l *lab) recoveryRound(first, full, rate, most, refused *figures) (err erro
 	}
 	began := slices.IndexFunc(c.Timeline, func(n int) bool { return n > 0 })
 	seconds := smooth(c.Timeline[began:])
-	reached := slices.IndexFunc(seconds, func(n float64) bool { return n/rig.Tick.Seconds() >= 0.9*before })
+	reached := slices.IndexFunc(seconds, func(n float64) bool { return n >= 0.9*before })
 	if reached < 0 {
 		return fmt.Errorf("it never took 90 %% of the %.0f/s that it took before", before)
 	}
 	*first = append(*first, c.First.Sub(opened).Seconds())
 	*full = append(*full, float64(reached)*rig.Tick.Seconds())
-	*rate, *most = append(*rate, before), append(*most, slices.Max(seconds)/rig.Tick.Seconds())
+	*rate, *most = append(*rate, before), append(*most, slices.Max(seconds))
 	*refused = append(*refused, 100*float64(c.Refused)/float64(c.Refused+c.Arrivals))
 	return nil
 }
@@ -90,22 +90,22 @@ func (l *lab) drawRecovery(timeline []int) error {
 	}
 	arrivals := &rig.Curve{Name: "callbacks/s, over a second"}
 	for i, n := range smooth(timeline) {
-		arrivals.Add(time.Duration(i)*rig.Tick, n/rig.Tick.Seconds())
+		arrivals.Add(time.Duration(i)*rig.Tick, n)
 	}
 	title := fmt.Sprintf("An endpoint returns to %d waiting events", recoveryBacklog)
 	return os.WriteFile(l.Picture, rig.Draw(title, arrivals), 0o644)
 }
 
-// smooth is the mean of each second that begins with a tick.
+// smooth is what each second that begins with a tick has.
 func smooth(timeline []int) []float64 {
 	window := int(time.Second / rig.Tick)
-	means := make([]float64, 0, len(timeline))
+	seconds := make([]float64, 0, len(timeline))
 	for i := 0; i+window <= len(timeline); i++ {
 		sum := 0
 		for _, n := range timeline[i : i+window] {
 			sum += n
 		}
-		means = append(means, float64(sum)/float64(window))
+		seconds = append(seconds, float64(sum))
 	}
-	return means
+	return seconds
 }

@@ -55,9 +55,11 @@ func disk(l *lab) (found string, err error) {
 	if err := checkIntegrity(filepath.Join(small.dir, "recapito.db")); err != nil {
 		return "", err
 	}
-	err = s.once()
+	if err := s.once(); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("full %d times, %d events, 0 lost, integrity clean; %d refusals, all 503 with Retry-After; up to %.0f outcomes waited, 0 repeats; accepting again at most %v after there was space",
-		rounds, n, f.refusals, f.unrecorded, f.recovery.Round(time.Millisecond)), err
+		rounds, n, f.refusals, f.unrecorded, f.recovery.Round(time.Millisecond)), nil
 }
 
 // outage is what was seen of one or more times when the store could not write.

@@ -84,12 +84,13 @@ func dns(l *lab) (found string, err error) {
 	if err := s.settle(n, min(down, 5*time.Minute)+2*time.Minute); err != nil {
 		return "", err
 	}
+	if err := s.once(); err != nil {
+		return "", err
+	}
 	worst := max(during.P99, failing.P99)
 	found = fmt.Sprintf("no names for %v, %d events, 0 lost, 0 repeats, %.0f waited; p99 of those without a name %v before, %v silent, %v failing; all delivered %v after names resolved again",
 		down, n, waited, before.P99, during.P99, failing.P99, time.Since(again).Round(time.Millisecond))
-	err = s.once()
 	switch {
-	case err != nil:
 	case waited == 0:
 		err = fmt.Errorf("no event waited for a name")
 	case worst > dnsRatio*before.P99 && worst > dnsFloor:

@@ -46,9 +46,12 @@ func files(l *lab) (found string, err error) {
 			return "", fmt.Errorf("time %d: %w", i+1, err)
 		}
 	}
+	if err := s.once(); err != nil {
+		return "", err
+	}
 	found = fmt.Sprintf("%d times no descriptor of %d left, %d events, 0 lost, 0 repeats; up to %d waited, no attempt counted as failed to connect; all delivered at most %v after there were descriptors",
 		rounds, fileLimit, e.fed, e.waited, e.recovery.Round(time.Millisecond))
-	if err = s.once(); err == nil && e.recovery > drainAfter {
+	if e.recovery > drainAfter {
 		err = l.late("all was delivered after %v, not within %v", e.recovery, drainAfter)
 	}
 	return found, err

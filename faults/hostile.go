@@ -57,8 +57,10 @@ func hostile(l *lab) (found string, err error) {
 			return "", fmt.Errorf("round %d: %w", i+1, err)
 		}
 	}
+	if err := h.once(); err != nil {
+		return "", err
+	}
 	after, err := h.subside(before)
-	err = errors.Join(err, h.once())
 	found = fmt.Sprintf("%d receivers, %d rounds, 0 lost, 0 repeats; healthy p99 %v without and %v with them, median ratio %.2f; %d attempts at them, the longest %v of %v; then goroutines %d (%d before), RSS %d MiB (%d before)",
 		len(h.crowd.Receivers), rounds, median(h.without), median(h.with), median(h.ratios), h.attempts, h.longest, h.deadline,
 		after.Goroutines, before.Goroutines, after.RSS>>10, before.RSS>>10)

@@ -61,9 +61,11 @@ func inputOutput(l *lab) (found string, err error) {
 	if err := checkIntegrity(filepath.Join(s.dir, "recapito.db")); err != nil {
 		return "", err
 	}
-	err = s.once()
+	if err := s.once(); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("%d × %d kinds of EIO, %d events, 0 lost, no false 202, integrity clean; %d refusals, all 503 with Retry-After; up to %.0f outcomes waited, 0 repeats; accepting again at most %v after the last error",
-		rounds, len(ioFaults), n, o.refusals, o.unrecorded, o.recovery.Round(time.Millisecond)), err
+		rounds, len(ioFaults), n, o.refusals, o.unrecorded, o.recovery.Round(time.Millisecond)), nil
 }
 
 // disturb lets the service meet one fault for a while.

@@ -231,15 +231,17 @@ func (s *site) subside(before rig.Vitals) (after rig.Vitals, err error) {
 	// Connections of the moment; the collector's own slack. Connections that are
 	// idle are kept for 45 s.
 	const few, memory = 5, 1.25
+	closed := func() bool {
+		return after.OpenFiles <= before.OpenFiles+few && after.Goroutines <= before.Goroutines+few
+	}
 	late := rig.Await(time.Minute, "files, goroutines and memory to be back", func() bool {
 		time.Sleep(100 * time.Millisecond)
 		after, err = s.service.Vitals()
-		return err != nil || (after.OpenFiles <= before.OpenFiles+few && after.Goroutines <= before.Goroutines+few &&
-			float64(after.RSS) <= memory*float64(before.RSS))
+		return err != nil || (closed() && float64(after.RSS) <= memory*float64(before.RSS))
 	})
 	if late != nil {
 		late = fmt.Errorf("%d files, %d goroutines and %d MiB are left: %w", after.OpenFiles, after.Goroutines, after.RSS>>10, late)
-		if after.OpenFiles <= before.OpenFiles+few && after.Goroutines <= before.Goroutines+few {
+		if closed() {
 			late = s.lab.late("%w", late) // memory alone
 		}
 	}
