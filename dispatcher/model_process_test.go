@@ -158,6 +158,7 @@ func (w *world) jump(by time.Duration) {
 	for _, e := range w.events {
 		e.accepted, e.failed = e.accepted.Add(-by), time.Time{} // it was by another clock
 	}
+	w.healedNow() // what was accepted just now may look old
 }
 
 // noteRewound: where the clock is behind the newest event, everything that was

@@ -216,9 +216,7 @@ func (w *world) do(s step) {
 		w.checkProgress()
 	case "trouble":
 		w.slow.setTrouble(s.Trouble)
-		for i := range w.accounts {
-			w.accounts[i].healthy = time.Now()
-		}
+		w.healedNow()
 	case "restart":
 		w.stop()
 		w.rows.close(w.t)
@@ -237,6 +235,13 @@ func (w *world) do(s step) {
 	w.settle()
 	if err := w.disp.Check(); err != nil {
 		w.errorf("after %v: %v", s, err)
+	}
+}
+
+// healedNow: progress is asked of the endpoints from now on.
+func (w *world) healedNow() {
+	for i := range w.accounts {
+		w.accounts[i].healthy = time.Now()
 	}
 }
 

@@ -21,19 +21,18 @@ func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), er
 	room := max(1, min(l.capacity()-l.window.len(), left/maxBodySize))
 	l.kept = min(room*maxBodySize, left)
 	d.hold(l, l.kept)
-	// What is due and in memory already comes again.
-	q := store.BacklogQuery{AccountID: l.account, Now: time.Now(), Due: room + l.window.due, After: l.cursor}
+	q := store.BacklogQuery{AccountID: l.account, Now: time.Now(), Due: room, Known: l.window.putOff(), After: l.cursor}
 	if l.more || !l.direct {
 		q.Fresh = room
 	}
 	d.mu.Unlock()
 	page, err := d.cfg.Store.Backlog(ctx, q)
-	return func(now time.Time) { d.merge(l, &q, room, &page, now) }, err
+	return func(now time.Time) { d.merge(l, &q, &page, now) }, err
 }
 
 // merge takes a page into the window. What is there already, or was recorded
 // while the page was read, is passed over.
-func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, room int, page *store.Backlog, now time.Time) {
+func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, page *store.Backlog, now time.Time) {
 	d.renew(l, page.Webhook)
 	if page.Webhook == nil {
 		l.known, l.cancel = true, true
@@ -50,12 +49,7 @@ func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, room int, page *store
 	if !l.active() || l.pace.open {
 		return
 	}
-	full := l.window.len() + room
 	for i := range page.Due {
-		if l.window.len() == full {
-			l.dueBy(now)
-			break
-		}
 		d.mergeOne(l, &page.Due[i], now)
 	}
 	for i := range page.Fresh {

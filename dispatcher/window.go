@@ -12,7 +12,6 @@ import (
 // the others wait behind it in order of Seq.
 type window struct {
 	items  map[int64]*item // all, by Seq, until their outcome is recorded
-	due    int             // of these, how many had been put off
 	chains map[string]*chain
 	ready  fifo
 }
@@ -40,10 +39,17 @@ func (w *window) has(seq int64) bool { _, ok := w.items[seq]; return ok }
 func (w *window) hold(d *store.Delivery) *item {
 	it := &item{delivery: d}
 	w.items[d.Seq] = it
-	if !d.DueAt.IsZero() {
-		w.due++
-	}
 	return it
+}
+
+// putOff lists the items that the store has as put off.
+func (w *window) putOff() (seqs []int64) {
+	for seq, it := range w.items {
+		if !it.delivery.DueAt.IsZero() {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
 }
 
 // forget drops an item.
@@ -52,9 +58,6 @@ func (w *window) forget(it *item) {
 		return
 	}
 	delete(w.items, it.seq())
-	if !it.delivery.DueAt.IsZero() {
-		w.due--
-	}
 	if it.chain != nil {
 		if it.chain.members--; it.chain.members == 0 {
 			delete(w.chains, it.delivery.MessageID)

@@ -129,9 +129,10 @@ func (o *Outcome) Releases() bool { return o.State != Pending && !o.AtFirst() }
 type BacklogQuery struct {
 	AccountID string
 	Now       time.Time
-	Due       int   // at most so many that were put off until Now or earlier, longest due first
-	After     int64 // of the fresh ones those with a greater Seq,
-	Fresh     int   // at most so many, in order of Seq
+	Due       int     // at most so many that were put off until Now or earlier, longest due first,
+	Known     []int64 // but for those with these Seqs
+	After     int64   // of the fresh ones those with a greater Seq,
+	Fresh     int     // at most so many, in order of Seq
 }
 
 // Backlog is a part of an account's PENDING deliveries, from one snapshot.

@@ -149,7 +149,9 @@ func (s *Store) Backlog(_ context.Context, q store.BacklogQuery) (store.Backlog,
 				b.Fresh = append(b.Fresh, s.read(r))
 			}
 		case !r.DueAt.After(q.Now):
-			due = append(due, r)
+			if !slices.Contains(q.Known, r.Seq) {
+				due = append(due, r)
+			}
 		case b.NextDue.IsZero() || r.DueAt.Before(b.NextDue):
 			b.NextDue = r.DueAt
 		}

@@ -104,35 +104,62 @@ func BenchmarkAccept(b *testing.B) {
 	})
 }
 
+// Outcomes as the dispatcher has them: nearly all deliveries are acknowledged
+// at first; of those that are not, others of the message are put off, and
+// released when they end.
 func BenchmarkRecord(b *testing.B) {
-	batches(b, func(b *testing.B, batch int) {
-		s := benchStore(b)
-		h := &handed{}
-		s.Listen(h)
-		var m meter
-		at := 0
-		for b.Loop() {
-			b.StopTimer()
-			for len(h.deliveries) < batch {
-				n := max(batch, 1000)
-				if _, err := s.Accept(b.Context(), benchEvents(at, n), now); err != nil {
-					b.Fatal(err)
-				}
-				at += n
-			}
-			outcomes := make([]store.Outcome, batch)
-			for i, d := range h.deliveries[:batch] {
-				a := &store.Attempt{Number: 1, At: now, Duration: 20 * time.Millisecond, StatusCode: 204}
-				outcomes[i] = store.Outcome{Delivery: d, Attempt: a, State: store.Delivered}
-			}
-			h.deliveries = h.deliveries[batch:]
-			m.start(b)
-			if err := s.Record(b.Context(), outcomes, now); err != nil {
+	attempt := func(d *store.Delivery) *store.Attempt {
+		return &store.Attempt{Number: d.Attempts + 1, At: now, Duration: 20 * time.Millisecond, StatusCode: 204}
+	}
+	for _, kind := range []struct {
+		name    string
+		outcome func(*store.Delivery) store.Outcome
+	}{
+		{"delivered", func(d *store.Delivery) store.Outcome {
+			return store.Outcome{Delivery: d, Attempt: attempt(d), State: store.Delivered}
+		}},
+		{"refused", func(d *store.Delivery) store.Outcome {
+			return store.Outcome{Delivery: d, Attempt: attempt(d), State: store.Pending, Failures: 1, DueAt: now.Add(time.Minute)}
+		}},
+		{"put off", func(d *store.Delivery) store.Outcome {
+			return store.Outcome{Delivery: d, State: store.Pending, DueAt: now.Add(time.Minute), Behind: true}
+		}},
+		{"failed", func(d *store.Delivery) store.Outcome {
+			return store.Outcome{Delivery: d, Attempt: attempt(d), State: store.Failed, Failures: 1}
+		}},
+	} {
+		b.Run(kind.name, func(b *testing.B) {
+			batches(b, func(b *testing.B, batch int) { benchRecord(b, batch, kind.outcome) })
+		})
+	}
+}
+
+func benchRecord(b *testing.B, batch int, outcome func(*store.Delivery) store.Outcome) {
+	s := benchStore(b)
+	h := &handed{}
+	s.Listen(h)
+	var m meter
+	at := 0
+	for b.Loop() {
+		b.StopTimer()
+		for len(h.deliveries) < batch {
+			n := max(batch, 1000)
+			if _, err := s.Accept(b.Context(), benchEvents(at, n), now); err != nil {
 				b.Fatal(err)
 			}
-			m.stop(b)
-			b.StartTimer()
+			at += n
 		}
-		m.report(b, batch)
-	})
+		outcomes := make([]store.Outcome, batch)
+		for i, d := range h.deliveries[:batch] {
+			outcomes[i] = outcome(d)
+		}
+		h.deliveries = h.deliveries[batch:]
+		m.start(b)
+		if err := s.Record(b.Context(), outcomes, now); err != nil {
+			b.Fatal(err)
+		}
+		m.stop(b)
+		b.StartTimer()
+	}
+	m.report(b, batch)
 }

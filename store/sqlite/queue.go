@@ -38,7 +38,7 @@ func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Back
 		if b.Webhook, err = tx.webhook(q.AccountID); err != nil {
 			return err
 		}
-		if b.Due, err = tx.deliveries(s.reads.due, q.AccountID, micros(q.Now), q.Due); err != nil {
+		if b.Due, err = tx.deliveries(s.reads.due, q.AccountID, micros(q.Now), list(q.Known), q.Due); err != nil {
 			return err
 		}
 		if b.Fresh, err = tx.fresh(&q, newest); err != nil {

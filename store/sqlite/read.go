@@ -42,8 +42,8 @@ func (r *readStatements) prepare(db *sql.DB) error {
 			SELECT min(account_id) FROM waiting WHERE account_id > ?
 			UNION ALL SELECT (SELECT min(account_id) FROM waiting WHERE account_id > a.id) FROM a WHERE a.id IS NOT NULL)
 			SELECT id FROM a WHERE id IS NOT NULL LIMIT ?`: &r.pendingAccounts,
-		waitingRows + ` AND w.due_at > 0 AND w.due_at <= ? ORDER BY w.due_at, w.seq LIMIT ?`: &r.due,
-		waitingRows + ` AND w.due_at = 0 AND w.seq > ? ORDER BY w.seq LIMIT ?`:               &r.fresh,
+		waitingRows + ` AND w.due_at > 0 AND w.due_at <= ? AND w.seq NOT IN (SELECT value FROM json_each(?)) ORDER BY w.due_at, w.seq LIMIT ?`: &r.due,
+		waitingRows + ` AND w.due_at = 0 AND w.seq > ? ORDER BY w.seq LIMIT ?`:                                                                 &r.fresh,
 		`SELECT ` + deliveryColumns + behindColumn + ` FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinEnd + `
 			WHERE end.seq IS NULL AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq) ORDER BY j.key`: &r.newest,
 		`SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (

@@ -55,6 +55,8 @@ func testQueue(t *testing.T, open Opener) {
 		}
 		page = backlog(t, s, store.BacklogQuery{AccountID: "a", Now: at(time.Minute), Due: 1})
 		wantIDs(t, "one", page.Due, " e2")
+		page = backlog(t, s, store.BacklogQuery{AccountID: "a", Now: at(time.Minute), Due: 1, Known: []int64{page.Due[0].Seq}})
+		wantIDs(t, "one that is not known", page.Due, " e1")
 		page = backlog(t, s, all(t0))
 		wantIDs(t, "nothing due", page.Due, "")
 		if !page.NextDue.Equal(at(10 * time.Second)) {
