@@ -56,8 +56,20 @@ func (r *run) serve(flags ...string) (err error) {
 	return err
 }
 
+// serving has the service run while do does.
+func (r *run) serving(flags []string, do func() error) error {
+	if err := r.serve(flags...); err != nil {
+		return err
+	}
+	return errors.Join(do(), r.service.Stop())
+}
+
 // end stops both and removes what they left; err is what ended the run.
 func (r *run) end(err error) error {
+	if r.service == nil { // it never began
+		r.sink.Kill()
+		return errors.Join(err, os.RemoveAll(r.dir))
+	}
 	stopped := r.service.Stop()
 	r.sink.Kill()
 	if err != nil || stopped != nil {
