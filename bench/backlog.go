@@ -42,10 +42,10 @@ func (l *lab) backlogRound(f *backlogFigures) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.register(0, backlogAccounts, down); err != nil {
+	if err := r.register(backlogAccounts, down); err != nil {
 		return err
 	}
-	if err := r.register(backlogAccounts, 1, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
+	if err := r.register(1, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
 		return err
 	}
 	feed := rig.Feed{Events: 200_000, Batch: 500, Clients: 8, Accounts: backlogAccounts}

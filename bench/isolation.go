@@ -68,14 +68,14 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 		return err
 	}
 	defer func() { err = r.end(err) }()
-	if err := r.register(0, isolationHalf, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
+	if err := r.register(isolationHalf, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
 		return err
 	}
 	url, err := broken(sick, others)
 	if err != nil {
 		return err
 	}
-	if err := r.register(isolationHalf, isolationHalf, url); err != nil {
+	if err := r.register(isolationHalf, url); err != nil {
 		return err
 	}
 	if err := sick.Issue(isolationHalf, isolationHalf); err != nil {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/recapito/recapito/bench/rig"
 )
@@ -73,27 +72,16 @@ func (r *run) end(err error) error {
 	stopped := r.service.Stop()
 	r.sink.Kill()
 	if err != nil || stopped != nil {
-		log, _ := os.ReadFile(r.service.LogFile) // an aid only
-		lines := strings.Split(string(log), "\n")
-		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+		r.service.ShowLog()
 	}
 	return errors.Join(err, stopped, os.RemoveAll(r.dir))
 }
 
-// register gives accounts from to from+n a webhook each.
-func (r *run) register(from, n int, url func(i int) string) error {
-	r.keys = append(r.keys, make([]string, max(0, from+n-len(r.keys)))...)
-	var workers sync.WaitGroup
-	errs := make([]error, 16)
-	for w := range errs {
-		workers.Go(func() {
-			for i := from + w; i < from+n && errs[w] == nil; i += len(errs) {
-				r.keys[i], errs[w] = r.service.Register(rig.Account(i), url(i))
-			}
-		})
-	}
-	workers.Wait()
-	return errors.Join(errs...)
+// register gives n more accounts a webhook each; i counts from the first of all.
+func (r *run) register(n int, url func(i int) string) error {
+	keys, err := r.service.RegisterAll(len(r.keys), n, url)
+	r.keys = append(r.keys, keys...)
+	return err
 }
 
 // feed sends f's events under numbers that were not used before.

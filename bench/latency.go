@@ -50,7 +50,7 @@ func (l *lab) latencyRound(rate *figures, loads []halfLoad) (err error) {
 		return err
 	}
 	defer func() { err = r.end(err) }()
-	if err := r.register(0, 100, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
+	if err := r.register(100, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
 		return err
 	}
 	feed := rig.Feed{Events: l.Events / 2, Batch: 100, Clients: 8, Accounts: 100}
@@ -88,7 +88,7 @@ func (l *lab) aloneRound(alone, floor, times *figures) (err error) {
 	}
 	defer func() { err = r.end(err) }()
 	endpoint := r.sink.Endpoint(rig.OK, 0)
-	if err := r.register(0, 1, func(int) string { return endpoint }); err != nil {
+	if err := r.register(1, func(int) string { return endpoint }); err != nil {
 		return err
 	}
 	feed := rig.Feed{Events: singles, Batch: 1, Clients: 1, Accounts: 1, PerSecond: 50}

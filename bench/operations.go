@@ -46,7 +46,7 @@ func (l *lab) operationRound(method string, requests int, f *operationFigures) (
 		return err
 	}
 	defer echo.Kill()
-	if err := r.register(0, operationAccounts, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
+	if err := r.register(operationAccounts, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
 		return err
 	}
 	load := rig.Load{URL: r.service.URL, Clients: operationClients, Requests: requests, Want: http.StatusOK,

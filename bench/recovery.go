@@ -31,7 +31,7 @@ func (l *lab) recoveryRound(first, full, rate, most, refused *figures) (err erro
 		return err
 	}
 	defer func() { err = r.end(err) }()
-	if err := r.register(0, 1, func(i int) string { return r.sink.Endpoint(rig.Gate, i) }); err != nil {
+	if err := r.register(1, func(i int) string { return r.sink.Endpoint(rig.Gate, i) }); err != nil {
 		return err
 	}
 	feed := rig.Feed{Events: recoveryBacklog, Batch: 500, Clients: 4, Accounts: 1}

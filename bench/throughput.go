@@ -70,7 +70,7 @@ func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
 	}
 	defer func() { err = r.end(err) }()
 	endpoint := func(i int) string { return r.sink.Endpoint(rig.OK, i) }
-	if err := r.register(0, w.endpoints, endpoint); err != nil {
+	if err := r.register(w.endpoints, endpoint); err != nil {
 		return m, err
 	}
 	events := l.Events / w.events

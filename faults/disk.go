@@ -36,7 +36,7 @@ func disk(l *lab) (found string, err error) {
 		return "", err
 	}
 	behaviour := []string{rig.Flaky, rig.Slow}
-	if err := s.register(0, killAccounts, func(i int) string { return s.sink.Endpoint(behaviour[i%2], i) }); err != nil {
+	if err := s.register(killAccounts, func(i int) string { return s.sink.Endpoint(behaviour[i%2], i) }); err != nil {
 		return "", err
 	}
 	load := s.load(rig.Feed{Batch: killBatch, Clients: 8, Accounts: killAccounts, PerMessage: 3, PerSecond: 500})

@@ -44,7 +44,7 @@ func dns(l *lab) (found string, err error) {
 	if err := s.serve(); err != nil {
 		return "", err
 	}
-	if err := s.register(0, dnsAccounts, func(i int) string {
+	if err := s.register(dnsAccounts, func(i int) string {
 		if i%2 == 0 {
 			return s.sink.Endpoint(rig.OK, i)
 		}

@@ -36,7 +36,7 @@ func files(l *lab) (found string, err error) {
 		return "", err
 	}
 	behaviour := []string{rig.OK, rig.Close} // the second ones must be dialled each time
-	if err := s.register(0, fileAccounts, func(i int) string { return s.sink.Endpoint(behaviour[i%2], i) }); err != nil {
+	if err := s.register(fileAccounts, func(i int) string { return s.sink.Endpoint(behaviour[i%2], i) }); err != nil {
 		return "", err
 	}
 	var e exhaustion

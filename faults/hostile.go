@@ -41,7 +41,7 @@ func hostile(l *lab) (found string, err error) {
 	if err := h.serve(); err != nil {
 		return "", err
 	}
-	if err := h.register(0, healthyAccounts, func(i int) string { return h.sink.Endpoint(rig.OK, i) }); err != nil {
+	if err := h.register(healthyAccounts, func(i int) string { return h.sink.Endpoint(rig.OK, i) }); err != nil {
 		return "", err
 	}
 	if _, err := h.feed(false); err != nil { // connections, caches

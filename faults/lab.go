@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,9 +94,7 @@ func (s *site) end(err error) error {
 	}
 	s.sink.Kill()
 	if s.service != nil && (err != nil || stopped != nil) {
-		log, _ := os.ReadFile(s.service.LogFile) // an aid only
-		lines := strings.Split(string(log), "\n")
-		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+		s.service.ShowLog()
 	}
 	errs := []error{err, stopped}
 	for _, end := range slices.Backward(s.ended) {
@@ -107,19 +103,10 @@ func (s *site) end(err error) error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// register gives accounts from to from+n a webhook each.
-func (s *site) register(from, n int, url func(i int) string) error {
-	var workers sync.WaitGroup
-	errs := make([]error, 8)
-	for w := range errs {
-		workers.Go(func() {
-			for i := from + w; i < from+n && errs[w] == nil; i += len(errs) {
-				_, errs[w] = s.service.Register(rig.Account(i), url(i))
-			}
-		})
-	}
-	workers.Wait()
-	return errors.Join(errs...)
+// register gives n accounts a webhook each.
+func (s *site) register(n int, url func(i int) string) error {
+	_, err := s.service.RegisterAll(0, n, url)
+	return err
 }
 
 // metric reads one that must be there.

@@ -48,7 +48,7 @@ var scenarios = []scenario{
 }
 
 type flags struct {
-	Scenarios []string `arg:"" optional:"" help:"Which: ${names}. Default: all."`
+	Scenarios []string `arg:"" optional:"" enum:"${enum}" help:"Which: ${names}. Default: all."`
 	Rounds    int      `help:"Rounds of those that are repeated. Default: as many as the form asks for."`
 	Short     bool     `help:"The short form, in minutes."`
 	CI        bool     `env:"CI" help:"Fail if a scenario cannot be had on this machine, in the short form too."`
@@ -62,11 +62,11 @@ type flags struct {
 func main() {
 	rig.RunChild()
 	var f flags
-	names := make([]string, len(scenarios))
+	names, help := make([]string, len(scenarios)), make([]string, len(scenarios))
 	for i, s := range scenarios {
-		names[i] = s.name + " (" + s.what + ")"
+		names[i], help[i] = s.name, s.name+" ("+s.what+")"
 	}
-	parser := kong.Parse(&f, kong.Name("faults"), kong.Vars{"names": strings.Join(names, ", ")})
+	parser := kong.Parse(&f, kong.Name("faults"), kong.Vars{"enum": strings.Join(names, ","), "names": strings.Join(help, ", ")})
 	parser.FatalIfErrorf(f.run())
 }
 
@@ -83,11 +83,6 @@ func (f *flags) run() error {
 		}
 	} else if l.bin, err = filepath.Abs(l.bin); err != nil {
 		return err
-	}
-	for _, name := range f.Scenarios {
-		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name }) {
-			return fmt.Errorf("there is no scenario %q", name)
-		}
 	}
 	fmt.Printf("%s, %s, %d cores\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
 	var broken []error

@@ -28,7 +28,7 @@ func power(l *lab) (found string, err error) {
 	if err := s.serve(); err != nil {
 		return "", err
 	}
-	if err := s.register(0, killAccounts, func(i int) string { return s.sink.Endpoint(rig.Flaky, i) }); err != nil {
+	if err := s.register(killAccounts, func(i int) string { return s.sink.Endpoint(rig.Flaky, i) }); err != nil {
 		return "", err
 	}
 	load := s.load(rig.Feed{Batch: killBatch, Clients: 8, Accounts: killAccounts, PerMessage: 3, PerSecond: killRate})

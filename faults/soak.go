@@ -36,7 +36,7 @@ func soak(l *lab) (found string, err error) {
 	if err := s.serve(); err != nil {
 		return "", err
 	}
-	if err := s.register(0, soakAccounts, func(i int) string { return s.sink.Endpoint(rig.OK, i) }); err != nil {
+	if err := s.register(soakAccounts, func(i int) string { return s.sink.Endpoint(rig.OK, i) }); err != nil {
 		return "", err
 	}
 	before, err := s.service.Vitals()

@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -40,12 +39,8 @@ type Feed struct {
 // Account is the name of the rig's i-th account.
 func Account(i int) string { return "acc" + strconv.Itoa(i) }
 
-// EventID carries an event's number and the time at which it was sent, which
-// the sink compares with its arrival.
-func EventID(number int, sent time.Time) string {
-	return fmt.Sprintf("evt_%d_%d", number, sent.UnixNano())
-}
-
+// appendEvent appends an event whose id carries its number and the time at which
+// it was sent, which the sink compares with its arrival.
 func appendEvent(b []byte, number int, account string, message int, sent time.Time) []byte {
 	b = append(b, `{"id":"evt_`...)
 	b = strconv.AppendInt(b, int64(number), 10)

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -49,7 +50,6 @@ type Options struct {
 	LogFile  string // default: in Dir
 	CA       string // file, for --callback-ca
 	Flags    []string
-	Env      []string
 	Listen   string // default: a free port
 	WrapWith []string
 	Clock    *Clock // the process's own; default: the machine's
@@ -87,7 +87,6 @@ func Launch(o Options) (*Service, error) {
 		args = append(args, "--callback-ca", o.CA)
 	}
 	cmd := exec.Command(args[0], append(args[1:], o.Flags...)...)
-	cmd.Env = append(os.Environ(), o.Env...)
 	cmd.Stderr = log
 	if o.Clock != nil {
 		s.Child, err = o.Clock.start(cmd)
@@ -111,6 +110,13 @@ func FreeAddr() (string, error) {
 		return "", err
 	}
 	return l.Addr().String(), l.Close()
+}
+
+// ShowLog prints the last lines of the service's log on standard error.
+func (s *Service) ShowLog() {
+	log, _ := os.ReadFile(s.LogFile) // an aid only
+	lines := strings.Split(string(log), "\n")
+	fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 }
 
 // AwaitReady polls /readyz.
@@ -200,6 +206,22 @@ func (s *Service) Register(account, callbackURL string) (string, error) {
 	}
 	_, err = s.must(http.StatusCreated, "POST", "/webhooks/delivery-status", made.Key, fmt.Appendf(nil, `{"callbackUrl":%q}`, callbackURL))
 	return made.Key, err
+}
+
+// RegisterAll registers the accounts from to from+n and returns their API keys.
+func (s *Service) RegisterAll(from, n int, url func(i int) string) ([]string, error) {
+	keys := make([]string, n)
+	errs := make([]error, 16)
+	var workers sync.WaitGroup
+	for w := range errs {
+		workers.Go(func() {
+			for i := w; i < n && errs[w] == nil; i += len(errs) {
+				keys[i], errs[w] = s.Register(Account(from+i), url(from+i))
+			}
+		})
+	}
+	workers.Wait()
+	return keys, errors.Join(errs...)
 }
 
 // Vitals are what must not grow while nothing but time passes.
