@@ -30,6 +30,7 @@ type scenario struct {
 var scenarios = []scenario{
 	{"throughput", "delivered/s and CPU beside the raw loop", throughput},
 	{"latency", "from the platform's request to the arrival", latency},
+	{"refusals", "endpoints that refuse some requests", refusals},
 	{"isolation", "healthy endpoints beside broken ones", isolation},
 	{"recovery", "an endpoint returns to its backlog", recovery},
 	{"operations", "the four operations beside bare echo", operations},

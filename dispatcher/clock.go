@@ -31,7 +31,7 @@ func (d *Dispatcher) clockSetBack(now time.Time) {
 	d.cfg.Logger.Warn("the system's clock was set back: what waits for its retry is retried now")
 	d.rewound = true
 	for _, l := range d.lanes {
-		if !l.known || (l.active() && !l.pace.open && l.mayHoldEarlier()) {
+		if !l.known || (l.active() && !l.pace.open && l.hasPutOff()) {
 			l.makeDue = true
 			d.reconsider(l, now)
 		}

@@ -104,9 +104,8 @@ func (l *lane) dueBy(at time.Time) {
 	l.noted = earliest(l.noted, at)
 }
 
-// mayHoldEarlier reports whether the store may hold deliveries that were put
-// off, so that a new one's predecessors are not all in memory.
-func (l *lane) mayHoldEarlier() bool { return !l.dueAt.IsZero() || l.aside > 0 }
+// hasPutOff reports whether the store may hold deliveries that were put off.
+func (l *lane) hasPutOff() bool { return !l.dueAt.IsZero() || l.aside > 0 }
 
 // earliest takes the zero time for never.
 func earliest(a, b time.Time) time.Time {

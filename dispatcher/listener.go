@@ -84,7 +84,7 @@ func (d *Dispatcher) take(l *lane, del *store.Delivery, now time.Time) {
 	switch {
 	case d.policy.expired(del.AcceptedAt, now):
 		d.giveUp(l, it)
-	case !l.window.enqueue(it, d.overtakes(it, now), l.mayHoldEarlier()):
+	case !l.window.enqueue(it, d.overtakes(it, now)):
 		d.putOff(l, it)
 	}
 }

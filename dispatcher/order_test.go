@@ -105,6 +105,33 @@ func TestOrderOutlivesARestart(t *testing.T) {
 	})
 }
 
+// A failure puts off the later events of its message, and no others: each that
+// is put off costs three writes and a read more.
+func TestFailurePutsOffNothingOfOtherMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		var putOff []string
+		s.record = func(outcomes []store.Outcome) {
+			for _, o := range outcomes {
+				if o.Behind {
+					putOff = append(putOff, o.Delivery.MessageID)
+				}
+			}
+		}
+		r.accept("a", "x")
+		r.settle()
+		r.recv.set(failing(func(c call) bool { return c.ID == "a-m-2" }))
+		r.accept("a", "m", "n", "m", "n", "n")
+		r.settle()
+		r.accept("a", "o", "o", "m", "o")
+		r.settle()
+		if want := []string{"m", "m"}; !slices.Equal(putOff, want) {
+			t.Errorf("put off were events of %q, want %q", putOff, want)
+		}
+	})
+}
+
 // An event that was put off must not stay so when the one before it was
 // settled at the very moment.
 func TestManyMessagesWithFailuresKeepTheirOrder(t *testing.T) {

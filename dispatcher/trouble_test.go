@@ -17,14 +17,15 @@ import (
 // hookedStore lets a test do something in the middle of a read.
 type hookedStore struct {
 	store.Queue
-	backlog  func() error // before it is read
-	accounts func()       // after they were read
-	record   func()       // before it is done
+	backlog  func() error          // before it is read
+	page     func()                // after it was
+	accounts func()                // after they were read
+	record   func([]store.Outcome) // before it is done
 }
 
 func (s *hookedStore) Record(ctx context.Context, o []store.Outcome, now time.Time) error {
 	if s.record != nil {
-		s.record()
+		s.record(o)
 	}
 	return s.Queue.Record(ctx, o, now)
 }
@@ -35,7 +36,11 @@ func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.
 			return store.Backlog{}, err
 		}
 	}
-	return s.Queue.Backlog(ctx, q)
+	b, err := s.Queue.Backlog(ctx, q)
+	if s.page != nil {
+		s.page()
+	}
+	return b, err
 }
 
 func (s *hookedStore) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
@@ -254,7 +259,7 @@ func TestPutRetriesAtOnceWhatIsNotRecordedYet(t *testing.T) {
 		r, s := newHookedRig(t)
 		r.account("a")
 		r.recv.set(unavailableForLong)
-		s.record = func() { time.Sleep(time.Second) }
+		s.record = func([]store.Outcome) { time.Sleep(time.Second) }
 		ev := r.accept("a", "m")[0]
 		r.after(500 * time.Millisecond)
 		r.recv.set(ok)
@@ -270,7 +275,7 @@ func TestWithdrawnAttemptWaitsUntilThePutHasMadeAllDue(t *testing.T) {
 		r, s := newHookedRig(t)
 		r.account("a")
 		r.recv.set(status(500))
-		s.record = func() {
+		s.record = func([]store.Outcome) {
 			s.record = nil
 			time.Sleep(3 * time.Second)
 		}
@@ -343,5 +348,46 @@ func TestOpenBreakerProbesOnAfterAnUncertainCommit(t *testing.T) {
 		r.recv.set(ok)
 		r.after(6 * time.Minute)
 		r.wantStates(map[store.State]int64{store.Delivered: 20})
+	})
+}
+
+func TestWhatWasRecordedWhileAPageWasReadIsNotTakenFromIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(time.Second)
+			return ok(ctx, c)
+		})
+		ev := r.accept("a", "m")
+		r.settle()
+		s.page = func() { time.Sleep(2 * time.Second) }
+		r.disp.Uncertain() // so that a page is read while the attempt is under way
+		r.after(5 * time.Second)
+		r.wantCalls(ev...)
+		r.wantStates(map[store.State]int64{store.Delivered: 1})
+	})
+}
+
+// late is a listener that tells the dispatcher of nothing yet.
+type late struct {
+	store.Listener
+	accepted []store.Acceptance
+}
+
+func (l *late) Accepted(batch []store.Acceptance) { l.accepted = append(l.accepted, batch...) }
+
+func TestWhatAPageHadIsNotTakenAgainAtItsHandOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		l := &late{Listener: r.disp}
+		r.store.Listen(l)
+		ev := r.accept("a", "m", "n")
+		r.disp.Uncertain() // so that a page is read, which has both
+		r.after(time.Second)
+		r.disp.Accepted(l.accepted)
+		r.after(time.Second)
+		r.wantCalls(ev...)
 	})
 }

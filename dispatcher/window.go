@@ -67,11 +67,11 @@ func (w *window) forget(it *item) {
 
 // enqueue gives an item its place in its message's order. It reports false if
 // the item is behind one that is not in memory and may not overtake it; then
-// the item has no place. mayHoldEarlier: that one may be in the store, though
-// the message has a chain.
-func (w *window) enqueue(it *item, overtakes, mayHoldEarlier bool) bool {
+// the item has no place. Where the message has a chain, those before it are in
+// memory, but for one that has been put off.
+func (w *window) enqueue(it *item, overtakes bool) bool {
 	c := w.chains[it.delivery.MessageID]
-	if c != nil && it.delivery.Behind && mayHoldEarlier {
+	if c != nil && it.delivery.BehindPutOff {
 		c.behind = true
 	}
 	switch {

@@ -60,8 +60,9 @@ type Delivery struct {
 	DueAt      time.Time // while PENDING; zero: fresh
 	FinishedAt time.Time // zero while PENDING
 	// Behind: when this was read or accepted, an earlier event of the same
-	// message was PENDING. Set by Intake and Queue, not by History.
-	Behind bool
+	// message was PENDING; BehindPutOff: one that had been put off. Set by
+	// Intake and Queue, not by History.
+	Behind, BehindPutOff bool
 }
 
 // Body completes a payload: it is the payload's JSON object with a last member

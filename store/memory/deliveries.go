@@ -84,7 +84,10 @@ func (s *Store) finish(r *row, state store.State, now time.Time) {
 func (s *Store) read(r *row) store.Delivery {
 	d := history(r)
 	for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {
-		d.Behind = d.Behind || (o.Seq < r.Seq && o.State == store.Pending)
+		if o.Seq < r.Seq && o.State == store.Pending {
+			d.Behind = true
+			d.BehindPutOff = d.BehindPutOff || !o.DueAt.IsZero()
+		}
 	}
 	return d
 }

@@ -35,7 +35,7 @@ type candidate struct {
 	at       int64          // when it was handed in
 	webhook  *store.Webhook
 	sequence int64
-	behind   bool
+	behind   int // as behind says
 }
 
 func (in *intake) add(events []store.Event, verdicts []store.Verdict, at int64) {
@@ -111,7 +111,7 @@ func (tx *txn) accepted(batch []store.Acceptance, stored []candidate, first int6
 		*c.verdict = store.Accepted
 		batch = append(batch, store.Acceptance{Webhook: c.webhook, Delivery: store.Delivery{
 			Seq: first + int64(i), AccountID: c.AccountID, EventID: c.ID, MessageID: c.MessageID,
-			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(c.at), State: store.Pending, Behind: c.behind,
+			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(c.at), State: store.Pending, Behind: c.behind >= 1, BehindPutOff: c.behind == 2,
 		}})
 	}
 	tx.totals.lastSeq += int64(len(stored))
@@ -139,14 +139,18 @@ const knownMessages = `SELECT column1 FROM (VALUES %s)
 	WHERE EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3)`
 
 // earlierEvents finds, for events of such messages, the last sequence of the
-// event's channel and part and whether an earlier one is PENDING.
+// event's channel and part and whether they are behind others.
 const earlierEvents = `SELECT column1,
 	coalesce((SELECT max(sequence) FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3 AND channel = column4 AND part = column5), 0),
-	EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = column2 AND e.account_id = column3 AND ` + isPending + `)
+	` + behind + ` WHERE e.message_id = column2 AND e.account_id = column3 AND ` + isPending + `), 0)
 	FROM (VALUES %s)`
 
 // pendingEarlier: an event of the message before a seq is PENDING.
 const pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending + `)`
+
+// behind begins an expression that is 2 if one of the deliveries e that its
+// WHERE selects has been put off, 1 if none has, and 0 if there is none.
+const behind = `coalesce((SELECT max(1 + EXISTS (SELECT 1 FROM waiting p WHERE p.seq = e.seq AND p.due_at > 0)) FROM deliveries e INDEXED BY deliveries_message`
 
 // isPending says so of the delivery e.
 const isPending = `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq = e.seq AND o.ended_at > 0)`
@@ -156,7 +160,7 @@ const isPending = `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq 
 func (tx *txn) earlier(todo []candidate) error {
 	args := make([]any, 0, 3*len(todo))
 	for i := range todo {
-		todo[i].sequence, todo[i].behind = 1, false
+		todo[i].sequence, todo[i].behind = 1, 0
 		args = append(args, int64(i), todo[i].MessageID, todo[i].AccountID)
 	}
 	rows, err := tx.query(text(knownMessages, `(?, ?, ?)`, len(todo)), args...)
@@ -185,7 +189,7 @@ func (tx *txn) follows(todo []candidate, known []int64) (err error) {
 	_, err = collect(rows, func(r *sql.Rows) (struct{}, error) {
 		var i int
 		var last int64
-		var behind bool
+		var behind int
 		err := r.Scan(&i, &last, &behind)
 		todo[i].sequence, todo[i].behind = last+1, behind
 		return struct{}{}, err
@@ -217,7 +221,9 @@ func follow(todo []candidate) {
 			c.sequence = n + 1
 		}
 		last[k] = c.sequence
-		c.behind = c.behind || seen[m]
+		if seen[m] {
+			c.behind = max(c.behind, 1)
+		}
 		seen[m] = true
 	}
 }

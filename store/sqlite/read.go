@@ -27,8 +27,8 @@ const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payloa
 // joinEnd adds the outcome that ended a delivery, if there is one.
 const joinEnd = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
 
-// behindColumn: an earlier event of the message is PENDING.
-const behindColumn = `, EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq AND ` + isPending + `)`
+// behindColumn is about the earlier events of the message.
+const behindColumn = `, ` + behind + ` WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq AND ` + isPending + `), 0)`
 
 func (r *readStatements) prepare(db *sql.DB) error {
 	const waitingRows = `SELECT ` + deliveryColumns + behindColumn + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
@@ -115,8 +115,9 @@ func (s *Store) scanWebhookRows(rows *sql.Rows) (*store.Webhook, error) { return
 func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	var payload []byte
 	var sequence, accepted, due, finished int64
-	var state int
-	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &d.Behind)
+	var state, ahead int
+	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &ahead)
+	d.Behind, d.BehindPutOff = ahead >= 1, ahead == 2
 	if err != nil {
 		return d, err
 	}

@@ -238,7 +238,7 @@ func testOrder(t *testing.T, open Opener) {
 		wantIDs(t, "fresh", page.Fresh, " e4")
 		second := page.Due[0]
 		must(t, s.Record(t.Context(), []store.Outcome{done(&second)}, at(7*time.Second)))
-		wantIDs(t, "released", backlog(t, s, all(at(7*time.Second))).Due, " e2 e3+")
+		wantIDs(t, "released", backlog(t, s, all(at(7*time.Second))).Due, " e2 e3++")
 	})
 	t.Run("put off behind nothing is due now", func(t *testing.T) {
 		s := open(t)

@@ -127,6 +127,9 @@ func ids(ds []store.Delivery) string {
 		if d.Behind {
 			out.WriteByte('+')
 		}
+		if d.BehindPutOff {
+			out.WriteByte('+')
+		}
 	}
 	return out.String()
 }
@@ -134,7 +137,7 @@ func ids(ds []store.Delivery) string {
 func wantIDs(t *testing.T, what string, ds []store.Delivery, want string) {
 	t.Helper()
 	if got := ids(ds); got != want {
-		t.Errorf("%s: got%s, want%s (+ is behind)", what, got, want)
+		t.Errorf("%s: got%s, want%s (+ is behind, ++ behind one put off)", what, got, want)
 	}
 }
 
