@@ -140,17 +140,20 @@ const knownMessages = `SELECT column1 FROM (VALUES %s)
 
 // earlierEvents finds, for events of such messages, the last sequence of the
 // event's channel and part and whether they are behind others.
-const earlierEvents = `SELECT column1,
+var earlierEvents = `SELECT column1,
 	coalesce((SELECT max(sequence) FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3 AND channel = column4 AND part = column5), 0),
-	` + behind + ` WHERE e.message_id = column2 AND e.account_id = column3 AND ` + isPending + `), 0)
+	` + behind(`e.message_id = column2 AND e.account_id = column3`) + `
 	FROM (VALUES %s)`
 
 // pendingEarlier: an event of the message before a seq is PENDING.
 const pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending + `)`
 
-// behind begins an expression that is 2 if one of the deliveries e that its
-// WHERE selects has been put off, 1 if none has, and 0 if there is none.
-const behind = `coalesce((SELECT max(1 + EXISTS (SELECT 1 FROM waiting p WHERE p.seq = e.seq AND p.due_at > 0)) FROM deliveries e INDEXED BY deliveries_message`
+// behind is 2 if one of these deliveries e is PENDING and has been put off, 1 if
+// one is PENDING and none has, else 0.
+func behind(these string) string {
+	return `coalesce((SELECT max(1 + EXISTS (SELECT 1 FROM waiting p WHERE p.seq = e.seq AND p.due_at > 0))
+		FROM deliveries e INDEXED BY deliveries_message WHERE ` + these + ` AND ` + isPending + `), 0)`
+}
 
 // isPending says so of the delivery e.
 const isPending = `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq = e.seq AND o.ended_at > 0)`

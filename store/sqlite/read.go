@@ -28,10 +28,10 @@ const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payloa
 const joinEnd = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
 
 // behindColumn is about the earlier events of the message.
-const behindColumn = `, ` + behind + ` WHERE e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq AND ` + isPending + `), 0)`
+var behindColumn = `, ` + behind(`e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq`)
 
 func (r *readStatements) prepare(db *sql.DB) error {
-	const waitingRows = `SELECT ` + deliveryColumns + behindColumn + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
+	waitingRows := `SELECT ` + deliveryColumns + behindColumn + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
 	for query, st := range map[string]**sql.Stmt{
 		`SELECT created_at FROM accounts WHERE id = ?`:                                                             &r.account,
 		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
