@@ -39,10 +39,10 @@ func (l *lab) refusalRound(endpoint string, rate, commits *figures) (err error) 
 	if err != nil {
 		return err
 	}
+	defer func() { err = r.end(err) }()
 	if err := r.serve("--retry-schedule", "50ms,100ms,200ms,500ms,1s,1s,1s,1s"); err != nil {
 		return err
 	}
-	defer func() { err = r.end(err) }()
 	if err := r.register(refusalAccounts, func(i int) string { return r.sink.Endpoint(endpoint, i) }); err != nil {
 		return err
 	}

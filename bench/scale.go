@@ -16,17 +16,16 @@ func accounts(l *lab) (err error) {
 	var runs [len(sizes)]*run
 	var p99, idle [len(sizes)]figures
 	for i, n := range sizes {
-		r, err := l.prepare()
-		if err != nil {
+		if runs[i], err = l.prepare(); err != nil {
 			return err
 		}
+		r := runs[i]
 		defer func() { err = r.end(err) }()
 		if err := r.seed(func(ctx context.Context, st *sqlite.Store) error {
 			return seedAccounts(ctx, st, n, func(i int) string { return r.sink.Endpoint(rig.OK, i) })
 		}); err != nil {
 			return err
 		}
-		runs[i] = r
 	}
 	for range l.Rounds {
 		for i, r := range runs {
