@@ -65,15 +65,8 @@ func (r *run) serving(flags []string, do func() error) error {
 
 // end stops both and removes what they left; err is what ended the run.
 func (r *run) end(err error) error {
-	if r.service == nil { // it never began
-		r.sink.Kill()
-		return errors.Join(err, os.RemoveAll(r.dir))
-	}
-	stopped := r.service.Stop()
+	stopped := r.service.End(err)
 	r.sink.Kill()
-	if err != nil || stopped != nil {
-		r.service.ShowLog()
-	}
 	return errors.Join(err, stopped, os.RemoveAll(r.dir))
 }
 

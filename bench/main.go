@@ -10,10 +10,8 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -56,11 +54,7 @@ type flags struct {
 func main() {
 	rig.RunChild()
 	var f flags
-	names, help := make([]string, len(scenarios)), make([]string, len(scenarios))
-	for i, s := range scenarios {
-		names[i], help[i] = s.name, s.name+" ("+s.what+")"
-	}
-	parser := kong.Parse(&f, kong.Name("bench"), kong.Vars{"enum": strings.Join(names, ","), "names": strings.Join(help, ", ")})
+	parser := kong.Parse(&f, kong.Name("bench"), rig.Vars(scenarios, func(s scenario) (name, what string) { return s.name, s.what }))
 	parser.FatalIfErrorf(f.run())
 }
 
@@ -70,14 +64,11 @@ func (f *flags) run() error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	l := &lab{flags: f, dir: dir, bin: f.Bin}
-	if l.bin == "" {
-		if l.bin, err = rig.Build(dir); err != nil {
-			return err
-		}
-	} else if l.bin, err = filepath.Abs(l.bin); err != nil {
+	bin, err := rig.Binary(f.Bin, dir)
+	if err != nil {
 		return err
 	}
+	l := &lab{flags: f, dir: dir, bin: bin}
 	fmt.Printf("%s, %s, %d cores, %s/%s; %d rounds, median (least to most)\n",
 		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, f.Rounds)
 	for _, s := range scenarios {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/recapito/recapito/bench/rig"
 )
@@ -46,28 +45,7 @@ func (l *lab) refusalRound(endpoint string, rate, commits *figures) (err error) 
 	if err := r.register(refusalAccounts, func(i int) string { return r.sink.Endpoint(endpoint, i) }); err != nil {
 		return err
 	}
-	feed := rig.Feed{Events: l.Events / 3, Batch: 100, Clients: 8, Accounts: refusalAccounts, PerMessage: 3}
-	if err := r.deliver(feed); err != nil { // connections, caches
-		return err
-	}
-	if err := r.recorded(); err != nil {
-		return err
-	}
-	before, err := r.snapshot()
-	if err != nil {
-		return err
-	}
-	begin := time.Now()
-	feed.Events = l.Events
-	if err := r.deliver(feed); err != nil {
-		return err
-	}
-	if err := r.recorded(); err != nil {
-		return err
-	}
-	n := float64(feed.Events)
-	*rate = append(*rate, n/time.Since(begin).Seconds())
-	after, err := r.snapshot()
-	*commits = append(*commits, (after.commits-before.commits)/n)
+	m, err := r.atFullSpeed(rig.Feed{Events: l.Events, Batch: 100, Clients: 8, Accounts: refusalAccounts, PerMessage: 3})
+	*rate, *commits = append(*rate, m.rate), append(*commits, m.commits)
 	return err
 }

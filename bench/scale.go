@@ -154,8 +154,7 @@ func (r *run) swept(p99 *figures) error {
 	if err := r.sweeping(2 * time.Minute); err != nil { // it begins after a minute
 		return err
 	}
-	var unused figures
-	if err := r.rate(&unused); err != nil { // to warm it
+	if err := r.rate(new(figures)); err != nil { // to warm it
 		return err
 	}
 	if err := r.paced(p99); err != nil {

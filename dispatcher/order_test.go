@@ -106,7 +106,7 @@ func TestOrderOutlivesARestart(t *testing.T) {
 }
 
 // A failure puts off the later events of its message, and no others: each that
-// is put off costs three writes and a read more.
+// is put off costs two writes and a read more.
 func TestFailurePutsOffNothingOfOtherMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := newHookedRig(t)

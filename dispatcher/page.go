@@ -21,7 +21,7 @@ func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), er
 	room := max(1, min(l.capacity()-l.window.len(), left/maxBodySize))
 	l.kept = min(room*maxBodySize, left)
 	d.hold(l, l.kept)
-	q := store.BacklogQuery{AccountID: l.account, Now: time.Now(), Due: room, Known: l.window.putOff(), After: l.cursor}
+	q := store.BacklogQuery{AccountID: l.account, Now: time.Now(), Due: room, Known: l.window.due(), After: l.cursor}
 	if l.more || !l.direct {
 		q.Fresh = room
 	}

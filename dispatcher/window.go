@@ -42,8 +42,8 @@ func (w *window) hold(d *store.Delivery) *item {
 	return it
 }
 
-// putOff lists the items that the store has as put off.
-func (w *window) putOff() (seqs []int64) {
+// due lists the items that had been put off when they were read.
+func (w *window) due() (seqs []int64) {
 	for seq, it := range w.items {
 		if !it.delivery.DueAt.IsZero() {
 			seqs = append(seqs, seq)

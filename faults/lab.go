@@ -88,15 +88,8 @@ func (s *site) serve() (err error) {
 
 // end stops everything; err is what ended the scenario.
 func (s *site) end(err error) error {
-	var stopped error
-	if s.service != nil {
-		stopped = s.service.Stop()
-	}
+	errs := []error{err, s.service.End(err)}
 	s.sink.Kill()
-	if s.service != nil && (err != nil || stopped != nil) {
-		s.service.ShowLog()
-	}
-	errs := []error{err, stopped}
 	for _, end := range slices.Backward(s.ended) {
 		errs = append(errs, end())
 	}

@@ -16,10 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -62,11 +60,7 @@ type flags struct {
 func main() {
 	rig.RunChild()
 	var f flags
-	names, help := make([]string, len(scenarios)), make([]string, len(scenarios))
-	for i, s := range scenarios {
-		names[i], help[i] = s.name, s.name+" ("+s.what+")"
-	}
-	parser := kong.Parse(&f, kong.Name("faults"), kong.Vars{"enum": strings.Join(names, ","), "names": strings.Join(help, ", ")})
+	parser := kong.Parse(&f, kong.Name("faults"), rig.Vars(scenarios, func(s scenario) (name, what string) { return s.name, s.what }))
 	parser.FatalIfErrorf(f.run())
 }
 
@@ -76,14 +70,11 @@ func (f *flags) run() error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	l := &lab{flags: f, dir: dir, bin: f.Bin}
-	if l.bin == "" {
-		if l.bin, err = rig.Build(dir); err != nil {
-			return err
-		}
-	} else if l.bin, err = filepath.Abs(l.bin); err != nil {
+	bin, err := rig.Binary(f.Bin, dir)
+	if err != nil {
 		return err
 	}
+	l := &lab{flags: f, dir: dir, bin: bin}
 	fmt.Printf("%s, %s, %d cores\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
 	var broken []error
 	for _, s := range scenarios {

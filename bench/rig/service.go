@@ -24,8 +24,8 @@ import (
 // PlatformKey is the platform's bearer key of every service that a rig starts.
 const PlatformKey = "platform-key-of-the-rig"
 
-// Build builds the binary as it is released into dir and returns its path.
-func Build(dir string) (string, error) {
+// build builds the binary as it is released into dir and returns its path.
+func build(dir string) (string, error) {
 	bin := filepath.Join(dir, "recapito")
 	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "github.com/recapito/recapito")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -112,11 +112,19 @@ func FreeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// ShowLog prints the last lines of the service's log on standard error.
-func (s *Service) ShowLog() {
-	log, _ := os.ReadFile(s.LogFile) // an aid only
-	lines := strings.Split(string(log), "\n")
-	fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+// End stops the service, if there is one, and returns how it ended. If that, or
+// err, is an error, it prints the last lines of the log on standard error.
+func (s *Service) End(err error) error {
+	if s == nil {
+		return nil
+	}
+	stopped := s.Stop()
+	if err != nil || stopped != nil {
+		log, _ := os.ReadFile(s.LogFile) // an aid only
+		lines := strings.Split(string(log), "\n")
+		fmt.Fprintln(os.Stderr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
+	return stopped
 }
 
 // AwaitReady polls /readyz.
