@@ -37,6 +37,7 @@ type flight struct {
 	probe   bool
 	trust   trust // as which it is counted
 	slow    bool
+	sent    bool // it has a connection
 	started time.Time
 
 	prev, next *flight // in the list of those not yet slow
@@ -124,6 +125,8 @@ func (d *Dispatcher) proceed(f *flight) error {
 	if w == nil || w.ID != f.webhook.ID || w.Version != f.webhook.Version {
 		return errWithdrawn
 	}
+	f.sent = true
+	f.lane.sent++
 	return nil
 }
 
@@ -163,6 +166,9 @@ func (d *Dispatcher) unlist(f *flight) {
 	delete(f.lane.flights, f)
 	if f.slow {
 		f.lane.pace.slow--
+	}
+	if f.sent {
+		f.lane.sent--
 	}
 }
 
@@ -224,7 +230,7 @@ func (d *Dispatcher) acknowledged(f *flight, took time.Duration) {
 	if f.probe {
 		l.probe = nil
 	}
-	if f.current() && l.pace.succeeded(took, len(l.flights)+1) {
+	if f.current() && l.pace.succeeded(took, l.sent+1) {
 		l.makeDue = true // and everything is read from the beginning
 		d.fallBehind(l)
 	}

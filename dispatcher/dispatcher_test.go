@@ -35,8 +35,11 @@ type receiver struct {
 	open   map[string]int // attempts under way, by URL
 	peak   map[string]int
 	closed []string // URLs whose idle connections were closed
-	// connect is how long a request takes to its first byte.
+	// connect is how long a request takes to its first byte, dial how much
+	// longer if it finds no idle connection.
 	connect atomic.Int64
+	dial    time.Duration
+	idle    map[string]int // connections, by URL
 }
 
 func (r *receiver) connects() time.Duration { return time.Duration(r.connect.Load()) }
@@ -45,6 +48,14 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	ctx, cancel := context.WithDeadline(ctx, req.Deadline)
 	defer cancel()
 	time.Sleep(r.connects())
+	r.mu.Lock()
+	wait := r.dial
+	if r.idle[req.URL] > 0 {
+		r.idle[req.URL]--
+		wait = 0
+	}
+	r.mu.Unlock()
+	time.Sleep(wait)
 	attempt, _ := strconv.Atoi(field(req, "Webhook-Attempt"))
 	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt}
 	if err := req.Proceed(); err != nil {
@@ -56,7 +67,7 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	r.peak[c.URL] = max(r.peak[c.URL], r.open[c.URL])
 	answer := r.answer
 	r.mu.Unlock()
-	defer func() { r.mu.Lock(); r.open[c.URL]--; r.mu.Unlock() }()
+	defer func() { r.mu.Lock(); r.open[c.URL]--; r.idle[c.URL]++; r.mu.Unlock() }()
 	return answer(ctx, c)
 }
 
@@ -144,7 +155,7 @@ type rig struct {
 func newRig(t *testing.T, change ...func(*dispatcher.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, store: memory.New(memory.Config{}), recv: &receiver{
-		start: time.Now(), answer: ok, open: map[string]int{}, peak: map[string]int{},
+		start: time.Now(), answer: ok, open: map[string]int{}, peak: map[string]int{}, idle: map[string]int{},
 	}}
 	r.cfg = dispatcher.Config{
 		Store: r.store, Sender: r.recv, Suspend: r.store.SuspendWebhook,

@@ -28,14 +28,18 @@ func (d *Dispatcher) Check() error {
 	var taken, held [trusts]int
 	var c census
 	for account, l := range d.lanes {
-		slow := 0
+		slow, sent := 0, 0
 		for f := range l.flights {
 			taken[f.trust]++
 			if f.slow {
 				slow++
 			}
+			if f.sent {
+				sent++
+			}
 		}
 		equal(account+"'s slow attempts", l.pace.slow, slow)
+		equal(account+"'s attempts with a connection", l.sent, sent)
 		if l.slot.queue != nil && !l.runnable(time.Now()) {
 			errs = append(errs, fmt.Errorf("%s waits for a slot that it cannot use", account))
 		}

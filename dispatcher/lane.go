@@ -25,7 +25,8 @@ type lane struct {
 	term    int // counts those changes, but for new secrets
 	pace    pace
 	window  window
-	flights map[*flight]struct{} // under way
+	flights map[*flight]struct{} // under way; of these
+	sent    int                  // so many have a connection
 	probe   *item                // to be attempted by the open breaker
 	held    int                  // bytes of bodies waiting in memory, and
 	kept    int                  // of these, for a page under way

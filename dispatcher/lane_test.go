@@ -245,6 +245,24 @@ func TestLaneConcurrencyGrowsAndShrinks(t *testing.T) {
 	})
 }
 
+// One connection that is fast is no reason to dial all the others at once.
+func TestWhatIsDialledIsNoUseOfTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.dial = time.Second
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(10 * time.Millisecond)
+			return ok(ctx, c)
+		})
+		r.accept("a", many(1000)...)
+		r.after(1500 * time.Millisecond) // half a second of answers by the first connection
+		if got := r.disp.Stats().SlotsInUse; got != 3 {
+			t.Errorf("%d attempts at a time with one connection, want 3", got)
+		}
+	})
+}
+
 func TestHangingEndpointsLeaveSlotsToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(c *dispatcher.Config) { c.MaxInFlight = 64 })

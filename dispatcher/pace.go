@@ -41,9 +41,10 @@ type pace struct {
 func newPace() pace { return pace{limit: 1, steep: true} }
 
 // succeeded takes in an acknowledged attempt that took so long, beside which
-// so many (itself included) were under way. It reports whether that closed the
-// breaker.
-func (p *pace) succeeded(took time.Duration, underWay int) (closed bool) {
+// so many (itself included) had been sent: those that wait for a connection do
+// not use the limit, else one that is fast would have them all dialled. It
+// reports whether that closed the breaker.
+func (p *pace) succeeded(took time.Duration, sent int) (closed bool) {
 	p.failures = 0
 	p.proven = true
 	p.resumeAt = time.Time{}
@@ -57,7 +58,7 @@ func (p *pace) succeeded(took time.Duration, underWay int) (closed bool) {
 		p.suspect = false
 	}
 	// A limit that is not used says nothing about the endpoint.
-	if float64(underWay) >= p.limit/2 {
+	if float64(sent) >= p.limit/2 {
 		if p.steep {
 			p.limit++
 		} else {

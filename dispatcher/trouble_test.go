@@ -179,10 +179,12 @@ func TestLateSuccessesLeaveNoSuspicionBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.account("a")
-		for range 5 { // so that it takes many at a time
-			r.accept("a", many(20)...)
-			r.settle()
-		}
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(time.Millisecond)
+			return ok(ctx, c)
+		})
+		r.accept("a", many(100)...) // so that it takes many at a time
+		r.after(time.Second)
 		late := func(ctx context.Context, c call) egress.Result {
 			switch {
 			case strings.HasPrefix(c.ID, "a-slow-"):
