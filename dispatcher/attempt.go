@@ -85,10 +85,10 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 
 // fly makes one attempt after the other.
 func (d *Dispatcher) fly(f *flight) {
-	for f != nil {
+	for s := newSeat(); f != nil; {
 		res := d.post(f)
-		if f = d.land(f, &res, time.Now()); f == nil {
-			f = <-d.crew.next
+		if f = d.land(f, &res, time.Now(), s); f == nil {
+			f = <-s
 		}
 	}
 }
@@ -131,8 +131,8 @@ func (d *Dispatcher) proceed(f *flight) error {
 }
 
 // land takes in how an attempt ended and returns the next one for its
-// goroutine.
-func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time) *flight {
+// goroutine; nil: it is to wait for it in its seat.
+func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) *flight {
 	d.mu.Lock()
 	d.unlist(f)
 	var line *attemptLine
@@ -148,7 +148,7 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time) *flight 
 	d.reconsider(f.lane, now)
 	next := d.nextFlight(now)
 	if next == nil {
-		d.crew.idle++
+		d.crew.wait(s)
 	}
 	d.startAttempts(now)
 	d.mu.Unlock()

@@ -103,7 +103,6 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		cfg:      cfg,
 		lanes:    map[string]*lane{},
-		crew:     newCrew(),
 		slots:    slots{budget: budget{max: cfg.MaxInFlight}},
 		memory:   budget{max: cfg.WindowBytes},
 		kick:     make(chan struct{}, 1),
@@ -152,8 +151,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 	d.mu.Lock()
 	d.running = false // so that nothing starts any more
+	d.crew.close()
 	d.mu.Unlock()
-	close(d.crew.next)
 	stopChores()
 	chores.Wait()
 	d.awaitAttempts(hardStop)
@@ -223,7 +222,7 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 		wait = max(at.Sub(now), 0)
 	}
 	d.crew.dismiss(now)
-	if d.slots.total() > 0 || d.crew.idle > 0 || !d.scanned {
+	if d.slots.total() > 0 || len(d.crew.waiting) > 0 || !d.scanned {
 		wait = min(wait, watchGap)
 	}
 	return wait
