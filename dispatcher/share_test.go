@@ -104,8 +104,8 @@ func TestLaneHoldsNoMoreThanItsWindow(t *testing.T) {
 		for range 10 {
 			r.accept("a", many(100)...)
 		}
-		if held := r.disp.Stats().HeldBytes; held > 32*30 {
-			t.Errorf("%d bytes wait in memory, want those of 32 deliveries at most", held)
+		if held := r.disp.Stats().HeldBytes; held > 64*30 {
+			t.Errorf("%d bytes wait in memory, want those of 64 deliveries at most", held)
 		}
 	})
 }
