@@ -41,7 +41,7 @@ type serveCmd struct {
 	RetryHorizon   time.Duration   `default:"72h" placeholder:"AGE" help:"Age at which a pending delivery is given up. Default: ${default}."`
 	AttemptTimeout time.Duration   `default:"10s" placeholder:"TIME" help:"Deadline of one attempt, whole. Default: ${default}."`
 	OrderWait      time.Duration   `default:"60s" placeholder:"TIME" help:"How long an event waits for an earlier one of its message that is being retried. Default: ${default}."`
-	MaxInFlight    int             `default:"1024" placeholder:"N" help:"Attempts at a time, of all accounts; no more than 128 for each processor while these are busy. Default: ${default}."`
+	MaxInFlight    int             `default:"1024" placeholder:"N" help:"Attempts at a time, of all accounts. Default: ${default}."`
 
 	AllowNetwork []netip.Prefix `placeholder:"CIDR" help:"Opens a private range to callbacks, for example 127.0.0.0/8; repeatable. Default: none."`
 	CallbackCA   string         `type:"existingfile" placeholder:"FILE" help:"Certificate authorities (PEM) trusted for callbacks, beside the system's."`
@@ -109,7 +109,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 		Store: st, Sender: client, Suspend: st.SuspendWebhook,
 		RetrySchedule: c.RetrySchedule, RetryHorizon: c.RetryHorizon, AttemptTimeout: c.AttemptTimeout,
 		OrderWait: c.OrderWait, MaxInFlight: c.MaxInFlight, Retention: c.Retention,
-		UserAgent: "Recapito/" + version(), Busy: dispatcher.ProcessorsBusy(), Observe: m.attempted, Logger: log,
+		UserAgent: "Recapito/" + version(), Observe: m.attempted, Logger: log,
 	})
 	if err != nil {
 		return err

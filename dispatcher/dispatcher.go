@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -53,10 +52,6 @@ type Config struct {
 	// Jitter returns numbers in [0, 1) that spread the retries; default
 	// math/rand/v2's Float64.
 	Jitter func() float64
-	// Busy reports whether the processors are busy, as [ProcessorsBusy] does: then
-	// proven endpoints have no more than 128 attempts for each under way. It is
-	// asked four times a second while there are attempts. Default: never.
-	Busy func() bool
 	// Observe is told of every attempt, after it ended; may be nil.
 	Observe func(Observation)
 	Logger  *slog.Logger // default: discards
@@ -92,8 +87,6 @@ type Dispatcher struct {
 	exhaustedAt time.Time
 	accepted    int // deliveries, since the last sweep
 
-	watch watch // the run loop's
-
 	kick     chan struct{} // wakes the run loop
 	recorder chan struct{} // wakes the recorder
 	workCtx  context.Context
@@ -110,8 +103,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		cfg:      cfg,
 		lanes:    map[string]*lane{},
-		slots:    slots{budget: budget{max: cfg.MaxInFlight}, mostBusy: attemptsPerProcessor * runtime.GOMAXPROCS(0)},
-		watch:    watch{ask: cfg.Busy},
+		slots:    slots{budget: budget{max: cfg.MaxInFlight}},
 		memory:   budget{max: cfg.WindowBytes},
 		kick:     make(chan struct{}, 1),
 		recorder: make(chan struct{}, 1),
@@ -215,10 +207,8 @@ const (
 // attend gives attention to the lanes whose alarm has come and says when to
 // look again.
 func (d *Dispatcher) attend(now time.Time) time.Duration {
-	busy := d.watch.isBusy(now)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.slots.busy = busy
 	d.markSlow(now)
 	if d.clock.setBack(now) {
 		d.clockSetBack(now)
@@ -260,9 +250,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.Jitter == nil {
 		c.Jitter = defaultJitter
-	}
-	if c.Busy == nil {
-		c.Busy = func() bool { return false }
 	}
 	if c.Observe == nil {
 		c.Observe = func(Observation) {}

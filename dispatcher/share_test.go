@@ -3,10 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,75 +154,4 @@ func TestHealthyBacklogDoesNotWaitForDeadEndpoints(t *testing.T) {
 		r.after(2 * time.Second)
 		r.wantState("healthy", ev, store.Delivered)
 	})
-}
-
-// While the processors are busy, fewer attempts are under way, whatever hangs
-// beside them.
-func TestBusyProcessorsHaveFewerAttempts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := runtime.GOMAXPROCS(0)
-		var busy atomic.Bool
-		busy.Store(true)
-		r := newRig(t, func(c *dispatcher.Config) {
-			c.MaxInFlight = 1024 * n
-			c.Busy = busy.Load
-		})
-		answers := func(d time.Duration) {
-			r.recv.set(func(ctx context.Context, c call) egress.Result {
-				if strings.Contains(c.URL, "hang") {
-					return hang(ctx, c)
-				}
-				time.Sleep(d)
-				return ok(ctx, c)
-			})
-		}
-		answers(time.Millisecond)
-		for i := range 150 * n {
-			hanging := fmt.Sprint("hang", i)
-			r.account(hanging)
-			r.accept(hanging, "m")
-		}
-		good := make([]string, 8*n)
-		for i := range good {
-			good[i] = fmt.Sprint("good", i)
-			r.account(good[i])
-			r.accept(good[i], many(300)...) // so that it takes 64 at a time
-		}
-		r.after(2 * time.Second)
-		answers(time.Second)
-		for _, account := range good {
-			r.accept(account, many(64)...)
-		}
-		r.after(100 * time.Millisecond)
-		s := r.disp.Stats()
-		if s.SuspectInUse != 150*n {
-			t.Fatalf("%d slots in use by suspect lanes, want %d", s.SuspectInUse, 150*n)
-		}
-		if got := s.SlotsInUse - s.SuspectInUse; got != 128*n {
-			t.Errorf("%d attempts for healthy endpoints while busy, want %d", got, 128*n)
-		}
-		busy.Store(false)
-		r.after(500 * time.Millisecond)
-		if s := r.disp.Stats(); s.SlotsInUse-s.SuspectInUse <= 128*n {
-			t.Errorf("%d attempts for healthy endpoints when not busy any more, want more than %d", s.SlotsInUse-s.SuspectInUse, 128*n)
-		}
-	})
-}
-
-func TestProcessorsBusy(t *testing.T) {
-	busy := dispatcher.ProcessorsBusy()
-	var all sync.WaitGroup
-	for range 128 * runtime.GOMAXPROCS(0) { // the last of a processor waits for 127
-		all.Go(func() {
-			for end := time.Now().Add(time.Millisecond); time.Now().Before(end); {
-			}
-		})
-	}
-	all.Wait()
-	if !busy() {
-		t.Error("not busy, but goroutines waited for each other")
-	}
-	if busy() {
-		t.Error("busy, but nothing has run since")
-	}
 }

@@ -8,15 +8,6 @@ type slots struct {
 	budget
 	rings [trusts]list.List
 	turn  trust
-	// busy: the processors are, so that the proven take no more than mostBusy.
-	// What the others hold does not count: they may hang, and take no processor.
-	busy     bool
-	mostBusy int
-}
-
-// free reports whether lanes of that trust may take a slot.
-func (s *slots) free(t trust) bool {
-	return s.left(t) > 0 && (t != proven || !s.busy || s.taken[proven] < s.mostBusy)
 }
 
 // next takes the lane whose turn it is out of its ring; nil: there is none, or
@@ -24,7 +15,7 @@ func (s *slots) free(t trust) bool {
 func (s *slots) next() *lane {
 	for range trusts {
 		s.turn = (s.turn + 1) % trusts
-		if ring := &s.rings[s.turn]; ring.Len() > 0 && s.free(s.turn) {
+		if ring := &s.rings[s.turn]; ring.Len() > 0 && s.left(s.turn) > 0 {
 			l := ring.Front().Value.(*lane)
 			l.slot.leave()
 			return l
