@@ -10,6 +10,9 @@ import (
 // maxBodySize is what the contract allows (openapi.yaml, StatusEvent).
 const maxBodySize = 16 << 10
 
+// maxPage: for the largest bodies, a page keeps half of the memory at most.
+const maxPage = 1024
+
 // hasPageRoom reports whether the lane should read on.
 func (l *lane) hasPageRoom() bool { return l.window.len() <= l.capacity()/2 }
 
@@ -18,7 +21,7 @@ func (l *lane) hasPageRoom() bool { return l.window.len() <= l.capacity()/2 }
 func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), error) {
 	d.mu.Lock()
 	left := max(0, d.memory.left(l.heldAs))
-	room := max(1, min(l.capacity()-l.window.len(), left/maxBodySize))
+	room := max(1, min(l.capacity()-l.window.len(), left/maxBodySize, maxPage))
 	l.kept = min(room*maxBodySize, left)
 	d.hold(l, l.kept)
 	q := store.BacklogQuery{AccountID: l.account, Now: time.Now(), Due: room, Known: l.window.due(), After: l.cursor}
