@@ -25,6 +25,11 @@ func (s *rewoundStore) Backlog(ctx context.Context, q store.BacklogQuery) (store
 	if !page.NextDue.IsZero() {
 		page.NextDue = page.NextDue.Add(s.back)
 	}
+	for _, part := range [][]store.Delivery{page.Due, page.Fresh} {
+		for i := range part {
+			part[i].AcceptedAt = part[i].AcceptedAt.Add(s.back)
+		}
+	}
 	return page, err
 }
 
@@ -73,6 +78,28 @@ func TestClockSetBackStallsNoRetry(t *testing.T) {
 			r.wantState("a", id, store.Delivered)
 		}
 		r.wantState("b", later, store.Delivered)
+	})
+}
+
+// What is put off again, behind an event that has not been attempted, waits by
+// the new clock.
+func TestClockSetBackStallsNothingThatIsPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRewoundRig(t)
+		r.account("a")
+		r.stop()
+		ev := r.accept("a", "m", "m")
+		d, _ := r.delivery("a", ev[1])
+		off := store.Outcome{Delivery: &d, State: store.Pending, DueAt: d.AcceptedAt.Add(time.Minute), Behind: true}
+		if err := r.store.Record(context.Background(), []store.Outcome{off}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		s.back = time.Hour
+		r.start()
+		r.after(time.Minute + time.Second)
+		for _, id := range ev {
+			r.wantState("a", id, store.Delivered)
+		}
 	})
 }
 
