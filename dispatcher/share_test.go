@@ -107,6 +107,27 @@ func TestLaneHoldsNoMoreThanItsWindow(t *testing.T) {
 	})
 }
 
+// A page that is read leaves memory to the others, however long the backlog and
+// however large the window.
+func TestPageKeepsHalfOfTheMemoryAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(10 * time.Millisecond)
+			return ok(ctx, c)
+		})
+		kept := 0
+		s.page = func() { kept = max(kept, r.disp.Stats().HeldBytes) }
+		r.accept("a", many(10000)...)
+		r.after(10 * time.Second)
+		const bodies = 4096 * 30 // of a whole window
+		if most := 16<<20 + bodies; kept > most || kept < 16<<20 {
+			t.Errorf("%d bytes held while a page was read, want 16 MiB and at most %d", kept, most)
+		}
+	})
+}
+
 // restartWithDeadLanes starts with so many accounts whose endpoints hang and
 // have hung before, read from a store that takes its time.
 func restartWithDeadLanes(t *testing.T, lanes int, failedBefore bool) *rig {
