@@ -86,7 +86,7 @@ func (l *lane) runnable(now time.Time) bool {
 
 // windowPerLimit: the window grows with what the endpoint takes, so that lanes
 // that get nowhere hold little, and one that takes the most reads little back
-// from the store (a quarter of it cost a tenth of one endpoint's rate).
+// from the store (with a quarter of it, one endpoint's rate was 15 % less).
 const (
 	windowPerLimit = 64
 	maxWindow      = windowPerLimit * maxLimit

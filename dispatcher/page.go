@@ -10,7 +10,7 @@ import (
 // maxBodySize is what the contract allows (openapi.yaml, StatusEvent).
 const maxBodySize = 16 << 10
 
-// maxPage: for the largest bodies, a page keeps half of the memory at most.
+// maxPage: for the largest bodies, a page keeps half of the default memory at most.
 const maxPage = 1024
 
 // hasPageRoom reports whether the lane should read on.
