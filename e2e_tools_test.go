@@ -259,7 +259,7 @@ func requests(t *testing.T, svc *service, account bool) map[string]int {
 	counts := map[string]int{}
 	for _, item := range doc.Paths.Map() {
 		for _, op := range item.Operations() {
-			if _, ok := (*op.Security)[0]["ApiKey"]; ok == account {
+			if _, ok := (*op.Security)[0]["AccountKey"]; ok == account {
 				counts[op.OperationID] = int(metric(t, svc, fmt.Sprintf("recapito_http_request_duration_seconds_count{operation=%q}", op.OperationID)))
 			}
 		}

@@ -741,6 +741,12 @@ type WebhookWithSecret struct {
 	UpdatedAt time.Time     `json:"updatedAt"`
 }
 
+// PathAccountID Chosen by the platform; opaque.
+type PathAccountID = AccountID
+
+// Registration The registration of a callback URL.
+type Registration = WebhookInput
+
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
 	// State Only deliveries in this state.
@@ -778,22 +784,22 @@ type ReplaceWebhookJSONRequestBody = WebhookInput
 type ServerInterface interface {
 	// DeleteAccount Erase an account
 	// (DELETE /accounts/{accountId})
-	DeleteAccount(ctx echo.Context, accountID AccountID) error
+	DeleteAccount(ctx echo.Context, accountID PathAccountID) error
 	// GetAccount Read an account
 	// (GET /accounts/{accountId})
-	GetAccount(ctx echo.Context, accountID AccountID) error
+	GetAccount(ctx echo.Context, accountID PathAccountID) error
 	// PutAccount Provision an account
 	// (PUT /accounts/{accountId})
-	PutAccount(ctx echo.Context, accountID AccountID) error
+	PutAccount(ctx echo.Context, accountID PathAccountID) error
 	// ListAPIKeys List the API keys
 	// (GET /accounts/{accountId}/api-keys)
-	ListAPIKeys(ctx echo.Context, accountID AccountID) error
+	ListAPIKeys(ctx echo.Context, accountID PathAccountID) error
 	// CreateAPIKey Add an API key
 	// (POST /accounts/{accountId}/api-keys)
-	CreateAPIKey(ctx echo.Context, accountID AccountID) error
+	CreateAPIKey(ctx echo.Context, accountID PathAccountID) error
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /accounts/{accountId}/api-keys/{keyId})
-	DeleteAPIKey(ctx echo.Context, accountID AccountID, keyID APIKeyID) error
+	DeleteAPIKey(ctx echo.Context, accountID PathAccountID, keyID APIKeyID) error
 	// SendEvents Hand in status events
 	// (POST /events)
 	SendEvents(ctx echo.Context) error
@@ -829,7 +835,7 @@ type ServerInterfaceWrapper struct {
 func (w *ServerInterfaceWrapper) DeleteAccount(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "accountId" -------------
-	var accountID AccountID
+	var accountID PathAccountID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "accountId", ctx.Param("accountId"), &accountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
@@ -845,7 +851,7 @@ func (w *ServerInterfaceWrapper) DeleteAccount(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "accountId" -------------
-	var accountID AccountID
+	var accountID PathAccountID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "accountId", ctx.Param("accountId"), &accountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
@@ -861,7 +867,7 @@ func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) PutAccount(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "accountId" -------------
-	var accountID AccountID
+	var accountID PathAccountID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "accountId", ctx.Param("accountId"), &accountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
@@ -877,7 +883,7 @@ func (w *ServerInterfaceWrapper) PutAccount(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) ListAPIKeys(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "accountId" -------------
-	var accountID AccountID
+	var accountID PathAccountID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "accountId", ctx.Param("accountId"), &accountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
@@ -893,7 +899,7 @@ func (w *ServerInterfaceWrapper) ListAPIKeys(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateAPIKey(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "accountId" -------------
-	var accountID AccountID
+	var accountID PathAccountID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "accountId", ctx.Param("accountId"), &accountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
@@ -909,7 +915,7 @@ func (w *ServerInterfaceWrapper) CreateAPIKey(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) DeleteAPIKey(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "accountId" -------------
-	var accountID AccountID
+	var accountID PathAccountID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "accountId", ctx.Param("accountId"), &accountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
@@ -1117,7 +1123,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 }
 
 type DeleteAccountRequestObject struct {
-	AccountID AccountID `json:"accountId"`
+	AccountID PathAccountID `json:"accountId"`
 }
 
 type DeleteAccountResponseObject interface {
@@ -1133,7 +1139,7 @@ func (response DeleteAccount204Response) VisitDeleteAccountResponse(w http.Respo
 }
 
 type GetAccountRequestObject struct {
-	AccountID AccountID `json:"accountId"`
+	AccountID PathAccountID `json:"accountId"`
 }
 
 type GetAccountResponseObject interface {
@@ -1155,7 +1161,7 @@ func (response GetAccount200JSONResponse) VisitGetAccountResponse(w http.Respons
 }
 
 type PutAccountRequestObject struct {
-	AccountID AccountID `json:"accountId"`
+	AccountID PathAccountID `json:"accountId"`
 }
 
 type PutAccountResponseObject interface {
@@ -1199,7 +1205,7 @@ func (response PutAccount201JSONResponse) VisitPutAccountResponse(w http.Respons
 }
 
 type ListAPIKeysRequestObject struct {
-	AccountID AccountID `json:"accountId"`
+	AccountID PathAccountID `json:"accountId"`
 }
 
 type ListAPIKeysResponseObject interface {
@@ -1221,7 +1227,7 @@ func (response ListAPIKeys200JSONResponse) VisitListAPIKeysResponse(w http.Respo
 }
 
 type CreateAPIKeyRequestObject struct {
-	AccountID AccountID `json:"accountId"`
+	AccountID PathAccountID `json:"accountId"`
 	Body      *CreateAPIKeyJSONRequestBody
 }
 
@@ -1252,8 +1258,8 @@ func (response CreateAPIKey201JSONResponse) VisitCreateAPIKeyResponse(w http.Res
 }
 
 type DeleteAPIKeyRequestObject struct {
-	AccountID AccountID `json:"accountId"`
-	KeyID     APIKeyID  `json:"keyId"`
+	AccountID PathAccountID `json:"accountId"`
+	KeyID     APIKeyID      `json:"keyId"`
 }
 
 type DeleteAPIKeyResponseObject interface {
@@ -1502,7 +1508,7 @@ type strictHandler struct {
 }
 
 // DeleteAccount operation middleware
-func (sh *strictHandler) DeleteAccount(ctx echo.Context, accountID AccountID) error {
+func (sh *strictHandler) DeleteAccount(ctx echo.Context, accountID PathAccountID) error {
 	var request DeleteAccountRequestObject
 
 	request.AccountID = accountID
@@ -1527,7 +1533,7 @@ func (sh *strictHandler) DeleteAccount(ctx echo.Context, accountID AccountID) er
 }
 
 // GetAccount operation middleware
-func (sh *strictHandler) GetAccount(ctx echo.Context, accountID AccountID) error {
+func (sh *strictHandler) GetAccount(ctx echo.Context, accountID PathAccountID) error {
 	var request GetAccountRequestObject
 
 	request.AccountID = accountID
@@ -1552,7 +1558,7 @@ func (sh *strictHandler) GetAccount(ctx echo.Context, accountID AccountID) error
 }
 
 // PutAccount operation middleware
-func (sh *strictHandler) PutAccount(ctx echo.Context, accountID AccountID) error {
+func (sh *strictHandler) PutAccount(ctx echo.Context, accountID PathAccountID) error {
 	var request PutAccountRequestObject
 
 	request.AccountID = accountID
@@ -1577,7 +1583,7 @@ func (sh *strictHandler) PutAccount(ctx echo.Context, accountID AccountID) error
 }
 
 // ListAPIKeys operation middleware
-func (sh *strictHandler) ListAPIKeys(ctx echo.Context, accountID AccountID) error {
+func (sh *strictHandler) ListAPIKeys(ctx echo.Context, accountID PathAccountID) error {
 	var request ListAPIKeysRequestObject
 
 	request.AccountID = accountID
@@ -1602,7 +1608,7 @@ func (sh *strictHandler) ListAPIKeys(ctx echo.Context, accountID AccountID) erro
 }
 
 // CreateAPIKey operation middleware
-func (sh *strictHandler) CreateAPIKey(ctx echo.Context, accountID AccountID) error {
+func (sh *strictHandler) CreateAPIKey(ctx echo.Context, accountID PathAccountID) error {
 	var request CreateAPIKeyRequestObject
 
 	request.AccountID = accountID
@@ -1653,7 +1659,7 @@ func (sh *strictHandler) CreateAPIKey(ctx echo.Context, accountID AccountID) err
 }
 
 // DeleteAPIKey operation middleware
-func (sh *strictHandler) DeleteAPIKey(ctx echo.Context, accountID AccountID, keyID APIKeyID) error {
+func (sh *strictHandler) DeleteAPIKey(ctx echo.Context, accountID PathAccountID, keyID APIKeyID) error {
 	var request DeleteAPIKeyRequestObject
 
 	request.AccountID = accountID

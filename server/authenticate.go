@@ -36,7 +36,7 @@ func (s *server) authentication(op *openapi3.Operation) (echo.MiddlewareFunc, er
 	}
 	for scheme := range (*op.Security)[0] {
 		switch scheme {
-		case "ApiKey":
+		case "AccountKey":
 			return before(s.authenticateAccount), nil
 		case "PlatformKey":
 			return before(s.authenticatePlatform), nil

@@ -199,7 +199,7 @@ func TestEveryOperationRefusesWithoutItsCredential(t *testing.T) {
 			"no token":           {"Authorization": "Bearer"},
 			"the other scheme":   {"X-API-Key": key, "Authorization": "Bearer " + platformKey},
 		}
-		if _, account := (*o.op.Security)[0]["ApiKey"]; account {
+		if _, account := (*o.op.Security)[0]["AccountKey"]; account {
 			delete(credentials["the other scheme"], "X-API-Key")
 		} else {
 			delete(credentials["the other scheme"], "Authorization")

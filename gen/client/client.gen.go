@@ -741,6 +741,9 @@ type WebhookWithSecret struct {
 	UpdatedAt time.Time     `json:"updatedAt"`
 }
 
+// PathAccountID Chosen by the platform; opaque.
+type PathAccountID = AccountID
+
 // BadParameter What went wrong (RFC 9457).
 type BadParameter = Problem
 
@@ -773,6 +776,9 @@ type Unavailable = Problem
 
 // UnsupportedMediaType What went wrong (RFC 9457).
 type UnsupportedMediaType = Problem
+
+// Registration The registration of a callback URL.
+type Registration = WebhookInput
 
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
@@ -888,28 +894,28 @@ type ClientInterface interface {
 	// interrupted (500), repeat it.
 	//
 	// Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
-	DeleteAccount(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetAccount Read an account
 	//
 	// Returns the account.
 	//
 	// Corresponds with GET /accounts/{accountId} (the `GetAccount` operationId).
-	GetAccount(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutAccount Provision an account
 	//
 	// Makes the account if there is none. Repeating it changes nothing. Takes no body.
 	//
 	// Corresponds with PUT /accounts/{accountId} (the `PutAccount` operationId).
-	PutAccount(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PutAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAPIKeys List the API keys
 	//
 	// Lists the account's API keys, oldest first. The keys themselves are not kept.
 	//
 	// Corresponds with GET /accounts/{accountId}/api-keys (the `ListAPIKeys` operationId).
-	ListAPIKeys(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListAPIKeys(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAPIKeyWithBody Add an API key
 	//
@@ -920,7 +926,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-	CreateAPIKeyWithBody(ctx context.Context, accountID AccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateAPIKeyWithBody(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAPIKey Add an API key
 	//
@@ -931,14 +937,14 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-	CreateAPIKey(ctx context.Context, accountID AccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateAPIKey(ctx context.Context, accountID PathAccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteAPIKey Revoke an API key
 	//
 	// Ends the key at once.
 	//
 	// Corresponds with DELETE /accounts/{accountId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
-	DeleteAPIKey(ctx context.Context, accountID AccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendEventsWithBody Hand in status events
 	//
@@ -1093,7 +1099,7 @@ type ClientInterface interface {
 // interrupted (500), repeat it.
 //
 // Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
-func (c *Client) DeleteAccount(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) DeleteAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAccountRequest(c.Server, accountID)
 	if err != nil {
 		return nil, err
@@ -1110,7 +1116,7 @@ func (c *Client) DeleteAccount(ctx context.Context, accountID AccountID, reqEdit
 // Returns the account.
 //
 // Corresponds with GET /accounts/{accountId} (the `GetAccount` operationId).
-func (c *Client) GetAccount(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) GetAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAccountRequest(c.Server, accountID)
 	if err != nil {
 		return nil, err
@@ -1127,7 +1133,7 @@ func (c *Client) GetAccount(ctx context.Context, accountID AccountID, reqEditors
 // Makes the account if there is none. Repeating it changes nothing. Takes no body.
 //
 // Corresponds with PUT /accounts/{accountId} (the `PutAccount` operationId).
-func (c *Client) PutAccount(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) PutAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPutAccountRequest(c.Server, accountID)
 	if err != nil {
 		return nil, err
@@ -1144,7 +1150,7 @@ func (c *Client) PutAccount(ctx context.Context, accountID AccountID, reqEditors
 // Lists the account's API keys, oldest first. The keys themselves are not kept.
 //
 // Corresponds with GET /accounts/{accountId}/api-keys (the `ListAPIKeys` operationId).
-func (c *Client) ListAPIKeys(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) ListAPIKeys(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAPIKeysRequest(c.Server, accountID)
 	if err != nil {
 		return nil, err
@@ -1165,7 +1171,7 @@ func (c *Client) ListAPIKeys(ctx context.Context, accountID AccountID, reqEditor
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-func (c *Client) CreateAPIKeyWithBody(ctx context.Context, accountID AccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) CreateAPIKeyWithBody(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateAPIKeyRequestWithBody(c.Server, accountID, contentType, body)
 	if err != nil {
 		return nil, err
@@ -1186,7 +1192,7 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, accountID AccountID, 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-func (c *Client) CreateAPIKey(ctx context.Context, accountID AccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) CreateAPIKey(ctx context.Context, accountID PathAccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateAPIKeyRequest(c.Server, accountID, body)
 	if err != nil {
 		return nil, err
@@ -1203,7 +1209,7 @@ func (c *Client) CreateAPIKey(ctx context.Context, accountID AccountID, body Cre
 // Ends the key at once.
 //
 // Corresponds with DELETE /accounts/{accountId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
-func (c *Client) DeleteAPIKey(ctx context.Context, accountID AccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAPIKeyRequest(c.Server, accountID, keyID)
 	if err != nil {
 		return nil, err
@@ -1471,7 +1477,7 @@ func (c *Client) RotateSigningSecret(ctx context.Context, reqEditors ...RequestE
 }
 
 // NewDeleteAccountRequest constructs an http.Request for the DeleteAccount method
-func NewDeleteAccountRequest(server string, accountID AccountID) (*http.Request, error) {
+func NewDeleteAccountRequest(server string, accountID PathAccountID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1505,7 +1511,7 @@ func NewDeleteAccountRequest(server string, accountID AccountID) (*http.Request,
 }
 
 // NewGetAccountRequest constructs an http.Request for the GetAccount method
-func NewGetAccountRequest(server string, accountID AccountID) (*http.Request, error) {
+func NewGetAccountRequest(server string, accountID PathAccountID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1539,7 +1545,7 @@ func NewGetAccountRequest(server string, accountID AccountID) (*http.Request, er
 }
 
 // NewPutAccountRequest constructs an http.Request for the PutAccount method
-func NewPutAccountRequest(server string, accountID AccountID) (*http.Request, error) {
+func NewPutAccountRequest(server string, accountID PathAccountID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1573,7 +1579,7 @@ func NewPutAccountRequest(server string, accountID AccountID) (*http.Request, er
 }
 
 // NewListAPIKeysRequest constructs an http.Request for the ListAPIKeys method
-func NewListAPIKeysRequest(server string, accountID AccountID) (*http.Request, error) {
+func NewListAPIKeysRequest(server string, accountID PathAccountID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1607,7 +1613,7 @@ func NewListAPIKeysRequest(server string, accountID AccountID) (*http.Request, e
 }
 
 // NewCreateAPIKeyRequest calls the generic CreateAPIKey builder with application/json body
-func NewCreateAPIKeyRequest(server string, accountID AccountID, body CreateAPIKeyJSONRequestBody) (*http.Request, error) {
+func NewCreateAPIKeyRequest(server string, accountID PathAccountID, body CreateAPIKeyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -1618,7 +1624,7 @@ func NewCreateAPIKeyRequest(server string, accountID AccountID, body CreateAPIKe
 }
 
 // NewCreateAPIKeyRequestWithBody constructs an http.Request for the CreateAPIKey method, with any body, and a specified content type
-func NewCreateAPIKeyRequestWithBody(server string, accountID AccountID, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateAPIKeyRequestWithBody(server string, accountID PathAccountID, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1654,7 +1660,7 @@ func NewCreateAPIKeyRequestWithBody(server string, accountID AccountID, contentT
 }
 
 // NewDeleteAPIKeyRequest constructs an http.Request for the DeleteAPIKey method
-func NewDeleteAPIKeyRequest(server string, accountID AccountID, keyID APIKeyID) (*http.Request, error) {
+func NewDeleteAPIKeyRequest(server string, accountID PathAccountID, keyID APIKeyID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2096,7 +2102,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
-	DeleteAccountWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error)
+	DeleteAccountWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error)
 
 	// GetAccountWithResponse Read an account
 	//
@@ -2105,7 +2111,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /accounts/{accountId} (the `GetAccount` operationId).
-	GetAccountWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*GetAccountResponse, error)
+	GetAccountWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*GetAccountResponse, error)
 
 	// PutAccountWithResponse Provision an account
 	//
@@ -2114,7 +2120,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /accounts/{accountId} (the `PutAccount` operationId).
-	PutAccountWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*PutAccountResponse, error)
+	PutAccountWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*PutAccountResponse, error)
 
 	// ListAPIKeysWithResponse List the API keys
 	//
@@ -2123,7 +2129,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /accounts/{accountId}/api-keys (the `ListAPIKeys` operationId).
-	ListAPIKeysWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*ListAPIKeysResponse, error)
+	ListAPIKeysWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*ListAPIKeysResponse, error)
 
 	// CreateAPIKeyWithBodyWithResponse Add an API key
 	//
@@ -2134,7 +2140,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-	CreateAPIKeyWithBodyWithResponse(ctx context.Context, accountID AccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
+	CreateAPIKeyWithBodyWithResponse(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
 
 	// CreateAPIKeyWithResponse Add an API key
 	//
@@ -2145,7 +2151,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-	CreateAPIKeyWithResponse(ctx context.Context, accountID AccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
+	CreateAPIKeyWithResponse(ctx context.Context, accountID PathAccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
 
 	// DeleteAPIKeyWithResponse Revoke an API key
 	//
@@ -2154,7 +2160,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /accounts/{accountId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
-	DeleteAPIKeyWithResponse(ctx context.Context, accountID AccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
+	DeleteAPIKeyWithResponse(ctx context.Context, accountID PathAccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
 	// SendEventsWithBodyWithResponse Hand in status events
 	//
@@ -3495,7 +3501,7 @@ func (r RotateSigningSecretResponse) ContentType() string {
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
-func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error) {
+func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error) {
 	rsp, err := c.DeleteAccount(ctx, accountID, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -3510,7 +3516,7 @@ func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, acc
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /accounts/{accountId} (the `GetAccount` operationId).
-func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*GetAccountResponse, error) {
+func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*GetAccountResponse, error) {
 	rsp, err := c.GetAccount(ctx, accountID, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -3525,7 +3531,7 @@ func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, accoun
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /accounts/{accountId} (the `PutAccount` operationId).
-func (c *ClientWithResponses) PutAccountWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*PutAccountResponse, error) {
+func (c *ClientWithResponses) PutAccountWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*PutAccountResponse, error) {
 	rsp, err := c.PutAccount(ctx, accountID, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -3540,7 +3546,7 @@ func (c *ClientWithResponses) PutAccountWithResponse(ctx context.Context, accoun
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /accounts/{accountId}/api-keys (the `ListAPIKeys` operationId).
-func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, accountID AccountID, reqEditors ...RequestEditorFn) (*ListAPIKeysResponse, error) {
+func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*ListAPIKeysResponse, error) {
 	rsp, err := c.ListAPIKeys(ctx, accountID, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -3557,7 +3563,7 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, accou
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Context, accountID AccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
+func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
 	rsp, err := c.CreateAPIKeyWithBody(ctx, accountID, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -3574,7 +3580,7 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /accounts/{accountId}/api-keys (the `CreateAPIKey` operationId).
-func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, accountID AccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
+func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, accountID PathAccountID, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
 	rsp, err := c.CreateAPIKey(ctx, accountID, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -3589,7 +3595,7 @@ func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, acco
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /accounts/{accountId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
-func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, accountID AccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error) {
+func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, accountID PathAccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error) {
 	rsp, err := c.DeleteAPIKey(ctx, accountID, keyID, reqEditors...)
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ const labels = {
 Scalar.createApiReference('#reference', {
   url: lang === 'en' ? 'openapi.json' : `openapi.json?lang=${lang}`,
   localization: { locale: lang, translations: labels[lang] },
-  authentication: { preferredSecurityScheme: 'ApiKey' },
+  authentication: { preferredSecurityScheme: 'AccountKey' },
   withDefaultFonts: false,
   telemetry: false,
   agent: { disabled: true },
