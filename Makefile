@@ -101,7 +101,7 @@ fuzz: ## Try FUZZTIME inputs (or for as long) on every fuzz target
 		done
 
 .PHONY: bench
-bench: ## Measure the built binary and print the tables of docs/benchmarks.md (about an hour; BENCH="--rounds 1 throughput" for less)
+bench: ## Measure the built binary and print the tables of bench/README.md (about an hour; BENCH="--rounds 1 throughput" for less)
 	$(GO) run ./bench $(BENCH)
 
 .PHONY: faults

@@ -1,6 +1,6 @@
-// Command bench measures the built binary from outside and prints tables for
-// docs/benchmarks.md: what it delivers, what that costs, and how each compares
-// with a loop that does nothing but POST.
+// Command bench measures the built binary from outside and prints the tables of
+// README.md: what it delivers, what that costs, and how each compares with a loop
+// that does nothing but POST.
 //
 //	go run ./bench                    all tables
 //	go run ./bench throughput         one of them

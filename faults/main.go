@@ -9,7 +9,7 @@
 // short form only notes what was slower or larger than promised. It
 // needs Linux and, for the scenarios with file systems of their own or a stub
 // resolver, root. `make faults` and `make faults-short` install the tools that
-// are missing (tools.sh); docs/operating.md says what each scenario promises.
+// are missing (tools.sh); README.md says what each scenario promises.
 package main
 
 import (

@@ -1,0 +1,115 @@
+package main_test
+
+import (
+	"io/fs"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// TestLinksOfTheDocumentsWork holds every relative link of a Markdown file against
+// the files and their headings.
+func TestLinksOfTheDocumentsWork(t *testing.T) {
+	links := 0
+	for _, file := range markdownFiles(t) {
+		for _, link := range linksIn(t, file) {
+			links++
+			if fault := broken(t, file, link); fault != "" {
+				t.Errorf("%s links to %s: %s", file, link, fault)
+			}
+		}
+	}
+	if links < 20 {
+		t.Errorf("links: found %d, want all of the documents'", links)
+	}
+}
+
+// markdownFiles are those of the repository, without what tools put there.
+func markdownFiles(t *testing.T) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules"):
+			return filepath.SkipDir
+		case !d.IsDir() && strings.HasSuffix(p, ".md"):
+			files = append(files, filepath.ToSlash(p))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+var (
+	fenced  = regexp.MustCompile("(?ms)^```.*?^```")
+	code    = regexp.MustCompile("`[^`\n]*`")
+	linked  = regexp.MustCompile(`\]\(([^()\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+)
+
+// linksIn returns the links of a document that lead into the repository.
+func linksIn(t *testing.T, file string) (links []string) {
+	t.Helper()
+	for _, m := range linked.FindAllStringSubmatch(code.ReplaceAllString(prose(t, file), ""), -1) {
+		if u, err := url.Parse(m[1]); err != nil || u.Scheme == "" {
+			links = append(links, m[1])
+		}
+	}
+	return links
+}
+
+func prose(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fenced.ReplaceAllString(string(text), "")
+}
+
+// broken says what is wrong with a link, if anything is.
+func broken(t *testing.T, from, link string) string {
+	t.Helper()
+	u, err := url.Parse(link)
+	if err != nil {
+		return err.Error()
+	}
+	target := from
+	if u.Path != "" {
+		target = path.Join(path.Dir(from), u.Path)
+	}
+	if _, err := os.Stat(target); err != nil {
+		return err.Error()
+	}
+	if u.Fragment == "" {
+		return ""
+	}
+	for _, m := range heading.FindAllStringSubmatch(prose(t, target), -1) {
+		if anchor(m[1]) == u.Fragment {
+			return ""
+		}
+	}
+	return "there is no such heading"
+}
+
+// anchor is the name that GitHub gives a heading.
+func anchor(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-', r == '_', unicode.IsLetter(r), unicode.IsDigit(r):
+			return r
+		}
+		return -1
+	}, strings.ToLower(heading))
+}
