@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,8 +31,30 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "recapito:", oneLine(err))
 		stop()
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// The exit codes beside 0; docs/operating.md tells them.
+const (
+	exitFailed  = 1
+	exitUsage   = 2 // nothing was done
+	exitSkipped = 3 // of send
+)
+
+// exitError ends the process with a code other than exitFailed.
+type exitError struct {
+	code int
+	error
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return exitFailed
 }
 
 // stdio are the process's standard streams, or a test's.
@@ -90,9 +113,17 @@ func run(ctx context.Context, args []string, std stdio) (err error) {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return fmt.Errorf("%s (see: recapito --help)", withoutValue(err.Error()))
+		return &exitError{exitUsage, fmt.Errorf("%s (see: %s --help)", withoutValue(err.Error()), at(err))}
 	}
 	return command.Run()
+}
+
+// at is the command that a parse error is about.
+func at(err error) string {
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context.Selected() != nil {
+		return parse.Context.Selected().FullPath()
+	}
+	return "recapito"
 }
 
 // withoutValue takes the value of an environment variable out of a parse

@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
+	"os"
 
 	"github.com/recapito/recapito/gen/client"
 )
@@ -31,4 +35,26 @@ func orNone[T any](list *[]T) []T {
 		return nil
 	}
 	return *list
+}
+
+// plainly is why a request had no answer, without what Go's client puts around
+// it.
+func plainly(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	if name, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Errorf("there is no address for %s", name.Name)
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return err
+	}
+	if call, ok := errors.AsType[*os.SyscallError](op.Err); ok {
+		op.Err = call.Err
+	}
+	if op.Addr == nil {
+		return op.Err
+	}
+	return fmt.Errorf("%s: %w", op.Addr, op.Err)
 }

@@ -41,6 +41,7 @@ func TestCommandLine(t *testing.T) {
 			"address":    scriptAddress,
 			"await":      scriptAwait,
 			"eventually": scriptEventually,
+			"exits":      scriptExits,
 			"http":       scriptHTTP,
 			"keep":       scriptKeep,
 			"refused":    scriptRefused,
@@ -179,16 +180,35 @@ func scriptKeep(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("standard output: got %q, want a word that begins with %s", text, args[1])
 }
 
-// scriptRefused: refused COMMAND...: runs it and wants exit code 1 and one
-// clear line on standard error. What the line says is for stderr to check.
+// scriptExits: exits CODE COMMAND...: runs it and wants that exit code.
+func scriptExits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := exitOf(ts, args[1:]); got != want {
+		ts.Fatalf("%q: got exit code %d, want %d", args[1:], got, want)
+	}
+}
+
+// scriptRefused: refused COMMAND...: runs it and wants that it fails, or that its
+// command line is wrong, and one clear line on standard error. What the line says
+// is for stderr to check.
 func scriptRefused(ts *testscript.TestScript, _ bool, args []string) {
-	var exit *exec.ExitError
-	if err := ts.Exec(args[0], args[1:]...); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		ts.Fatalf("%q: got %v, want exit status 1", args, err)
+	if got := exitOf(ts, args); got != exitFailed && got != exitUsage {
+		ts.Fatalf("%q: got exit code %d, want %d or %d", args, got, exitFailed, exitUsage)
 	}
 	if err := oneClearLine(ts.ReadFile("stderr")); err != nil {
 		ts.Fatalf("%q: standard error: %v", args, err)
 	}
+}
+
+// exitOf runs a command to its end.
+func exitOf(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
 }
 
 func oneClearLine(text string) error {

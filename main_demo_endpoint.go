@@ -155,7 +155,7 @@ func (d *demo) registerURL(ctx context.Context, api *client.ClientWithResponses,
 
 // feed hands the events in and waits until each has been acknowledged.
 func (d *demo) feed(ctx context.Context, e *endpoint) error {
-	post, err := newPoster(d.service.api, d.service.platformKey, 0)
+	post, err := newPoster(d.service.api, d.service.platformKey, demoTimeout)
 	if err != nil {
 		return err
 	}

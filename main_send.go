@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +25,7 @@ type sendCmd struct {
 	PlatformKey string        `required:"" placeholder:"KEY" help:"The platform's bearer key."`
 	AccountID   string        `name:"account-id" placeholder:"ID" help:"Send every event as this account's, whatever it says."`
 	Batch       int           `default:"100" placeholder:"N" help:"Events in a request, at most 1000; fewer where they would pass 1 MiB. Default: ${default}."`
-	GiveUp      time.Duration `default:"1m" placeholder:"TIME" help:"How long a batch is tried again when the server cannot be reached or cannot store. Default: ${default}."`
+	GiveUp      time.Duration `default:"1m" placeholder:"TIME" help:"How long a batch is tried when the server cannot be reached or cannot store; 0s is one try. Default: ${default}."`
 }
 
 // Help is shown by send --help.
@@ -33,8 +35,9 @@ func (sendCmd) Help() string {
   {"id":"evt_1","accountId":"acc_1","messageId":"m-1","channel":"SMS","destination":"+393401234567","status":"DELIVERED","timestamp":"2026-11-20T10:30:00Z"}
 
 Sending a file again is safe: events are recognised by their id and counted as
-duplicates. Blank lines are skipped. Nothing of a batch is sent when a line of it is
-not an event.`
+duplicates. Blank lines are left out. Nothing of a batch is stored when a line of it
+is not an event. Ends with exit code 3 if the server skipped events, and names their
+lines and the reason.`
 }
 
 // Validate is called by the parser.
@@ -62,17 +65,22 @@ func (c *sendCmd) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	post.waiting = func(why error) {
+	note := func(format string, args ...any) {
 		_ = bar.Clear()
-		log.New(std.err, "", 0).Printf("%v; trying again for up to %v", why, c.GiveUp)
+		log.New(std.err, "", 0).Printf(format, args...)
 	}
+	post.waiting = func(why error) { note("%v; trying again for up to %v", why, c.GiveUp) }
+	post.skipped = func(lines string) { note("%s", lines) }
 	total, err := post.all(ctx, &batchReader{in: newLines(in), account: c.AccountID, most: c.Batch}, bar)
 	_ = bar.Clear()
 	if bad, ok := errors.AsType[*badEvents](err); ok {
-		log.New(std.err, "", 0).Print(bad.list())
+		note("%s", bad.list())
 	}
 	if _, printErr := fmt.Fprintln(std.out, total); err == nil {
 		err = printErr
+	}
+	if n := total.skips(); err == nil && n > 0 {
+		return &exitError{exitSkipped, fmt.Errorf("%d of %d events were skipped, see above", n, total.all())}
 	}
 	return err
 }
@@ -123,17 +131,22 @@ func (s *sent) add(r *client.EventsResult) {
 	}
 }
 
-func (s sent) String() string {
-	n := 0
-	var why []string
-	for _, reason := range []client.SkipReason{client.SkipReasonNOWEBHOOK, client.SkipReasonUNKNOWNACCOUNT} {
-		if k := s.skipped[reason]; k > 0 {
-			n += k
-			why = append(why, fmt.Sprintf("%s %d", reason, k))
-		}
+func (s *sent) skips() (n int) {
+	for _, k := range s.skipped {
+		n += k
 	}
-	text := fmt.Sprintf("accepted %d, duplicates %d, skipped %d", s.accepted, s.duplicates, n)
-	if n > 0 {
+	return n
+}
+
+func (s *sent) all() int { return s.accepted + s.duplicates + s.skips() }
+
+func (s *sent) String() string {
+	text := fmt.Sprintf("accepted %d, duplicates %d, skipped %d", s.accepted, s.duplicates, s.skips())
+	var why []string
+	for _, reason := range slices.Sorted(maps.Keys(s.skipped)) {
+		why = append(why, fmt.Sprintf("%s %d", reason, s.skipped[reason]))
+	}
+	if len(why) > 0 {
 		text += " (" + strings.Join(why, ", ") + ")"
 	}
 	return text

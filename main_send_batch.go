@@ -3,11 +3,16 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/recapito/recapito/gen/client"
 )
@@ -23,8 +28,9 @@ var batchHead, batchTail = []byte(`{"events":[`), []byte(`]}`)
 
 // eventLine is one event with its place in the input, from 1.
 type eventLine struct {
-	number int
-	text   []byte // a JSON object
+	number  int
+	text    []byte // a JSON object
+	account string // of the event, if it says so
 }
 
 // batch is what one request carries.
@@ -44,6 +50,38 @@ func (b batch) name() string {
 		return fmt.Sprintf("line %d", b[0].number)
 	}
 	return fmt.Sprintf("lines %d to %d", b[0].number, b[len(b)-1].number)
+}
+
+// inWords is a reason, and what it means for an event of the account.
+func inWords(reason client.SkipReason, account string) string {
+	switch reason {
+	case client.SkipReasonNOWEBHOOK:
+		return fmt.Sprintf("%s, account %s has no webhook", reason, account)
+	case client.SkipReasonUNKNOWNACCOUNT:
+		return fmt.Sprintf("%s, there is no account %s", reason, account)
+	}
+	return string(reason)
+}
+
+// skips names the lines that the server skipped, those that follow each other for
+// the same reason together.
+func (b batch) skips(skipped []client.SkippedEvent) string {
+	var out strings.Builder
+	slices.SortFunc(skipped, func(a, b client.SkippedEvent) int { return cmp.Compare(a.Index, b.Index) })
+	for len(skipped) > 0 {
+		first, n := skipped[0], 1
+		at := int(first.Index)
+		if at < 0 || at >= len(b) {
+			return out.String() // not of this batch
+		}
+		for n < len(skipped) && at+n < len(b) && int(skipped[n].Index) == at+n &&
+			skipped[n].Reason == first.Reason && b[at+n].account == b[at].account {
+			n++
+		}
+		fmt.Fprintf(&out, "%s skipped: %s\n", b[at:at+n].name(), inWords(first.Reason, b[at].account))
+		skipped = skipped[n:]
+	}
+	return out.String()
 }
 
 // newLines reads lines of at most what one request can carry.
@@ -93,18 +131,19 @@ func (r *batchReader) line() (*eventLine, error) {
 	}
 	for r.in.Scan() {
 		r.number++
-		text := bytes.TrimSpace(r.in.Bytes())
+		text := r.in.Bytes()
 		if r.number == 1 {
 			text = bytes.TrimPrefix(text, []byte("\ufeff"))
 		}
-		if len(text) == 0 {
+		if len(bytes.TrimSpace(text)) == 0 {
 			continue
 		}
-		text, err := checkEvent(text, r.account)
+		l, err := readEvent(text, r.account)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", r.number, err)
+			return nil, fmt.Errorf("line %d%w", r.number, err)
 		}
-		return &eventLine{number: r.number, text: text}, nil
+		l.number = r.number
+		return l, nil
 	}
 	if err := r.in.Err(); errors.Is(err, bufio.ErrTooLong) {
 		return nil, fmt.Errorf("line %d: is longer than 1 MiB", r.number+1)
@@ -114,25 +153,42 @@ func (r *batchReader) line() (*eventLine, error) {
 	return nil, io.EOF
 }
 
-// checkEvent returns a copy of text if it is the JSON of an event, for the
-// given account unless that is empty. What the members hold is for the server
-// to judge.
-func checkEvent(text []byte, account string) ([]byte, error) {
-	if !utf8.Valid(text) {
-		return nil, errors.New("is not UTF-8")
+// readEvent takes a copy of text if it is a JSON object, for the given account
+// unless that is empty. What the members are is for the server to judge.
+func readEvent(text []byte, account string) (*eventLine, error) {
+	var members map[string]jsontext.Value
+	err := json.Unmarshal(text, &members)
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return nil, notJSON(text, syntax)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	var e client.EventInput
-	if err := decoder.Decode(&e); err != nil {
-		return nil, fmt.Errorf("is not an event: %w", err)
-	}
-	if rest := bytes.TrimSpace(text[decoder.InputOffset():]); len(rest) > 0 {
-		return nil, errors.New("is not an event: something follows the object")
+	if err != nil || members == nil {
+		return nil, errors.New(": must be a JSON object")
 	}
 	if account == "" {
-		return bytes.Clone(text), nil
+		_ = json.Unmarshal(members["accountId"], &account) // the server judges it
+		return &eventLine{text: bytes.TrimSpace(bytes.Clone(text)), account: account}, nil
 	}
-	e.AccountID = account
-	return json.Marshal(e)
+	if members["accountId"], err = jsontext.AppendQuote(nil, account); err != nil {
+		return nil, fmt.Errorf(": --account-id: %w", err)
+	}
+	text, err = json.Marshal(members, json.Deterministic(true))
+	return &eventLine{text: text, account: account}, err
+}
+
+// notJSON says where text ceases to be JSON, and how. It continues "line 1".
+func notJSON(text []byte, e *jsontext.SyntacticError) error {
+	at := min(int(e.ByteOffset), len(text))
+	says := "the line ends within the object"
+	switch rest := text[at:]; {
+	case errors.Is(e, jsontext.ErrDuplicateName):
+		says = fmt.Sprintf("the member %q stands twice", e.JSONPointer.LastToken())
+	case len(rest) > 0:
+		r, size := utf8.DecodeRune(rest)
+		if r == utf8.RuneError && size == 1 {
+			says = "this is not UTF-8"
+			break
+		}
+		says = fmt.Sprintf("%q must not stand here", r)
+	}
+	return fmt.Errorf(", column %d: is not JSON: %s", utf8.RuneCount(text[:at])+1, says)
 }

@@ -20,36 +20,42 @@ type poster struct {
 	giveUp time.Duration
 	// waiting is told once for each batch that has to be tried again, and why.
 	waiting func(why error)
+	// skipped is told which lines of a batch the server skipped, and why.
+	skipped func(lines string)
 }
 
-// postTimeout is how long one request may take: the server gives itself 15 s to
-// read one.
-const postTimeout = 30 * time.Second
+// A try takes no longer than postTimeout, the server giving itself 15 s to read a
+// request, nor than the batch is tried for; but leastTimeout it has, so that a
+// server that is slow can answer the only try or the last one.
+const postTimeout, leastTimeout = 30 * time.Second, 2 * time.Second
 
 func newPoster(server, platformKey string, giveUp time.Duration) (*poster, error) {
-	api, err := client.NewClientWithResponses(server, client.WithRequestEditorFn(bearer(platformKey)),
-		client.WithHTTPClient(&http.Client{Timeout: postTimeout}))
+	api, err := client.NewClientWithResponses(server, client.WithRequestEditorFn(bearer(platformKey)))
 	if err != nil {
 		return nil, fmt.Errorf("--server: %w", err)
 	}
-	return &poster{api: api, giveUp: giveUp, waiting: func(error) {}}, nil
+	return &poster{api: api, giveUp: giveUp, waiting: func(error) {}, skipped: func(string) {}}, nil
 }
 
 // all sends batch after batch and counts what became of them, up to an error.
-func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ Add(int) error }) (total sent, err error) {
+func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ Add(int) error }) (*sent, error) {
+	var total sent
 	for {
 		b, err := in.next()
 		if errors.Is(err, io.EOF) {
-			return total, nil
+			return &total, nil
 		}
 		if err != nil {
-			return total, err
+			return &total, err
 		}
 		result, err := p.send(ctx, b)
 		if err != nil {
-			return total, err
+			return &total, err
 		}
 		total.add(result)
+		if len(result.Skipped) > 0 {
+			p.skipped(b.skips(result.Skipped))
+		}
 		for _, l := range b {
 			_ = progress.Add(len(l.text) + 1)
 		}
@@ -60,25 +66,26 @@ func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ A
 // last.
 const firstGap, lastGap = 200 * time.Millisecond, 5 * time.Second
 
-// send sends one batch until the server has answered for it. Sending it again
-// is safe: events are recognised by their id.
+// send sends one batch until the server has answered for it, or giveUp is over,
+// at which time it tries once more. Sending it again is safe: events are
+// recognised by their id.
 func (p *poster) send(ctx context.Context, b batch) (*client.EventsResult, error) {
 	body := b.body()
 	end := time.Now().Add(p.giveUp)
 	for gap := firstGap; ; gap = min(2*gap, lastGap) {
-		result, err := p.try(ctx, b, body)
-		var later *tryLater
-		if !errors.As(err, &later) {
+		left := time.Until(end)
+		result, err := p.try(ctx, b, body, min(max(left, leastTimeout), postTimeout))
+		later, ok := errors.AsType[*tryLater](err)
+		if !ok {
 			return result, err
 		}
-		pause := max(gap, later.after)
-		if time.Now().Add(pause).After(end) {
+		if left = time.Until(end); left <= 0 {
 			return nil, fmt.Errorf("gave up on %s after %v: %w", b.name(), p.giveUp, err)
 		}
 		if gap == firstGap {
 			p.waiting(err)
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(min(max(gap, later.after), left))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -123,13 +130,17 @@ func (e *badEvents) list() string {
 }
 
 // try sends the batch once.
-func (p *poster) try(ctx context.Context, b batch, body []byte) (*client.EventsResult, error) {
-	resp, err := p.post(ctx, body)
+func (p *poster) try(ctx context.Context, b batch, body []byte, timeout time.Duration) (*client.EventsResult, error) {
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := p.post(short, body)
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("interrupted at %s", b.name())
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, &tryLater{cause: fmt.Errorf("the server has not answered within %v", timeout.Round(time.Second/10))}
 	case err != nil:
-		return nil, &tryLater{cause: fmt.Errorf("the server cannot be reached: %w", err)}
+		return nil, &tryLater{cause: fmt.Errorf("the server cannot be reached: %w", plainly(err))}
 	case resp.JSON202 != nil:
 		return resp.JSON202, nil
 	}
@@ -140,7 +151,7 @@ func (p *poster) try(ctx context.Context, b batch, body []byte) (*client.EventsR
 	case status == http.StatusUnauthorized:
 		return nil, errors.New("the server refuses the platform key (--platform-key, RECAPITO_PLATFORM_KEY)")
 	case status == http.StatusNotFound:
-		return nil, errors.New("the server knows no /events there: --server must include its --base-path")
+		return nil, errors.New("the server knows no /events there: --server must have the base path of serve at its end")
 	case status >= 500, status == http.StatusTooManyRequests:
 		return nil, &tryLater{after: retryAfter(resp.HTTPResponse.Header, time.Now()), cause: answered(resp.HTTPResponse, resp.Body)}
 	}
