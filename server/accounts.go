@@ -13,9 +13,9 @@ import (
 const hintSize = 4
 
 var (
-	errNoAccount = &refusal{status: http.StatusNotFound, detail: "There is no such account."}
-	errNoKey     = &refusal{status: http.StatusNotFound, detail: "There is no such API key."}
-	errKeyExists = &refusal{status: http.StatusConflict, detail: "A key with this digest exists already."}
+	errNoAccount = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeACCOUNTNOTFOUND, detail: "There is no such account."}
+	errNoKey     = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeAPIKEYNOTFOUND, detail: "There is no such API key."}
+	errKeyExists = &refusal{status: http.StatusConflict, code: gen.ProblemCodeAPIKEYEXISTS, detail: "A key with this digest exists already."}
 )
 
 func (s *server) PutAccount(ctx context.Context, r gen.PutAccountRequestObject) (gen.PutAccountResponseObject, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
 
+	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/store"
 )
 
@@ -18,11 +19,11 @@ import (
 // credential gets the same answer.
 var (
 	errNoAPIKey = &refusal{
-		status: http.StatusUnauthorized, detail: "A valid API key is required.",
+		status: http.StatusUnauthorized, code: gen.ProblemCodeAPIKEYREQUIRED, detail: "A valid API key is required.",
 		header: map[string]string{"WWW-Authenticate": `ApiKey realm="recapito"`},
 	}
 	errNoPlatformKey = &refusal{
-		status: http.StatusUnauthorized, detail: "The platform key is required.",
+		status: http.StatusUnauthorized, code: gen.ProblemCodePLATFORMKEYREQUIRED, detail: "The platform key is required.",
 		header: map[string]string{"WWW-Authenticate": `Bearer realm="recapito"`},
 	}
 )

@@ -13,6 +13,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-json-experiment/json"
 	"github.com/labstack/echo/v4"
+
+	"github.com/recapito/recapito/gen"
 )
 
 // validateBody reads the body, validates it and leaves it on the request for
@@ -25,7 +27,7 @@ func (v *validator) validateBody(o *operation, r *http.Request) error {
 	r.Body = validBody{io.NopCloser(bytes.NewReader(text)), text}
 	if len(text) == 0 {
 		if o.bodyRequired {
-			return o.refuse(http.StatusBadRequest, "A request body is required.")
+			return o.refuse(http.StatusBadRequest, gen.ProblemCodeBODYMISSING, "A request body is required.")
 		}
 		return nil
 	}
@@ -57,7 +59,7 @@ func (v *validator) validateValue(o *operation, value any) error {
 }
 
 func readBody(o *operation, r *http.Request) ([]byte, error) {
-	tooLarge := o.refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than %d bytes.", o.bodyLimit))
+	tooLarge := o.refuse(http.StatusRequestEntityTooLarge, gen.ProblemCodeBODYTOOLARGE, fmt.Sprintf("The request body is larger than %d bytes.", o.bodyLimit))
 	if r.ContentLength > o.bodyLimit {
 		return nil, tooLarge
 	}
@@ -66,7 +68,7 @@ func readBody(o *operation, r *http.Request) ([]byte, error) {
 	n, err := text.ReadFrom(io.LimitReader(r.Body, o.bodyLimit+1))
 	switch {
 	case err != nil:
-		return nil, o.refuse(http.StatusBadRequest, "The request body could not be read.")
+		return nil, o.refuse(http.StatusBadRequest, gen.ProblemCodeBODYUNREADABLE, "The request body could not be read.")
 	case n > o.bodyLimit:
 		return nil, tooLarge
 	}
@@ -78,10 +80,10 @@ func checkHeaders(o *operation, h http.Header) error {
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
 	charset, given := params["charset"]
 	if err != nil || media != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
-		return o.refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json.")
+		return o.refuse(http.StatusUnsupportedMediaType, gen.ProblemCodeMEDIATYPEUNSUPPORTED, "Content-Type must be application/json.")
 	}
 	if h.Get("Content-Encoding") != "" {
-		return o.refuse(http.StatusUnsupportedMediaType, "Content-Encoding is not supported.")
+		return o.refuse(http.StatusUnsupportedMediaType, gen.ProblemCodeMEDIATYPEUNSUPPORTED, "Content-Encoding is not supported.")
 	}
 	return nil
 }

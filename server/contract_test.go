@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,9 @@ func (c *contract) check(method, path string, status int, h http.Header, body []
 		if !bytes.Contains(body, []byte(`"requestId":"`+h.Get("X-Request-Id")+`"`)) {
 			return errors.New("a problem without its request's id")
 		}
+		if err := c.checkProblem(status, body); err != nil {
+			return err
+		}
 	}
 	route := c.route(method, path)
 	if route == nil {
@@ -75,6 +80,21 @@ func (c *contract) check(method, path string, status int, h http.Header, body []
 		Status: status, Header: h, Options: &openapi3filter.Options{IncludeResponseStatus: true},
 	}
 	return openapi3filter.ValidateResponse(context.Background(), in.SetBodyBytes(body))
+}
+
+// checkProblem is for every path, known or not.
+func (c *contract) checkProblem(status int, body []byte) error {
+	var problem any
+	if err := json.Unmarshal(body, &problem); err != nil {
+		return err
+	}
+	if err := c.doc.Components.Schemas["Problem"].Value.VisitJSON(problem); err != nil {
+		return fmt.Errorf("a problem that is none: %w", err)
+	}
+	if got := problem.(map[string]any)["status"]; got != float64(status) {
+		return fmt.Errorf("a problem of status %v", got)
+	}
+	return nil
 }
 
 func checkEmpty(body []byte) error {
@@ -149,7 +169,8 @@ func TestContractCheckCatches(t *testing.T) {
 	problem := with("Content-Type", "application/problem+json")
 	plain := with("Content-Type", jsonType)
 	webhook := `{"id":"wh_1","callbackUrl":"https://a.example/","status":"ACTIVE","createdAt":"2026-11-20T09:00:00Z","updatedAt":"2026-11-20T09:00:00Z"}`
-	notFound := `{"type":"about:blank","title":"Not Found","status":404,"requestId":"r"}`
+	notFound := `{"type":"about:blank","title":"Not Found","status":404,"code":"WEBHOOK_NOT_FOUND","requestId":"r"}`
+	refused := func(status int) string { return strings.Replace(notFound, "404", strconv.Itoa(status), 1) }
 	for _, tt := range []struct {
 		name, method, path string
 		status             int
@@ -159,17 +180,20 @@ func TestContractCheckCatches(t *testing.T) {
 	}{
 		{"as described", "GET", webhookPath, 200, plain, webhook, ""},
 		{"problem as described", "GET", webhookPath, 404, problem, notFound, ""},
-		{"status not documented", "GET", webhookPath, 403, problem, notFound, "status is not supported"},
+		{"status not documented", "GET", webhookPath, 403, problem, refused(403), "status is not supported"},
 		{"body not as described", "GET", webhookPath, 200, plain, `{"id":"wh_1"}`, "callbackUrl"},
 		{"enum not as described", "GET", webhookPath, 200, plain, strings.Replace(webhook, "ACTIVE", "Active", 1), "allowed values"},
 		{"content type not described", "GET", webhookPath, 200, with("Content-Type", "text/plain"), webhook, "Content-Type"},
 		{"error not a problem", "GET", webhookPath, 404, plain, notFound, "an error as"},
+		{"problem of another status", "GET", webhookPath, 401, problem, notFound, "a problem of status 404"},
+		{"problem without a code", "GET", "/nowhere", 404, problem, strings.Replace(notFound, `,"code":"WEBHOOK_NOT_FOUND"`, "", 1), "code"},
+		{"problem with a code not listed", "GET", "/nowhere", 404, problem, strings.Replace(notFound, "WEBHOOK", "HOOK", 1), "allowed values"},
 		{"no request id in a problem", "GET", webhookPath, 404, problem, `{"type":"about:blank","title":"Not Found","status":404}`, "without its request's id"},
-		{"required header missing", "GET", webhookPath, 401, problem, notFound, "WWW-Authenticate"},
+		{"required header missing", "GET", webhookPath, 401, problem, refused(401), "WWW-Authenticate"},
 		{"no request id", "GET", webhookPath, 200, http.Header{"Cache-Control": {"no-store"}}, webhook, "X-Request-Id"},
 		{"204 with a body", "DELETE", webhookPath, 204, h, "x", "a body where there is none"},
 		{"no such operation", "GET", "/nowhere", 200, plain, "{}", "no such operation"},
-		{"405 without Allow", "PATCH", webhookPath, 405, problem, notFound, "no such operation"},
+		{"405 without Allow", "PATCH", webhookPath, 405, problem, refused(405), "no such operation"},
 		{"escaped for HTML", "GET", webhookPath, 200, plain, `{"a":"\u0026"}`, "escaped"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -238,6 +262,13 @@ func TestRefusesBeforeTheBody(t *testing.T) {
 // head sends a request's head alone and returns the status of the answer.
 func (s *service) head(t *testing.T, method, path string, lines ...string) int {
 	t.Helper()
+	lines = append([]string{method + " " + path + " HTTP/1.1", "Host: recapito.example"}, lines...)
+	return s.raw(t, strings.Join(lines, "\r\n")+"\r\n\r\n").status
+}
+
+// raw sends bytes on a connection of their own and reads one answer.
+func (s *service) raw(t *testing.T, request string) answer {
+	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -246,8 +277,7 @@ func (s *service) head(t *testing.T, method, path string, lines ...string) int {
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	lines = append([]string{method + " " + path + " HTTP/1.1", "Host: recapito.example"}, lines...)
-	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -255,7 +285,11 @@ func (s *service) head(t *testing.T, method, path string, lines ...string) int {
 		t.Fatalf("read the answer: got %v, want one before the body is sent", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return resp.StatusCode
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(body)}
 }
 
 func TestNewRefusesADocumentThatLosesChecks(t *testing.T) {

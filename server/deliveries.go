@@ -18,8 +18,8 @@ import (
 const defaultLimit = 50
 
 var (
-	errNoDelivery = &refusal{status: http.StatusNotFound, detail: "There is no such delivery."}
-	errBadCursor  = &refusal{status: http.StatusBadRequest, detail: `Query parameter "cursor": is not a cursor of this listing.`}
+	errNoDelivery = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeDELIVERYNOTFOUND, detail: "There is no such delivery."}
+	errBadCursor  = &refusal{status: http.StatusBadRequest, code: gen.ProblemCodePARAMETERINVALID, detail: `Query parameter "cursor": is not a cursor of this listing.`}
 )
 
 func (s *server) ListDeliveries(ctx context.Context, r gen.ListDeliveriesRequestObject) (gen.ListDeliveriesResponseObject, error) {

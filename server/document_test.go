@@ -32,6 +32,39 @@ func TestClientsNeedNoSecondName(t *testing.T) {
 	}
 }
 
+// TestEveryResponseNamesItsRequest: X-Request-Id is on every answer, so it stands
+// in every answer's header in the document.
+func TestEveryResponseNamesItsRequest(t *testing.T) {
+	for _, o := range loadContract(t).operations(t) {
+		for status, r := range o.op.Responses.Map() {
+			if h := r.Value.Headers["X-Request-Id"]; h == nil || !h.Value.Required {
+				t.Errorf("%s %s: got no required X-Request-Id, want one", o.id, status)
+			}
+		}
+	}
+}
+
+// TestEveryProblemInTheDocumentIsOne: examples conform, code and all.
+func TestEveryProblemInTheDocumentIsOne(t *testing.T) {
+	c := loadContract(t)
+	for _, o := range c.operations(t) {
+		for status, r := range o.op.Responses.Map() {
+			problem := r.Value.Content["application/problem+json"]
+			if problem == nil {
+				continue
+			}
+			if len(problem.Examples) == 0 {
+				t.Errorf("%s %s: got no example, want one", o.id, status)
+			}
+			for name, e := range problem.Examples {
+				if err := problem.Schema.Value.VisitJSON(e.Value.Value); err != nil {
+					t.Errorf("%s %s, example %s: %v", o.id, status, name, err)
+				}
+			}
+		}
+	}
+}
+
 // TestColonsInFlowMappingsAreQuoted: YAML 1.1 parsers end a plain scalar there.
 func TestColonsInFlowMappingsAreQuoted(t *testing.T) {
 	for name, text := range map[string][]byte{"openapi.yaml": spec(t), "openapi.it.yaml": gen.Italian} {

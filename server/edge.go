@@ -51,7 +51,7 @@ func (e *edge) recover(out *response, r *http.Request) {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
-	ref := &refusal{status: http.StatusInternalServerError}
+	ref := internalError()
 	logFailure(e.Logger, out, r, ref, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 	if out.status != 0 {
 		panic(http.ErrAbortHandler)

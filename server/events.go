@@ -31,7 +31,7 @@ func (s *server) SendEvents(ctx context.Context, r gen.SendEventsRequestObject) 
 // stored is not known, and sending them again is safe.
 func unavailable(cause error) error {
 	return &refusal{
-		status: http.StatusServiceUnavailable,
+		status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE,
 		detail: "The events could not be stored. Send them again.",
 		header: map[string]string{"Retry-After": "1"},
 		cause:  fmt.Errorf("accept events: %w", cause),

@@ -106,7 +106,7 @@ func TestStoreFailures(t *testing.T) {
 // bare500 tells nothing but that, and which request it was.
 func bare500(a answer) gen.Problem {
 	id := a.header.Get("X-Request-Id")
-	return gen.Problem{Type: "about:blank", Title: "Internal Server Error", Status: 500, RequestID: &id}
+	return gen.Problem{Type: "about:blank", Title: "Internal Server Error", Status: 500, Code: gen.ProblemCodeINTERNALERROR, RequestID: &id}
 }
 
 func TestKeyLookupFails(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/time/rate"
+
+	"github.com/recapito/recapito/gen"
 )
 
 // burstTime is how many seconds' worth of requests may come at once.
@@ -107,7 +109,7 @@ func (s *server) limit(o *operation) []echo.MiddlewareFunc {
 			return nil
 		}
 		return &refusal{
-			status: http.StatusTooManyRequests, detail: "Too many requests. Try again after Retry-After.",
+			status: http.StatusTooManyRequests, code: gen.ProblemCodeRATELIMITED, detail: "Too many requests. Try again after Retry-After.",
 			header: map[string]string{"Retry-After": strconv.Itoa(max(1, int(left.retry.Seconds())))},
 		}
 	})}

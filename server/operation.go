@@ -10,6 +10,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/labstack/echo/v4"
+
+	"github.com/recapito/recapito/gen"
 )
 
 // operation is one operation of the document with what is checked before its
@@ -102,11 +104,11 @@ func (o *operation) documents(status int) bool {
 }
 
 // refuse answers with the status if the operation documents it, else with 400.
-func (o *operation) refuse(status int, detail string) error {
+func (o *operation) refuse(status int, code gen.ProblemCode, detail string) error {
 	if !o.documents(status) {
 		status = http.StatusBadRequest
 	}
-	return &refusal{status: status, detail: detail}
+	return &refusal{status: status, code: code, detail: detail}
 }
 
 // name tells the edge which operation the request met.

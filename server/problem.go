@@ -15,6 +15,7 @@ import (
 // caller.
 type refusal struct {
 	status int
+	code   gen.ProblemCode
 	detail string
 	errors []gen.ProblemError
 	header map[string]string
@@ -25,7 +26,7 @@ func (r *refusal) Error() string { return r.detail }
 
 // invalid refuses a body for what is wrong with it.
 func invalid(errs []gen.ProblemError) error {
-	return &refusal{status: http.StatusBadRequest, detail: "The request body is not valid.", errors: errs}
+	return &refusal{status: http.StatusBadRequest, code: gen.ProblemCodeBODYINVALID, detail: "The request body is not valid.", errors: errs}
 }
 
 // when returns the replacement if err is target, else err itself.
@@ -48,7 +49,11 @@ func refusalFor(err error) *refusal {
 	case errors.As(err, &routing):
 		return routingRefusal(routing.Code)
 	}
-	return &refusal{status: http.StatusInternalServerError}
+	return internalError()
+}
+
+func internalError() *refusal {
+	return &refusal{status: http.StatusInternalServerError, code: gen.ProblemCodeINTERNALERROR}
 }
 
 // routingRefusal is for what echo and the generated code refuse by themselves;
@@ -56,13 +61,13 @@ func refusalFor(err error) *refusal {
 func routingRefusal(status int) *refusal {
 	switch status {
 	case http.StatusNotFound:
-		return &refusal{status: status, detail: "There is no such path."}
+		return &refusal{status: status, code: gen.ProblemCodePATHUNKNOWN, detail: "There is no such path."}
 	case http.StatusMethodNotAllowed:
-		return &refusal{status: status, detail: "This path does not take this method."}
+		return &refusal{status: status, code: gen.ProblemCodeMETHODNOTALLOWED, detail: "This path does not take this method; Allow names those that it takes."}
 	case http.StatusBadRequest:
-		return &refusal{status: status, detail: "A parameter is not valid."}
+		return &refusal{status: status, code: gen.ProblemCodePARAMETERINVALID, detail: "A parameter is not valid."}
 	}
-	return &refusal{status: http.StatusInternalServerError}
+	return internalError()
 }
 
 // fail is echo's HTTPErrorHandler.
@@ -117,7 +122,7 @@ func (r *refusal) write(w http.ResponseWriter) {
 }
 
 func (r *refusal) problem() gen.Problem {
-	p := gen.Problem{Type: "about:blank", Title: http.StatusText(r.status), Status: int32(r.status)}
+	p := gen.Problem{Type: "about:blank", Title: http.StatusText(r.status), Status: int32(r.status), Code: r.code}
 	if r.detail != "" {
 		p.Detail = &r.detail
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/labstack/echo/v4"
+
+	"github.com/recapito/recapito/gen"
 )
 
 // validator checks requests against the document, once they are authenticated.
@@ -70,16 +72,16 @@ func (v *validator) validateParams(o *operation, c echo.Context) error {
 	in := &openapi3filter.RequestValidationInput{Request: r, Route: o.route, Options: v.params}
 	var err error
 	if in.PathParams, err = pathParams(c); err != nil {
-		return o.refuse(http.StatusBadRequest, "The path is not validly escaped.")
+		return o.refuse(http.StatusBadRequest, gen.ProblemCodePARAMETERINVALID, "The path is not validly escaped.")
 	}
 	if o.query {
 		// Query() would drop what is malformed.
 		if in.QueryParams, err = url.ParseQuery(r.URL.RawQuery); err != nil {
-			return o.refuse(http.StatusBadRequest, "The query string is not validly escaped.")
+			return o.refuse(http.StatusBadRequest, gen.ProblemCodePARAMETERINVALID, "The query string is not validly escaped.")
 		}
 	}
 	if err := openapi3filter.ValidateRequest(r.Context(), in); err != nil {
-		return o.refuse(http.StatusBadRequest, parameterDetail(err))
+		return o.refuse(http.StatusBadRequest, gen.ProblemCodePARAMETERINVALID, parameterDetail(err))
 	}
 	return nil
 }

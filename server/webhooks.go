@@ -15,9 +15,9 @@ const webhookPath = "/webhooks/delivery-status"
 const secretOverlap = 24 * time.Hour
 
 var (
-	errNoWebhook     = &refusal{status: http.StatusNotFound, detail: "The account has no webhook."}
+	errNoWebhook     = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeWEBHOOKNOTFOUND, detail: "The account has no webhook."}
 	errWebhookExists = &refusal{
-		status: http.StatusConflict,
+		status: http.StatusConflict, code: gen.ProblemCodeWEBHOOKEXISTS,
 		detail: "The account has a webhook already. Use PUT to change its callback URL.",
 	}
 )

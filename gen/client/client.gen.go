@@ -179,6 +179,75 @@ func (e MessageStatus) Valid() bool {
 	}
 }
 
+// Defines values for ProblemCode.
+const (
+	ProblemCodeACCOUNTNOTFOUND      ProblemCode = "ACCOUNT_NOT_FOUND"
+	ProblemCodeAPIKEYEXISTS         ProblemCode = "API_KEY_EXISTS"
+	ProblemCodeAPIKEYNOTFOUND       ProblemCode = "API_KEY_NOT_FOUND"
+	ProblemCodeAPIKEYREQUIRED       ProblemCode = "API_KEY_REQUIRED"
+	ProblemCodeBODYINVALID          ProblemCode = "BODY_INVALID"
+	ProblemCodeBODYMISSING          ProblemCode = "BODY_MISSING"
+	ProblemCodeBODYTOOLARGE         ProblemCode = "BODY_TOO_LARGE"
+	ProblemCodeBODYUNREADABLE       ProblemCode = "BODY_UNREADABLE"
+	ProblemCodeDELIVERYNOTFOUND     ProblemCode = "DELIVERY_NOT_FOUND"
+	ProblemCodeINTERNALERROR        ProblemCode = "INTERNAL_ERROR"
+	ProblemCodeMEDIATYPEUNSUPPORTED ProblemCode = "MEDIA_TYPE_UNSUPPORTED"
+	ProblemCodeMETHODNOTALLOWED     ProblemCode = "METHOD_NOT_ALLOWED"
+	ProblemCodePARAMETERINVALID     ProblemCode = "PARAMETER_INVALID"
+	ProblemCodePATHUNKNOWN          ProblemCode = "PATH_UNKNOWN"
+	ProblemCodePLATFORMKEYREQUIRED  ProblemCode = "PLATFORM_KEY_REQUIRED"
+	ProblemCodeRATELIMITED          ProblemCode = "RATE_LIMITED"
+	ProblemCodeSTOREUNAVAILABLE     ProblemCode = "STORE_UNAVAILABLE"
+	ProblemCodeWEBHOOKEXISTS        ProblemCode = "WEBHOOK_EXISTS"
+	ProblemCodeWEBHOOKNOTFOUND      ProblemCode = "WEBHOOK_NOT_FOUND"
+)
+
+// Valid indicates whether the value is a known member of the ProblemCode enum.
+func (e ProblemCode) Valid() bool {
+	switch e {
+	case ProblemCodeACCOUNTNOTFOUND:
+		return true
+	case ProblemCodeAPIKEYEXISTS:
+		return true
+	case ProblemCodeAPIKEYNOTFOUND:
+		return true
+	case ProblemCodeAPIKEYREQUIRED:
+		return true
+	case ProblemCodeBODYINVALID:
+		return true
+	case ProblemCodeBODYMISSING:
+		return true
+	case ProblemCodeBODYTOOLARGE:
+		return true
+	case ProblemCodeBODYUNREADABLE:
+		return true
+	case ProblemCodeDELIVERYNOTFOUND:
+		return true
+	case ProblemCodeINTERNALERROR:
+		return true
+	case ProblemCodeMEDIATYPEUNSUPPORTED:
+		return true
+	case ProblemCodeMETHODNOTALLOWED:
+		return true
+	case ProblemCodePARAMETERINVALID:
+		return true
+	case ProblemCodePATHUNKNOWN:
+		return true
+	case ProblemCodePLATFORMKEYREQUIRED:
+		return true
+	case ProblemCodeRATELIMITED:
+		return true
+	case ProblemCodeSTOREUNAVAILABLE:
+		return true
+	case ProblemCodeWEBHOOKEXISTS:
+		return true
+	case ProblemCodeWEBHOOKNOTFOUND:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SkipReason.
 const (
 	SkipReasonNOWEBHOOK      SkipReason = "NO_WEBHOOK"
@@ -540,6 +609,27 @@ type Price struct {
 
 // Problem What went wrong (RFC 9457).
 type Problem struct {
+	// Code What went wrong, in a word that stays. Programs decide by it, people read
+	// `detail`.
+	//
+	// - PARAMETER_INVALID (400): a parameter in the path or the query is not
+	//   valid, not known, or given twice.
+	// - BODY_MISSING (400): the operation takes a body.
+	// - BODY_UNREADABLE (400): the body ended early, came too slowly, or is
+	//   badly framed.
+	// - BODY_INVALID (400): `errors` names each place in the body.
+	// - BODY_TOO_LARGE (413; 400 where this document has no 413).
+	// - MEDIA_TYPE_UNSUPPORTED (415; 400 where this document has no 415).
+	// - API_KEY_REQUIRED, PLATFORM_KEY_REQUIRED (401).
+	// - PATH_UNKNOWN (404), METHOD_NOT_ALLOWED (405): no such operation.
+	// - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+	//   API_KEY_NOT_FOUND (404).
+	// - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
+	// - RATE_LIMITED (429): try again after `Retry-After`.
+	// - INTERNAL_ERROR (500): repeat the request.
+	// - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
+	Code ProblemCode `json:"code"`
+
 	// Detail What is wrong with this request.
 	Detail *string `json:"detail,omitempty"`
 
@@ -555,9 +645,30 @@ type Problem struct {
 	// Title The status in words.
 	Title string `json:"title"`
 
-	// Type The kind of problem. `about:blank` says no more than `status`.
+	// Type Always `about:blank`; `code` tells the kind of problem.
 	Type string `json:"type"`
 }
+
+// ProblemCode What went wrong, in a word that stays. Programs decide by it, people read
+// `detail`.
+//
+//   - PARAMETER_INVALID (400): a parameter in the path or the query is not
+//     valid, not known, or given twice.
+//   - BODY_MISSING (400): the operation takes a body.
+//   - BODY_UNREADABLE (400): the body ended early, came too slowly, or is
+//     badly framed.
+//   - BODY_INVALID (400): `errors` names each place in the body.
+//   - BODY_TOO_LARGE (413; 400 where this document has no 413).
+//   - MEDIA_TYPE_UNSUPPORTED (415; 400 where this document has no 415).
+//   - API_KEY_REQUIRED, PLATFORM_KEY_REQUIRED (401).
+//   - PATH_UNKNOWN (404), METHOD_NOT_ALLOWED (405): no such operation.
+//   - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, ACCOUNT_NOT_FOUND,
+//     API_KEY_NOT_FOUND (404).
+//   - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
+//   - RATE_LIMITED (429): try again after `Retry-After`.
+//   - INTERNAL_ERROR (500): repeat the request.
+//   - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
+type ProblemCode string
 
 // ProblemError One thing that is wrong.
 type ProblemError struct {
