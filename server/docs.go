@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"net/http"
 
 	"github.com/labstack/echo/v4"
 )
@@ -70,6 +71,9 @@ func (s *server) routeDocs(e *echo.Echo) error {
 		}, s.name("docs"))
 	}
 	serve("/docs", func(e *edition) *asset { return e.page })
+	for _, path := range []string{"/", "/docs/"} {
+		e.GET(s.BasePath+path, s.toDocs, s.name("docs"))
+	}
 	serve("/openapi.yaml", func(e *edition) *asset { return e.yaml })
 	serve("/openapi.json", func(e *edition) *asset { return e.json })
 	for _, file := range []struct {
@@ -89,6 +93,15 @@ func (s *server) routeDocs(e *echo.Echo) error {
 		serve("/docs/"+file.name, func(*edition) *asset { return a })
 	}
 	return nil
+}
+
+// toDocs sends who opens the service in a browser to the page.
+func (s *server) toDocs(c echo.Context) error {
+	address := s.BasePath + "/docs"
+	if query := c.QueryString(); query != "" {
+		address += "?" + query
+	}
+	return c.Redirect(http.StatusFound, address)
 }
 
 func serveAsset(c echo.Context, a *asset) error {

@@ -186,6 +186,20 @@ func TestDocsPageSpeaksTheLanguage(t *testing.T) {
 	}
 }
 
+// TestAddressesBesideThePageLeadToIt, as / and /docs/ are what people type.
+func TestAddressesBesideThePageLeadToIt(t *testing.T) {
+	for _, base := range []string{"", "/api/v1"} {
+		s := startDocs(t, basePath(base))
+		s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		for from, want := range map[string]string{"/": "/docs", "/docs/": "/docs", "/?lang=it": "/docs?lang=it", "/docs/?lang=it": "/docs?lang=it"} {
+			got := s.do(call{method: "GET", path: from}).want(t, http.StatusFound)
+			if at := got.header.Get("Location"); at != base+want {
+				t.Errorf("%s%s: got Location %q, want %q", base, from, at, base+want)
+			}
+		}
+	}
+}
+
 // TestScalarIsTheOneOnRecord: docs/README.md says which file it is.
 func TestScalarIsTheOneOnRecord(t *testing.T) {
 	s := startDocs(t)
