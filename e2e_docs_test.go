@@ -46,7 +46,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
-	ctx, stop = context.WithTimeout(ctx, 3*time.Minute)
+	ctx, stop = context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(stop)
 	b := &browser{t: t, ctx: ctx}
 	if err := chromedp.Listen(ctx, b.note); err != nil {
@@ -101,7 +101,7 @@ func (b *browser) sees(id string, texts ...string) {
 		e?.scrollIntoView()
 		return e !== undefined && %s.every(text => e.innerText.includes(text))
 	})()`, id, wanted)
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(10*time.Second))); err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
 		b.t.Errorf("%s does not show all of %q: %v", id, texts, err)
 	}
 }
@@ -114,7 +114,7 @@ func (b *browser) click(within, text string) {
 		button?.click()
 		return button !== undefined
 	})()`, within+" button", text)
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(10*time.Second))); err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
 		b.t.Fatalf("no button %q to click: %v", text, err)
 	}
 }
@@ -176,39 +176,98 @@ func TestDocsPage(t *testing.T) {
 				}
 			}
 			b.seesCallback(doc)
-			b.tries(key)
+			b.lists(key)
+			b.wantQuiet(origin)
+			b.open(svc.url + "/docs" + tt.lang)
+			b.registers(key)
 			b.wantQuiet(origin)
 			b.wantCreated(svc, key)
 		})
 	}
 }
 
-const createWebhook = "tag/webhooks/POST" + hook
+const (
+	createWebhook = "tag/webhooks/POST" + hook
+	receiveEvent  = "tag/receiving/webhook/POST/statusevent"
+)
 
+// seesCallback wants the section about receiving to hold the callback's
+// description, headers and every example; there is nothing to try in it.
 func (b *browser) seesCallback(doc *openapi3.T) {
 	b.t.Helper()
 	callback := doc.Paths.Value(hook).Post.Callbacks["statusEvent"].Value.Value("{$request.body#/callbackUrl}").Post
-	b.sees(createWebhook, "statusEvent")
-	if text, _ := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS("body"))); !strings.Contains(text, "webhook-attempt") {
-		b.click("section", "statusEvent")
+	texts := []string{callback.Summary, "new Webhook(signingSecret)"}
+	for line := range strings.Lines(callback.Description) {
+		if heading, ok := strings.CutPrefix(line, "### "); ok {
+			texts = append(texts, strings.TrimSpace(heading))
+		}
 	}
-	texts := []string{strings.TrimSpace(callback.RequestBody.Value.Description)}
 	for _, p := range callback.Parameters {
 		texts = append(texts, p.Value.Name)
 	}
-	b.sees(createWebhook, texts...)
+	for status := range callback.Responses.Map() {
+		texts = append(texts, strings.ToUpper(status))
+	}
+	b.sees("tag/receiving", doc.Tags.Get("Receiving").Extensions["x-displayName"].(string), "statusRank")
+	b.sees(receiveEvent, texts...)
+	shown := "smsDelivered"
+	for name, example := range callback.RequestBody.Value.Content["application/json"].Examples {
+		b.click("[id$='"+receiveEvent+"']", shown)
+		b.choose(name)
+		b.sees(receiveEvent, fmt.Sprintf("%q", example.Value.Value.(map[string]any)["eventId"]))
+		shown = name
+	}
+	if n, err := chromedp.Run(b.ctx, chromedp.Evaluate[int](`[...document.querySelectorAll('[id$="`+receiveEvent+`"] .show-api-client-button')].filter(e => e.checkVisibility()).length`)); err != nil || n > 0 {
+		b.t.Errorf("%d buttons to try the callback, %v; want none", n, err)
+	}
 }
 
-// tries registers a callback URL with the page's own form.
-func (b *browser) tries(key string) {
+// choose chooses from a list that is open.
+func (b *browser) choose(text string) {
 	b.t.Helper()
+	expression := fmt.Sprintf(`(() => {
+		const option = [...document.querySelectorAll('[role=option]')].find(e => e.textContent.trim() === %q)
+		option?.click()
+		return option !== undefined
+	})()`, text)
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
+		b.t.Fatalf("no option %q to choose: %v", text, err)
+	}
+}
+
+// lists asks for the deliveries with the page's own form as it is: without the
+// filters, whose examples match nothing.
+func (b *browser) lists(key string) {
+	b.t.Helper()
+	const path = hook + "/deliveries"
+	b.sees(sectionOf("Deliveries", "GET", path), "nextCursor")
+	b.click("body", "(get "+path+")")
+	b.do("type the key", chromedp.SendKeys(chromedp.CSS("[role=dialog] input.scalar-password-input"), key))
+	if got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector("[role=dialog] input.scalar-password-input").placeholder`)); err != nil || got != "rcp_…" {
+		b.t.Errorf("the key's field: got %q, %v; want rcp_…", got, err)
+	}
+	b.click("[role=dialog]", "Send get request")
+	b.wantAnswer("200", path)
+}
+
+// registers registers a callback URL with the page's own form.
+func (b *browser) registers(key string) {
+	b.t.Helper()
+	b.sees(createWebhook, "callbackUrl")
 	b.click("body", "(post "+hook+")")
 	b.do("type the key", chromedp.SendKeys(chromedp.CSS("[role=dialog] input.scalar-password-input"), key))
 	b.click("[role=dialog]", "Send post request")
-	eventually(b.t, 10*time.Second, "the answer", func() bool {
+	b.wantAnswer("201", hook)
+}
+
+// wantAnswer waits for the answer of a request whose address ends so, query
+// included.
+func (b *browser) wantAnswer(status, end string) {
+	b.t.Helper()
+	eventually(b.t, time.Minute, status+" of "+end, func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return slices.ContainsFunc(b.answers, func(a string) bool { return strings.HasSuffix(a, hook) })
+		return slices.ContainsFunc(b.answers, func(a string) bool { return strings.HasPrefix(a, status+" ") && strings.HasSuffix(a, end) })
 	})
 }
 
@@ -251,9 +310,11 @@ func TestDocsScreenshots(t *testing.T) {
 			}
 			b.do("set the width", chromedp.EmulateViewport(tt.width, 900))
 			b.open(svc.url + "/docs" + tt.lang)
-			b.sees(createWebhook, tt.responses)
-			b.wantFit()
-			b.wantContrast()
+			for _, section := range []string{createWebhook, receiveEvent} {
+				b.sees(section, tt.responses)
+				b.wantFit()
+				b.wantContrast()
+			}
 			shown := b.picture("docs-" + tt.name + ".png")
 			brightness, _, _, _ := shown.At(4, 4).RGBA()
 			if tt.scheme == "light" && brightness < 0xe000 || tt.scheme == "dark" && brightness > 0x3000 {

@@ -1123,7 +1123,7 @@ type ClientInterface interface {
 	// public IP address, and without userinfo or fragment. Whether the name
 	// resolves to a public address is checked at each attempt, not here.
 	//
-	// `callbacks` describes the call that Recapito then makes for every event.
+	// Recapito then calls this URL for every event: see *Receiving*.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1142,7 +1142,7 @@ type ClientInterface interface {
 	// public IP address, and without userinfo or fragment. Whether the name
 	// resolves to a public address is checked at each attempt, not here.
 	//
-	// `callbacks` describes the call that Recapito then makes for every event.
+	// Recapito then calls this URL for every event: see *Receiving*.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1438,7 +1438,7 @@ func (c *Client) GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) 
 // public IP address, and without userinfo or fragment. Whether the name
 // resolves to a public address is checked at each attempt, not here.
 //
-// `callbacks` describes the call that Recapito then makes for every event.
+// Recapito then calls this URL for every event: see *Receiving*.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1467,7 +1467,7 @@ func (c *Client) CreateWebhookWithBody(ctx context.Context, contentType string, 
 // public IP address, and without userinfo or fragment. Whether the name
 // resolves to a public address is checked at each attempt, not here.
 //
-// `callbacks` describes the call that Recapito then makes for every event.
+// Recapito then calls this URL for every event: see *Receiving*.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2343,7 +2343,7 @@ type ClientWithResponsesInterface interface {
 	// public IP address, and without userinfo or fragment. Whether the name
 	// resolves to a public address is checked at each attempt, not here.
 	//
-	// `callbacks` describes the call that Recapito then makes for every event.
+	// Recapito then calls this URL for every event: see *Receiving*.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2362,7 +2362,7 @@ type ClientWithResponsesInterface interface {
 	// public IP address, and without userinfo or fragment. Whether the name
 	// resolves to a public address is checked at each attempt, not here.
 	//
-	// `callbacks` describes the call that Recapito then makes for every event.
+	// Recapito then calls this URL for every event: see *Receiving*.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3808,7 +3808,7 @@ func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, reqEdi
 // public IP address, and without userinfo or fragment. Whether the name
 // resolves to a public address is checked at each attempt, not here.
 //
-// `callbacks` describes the call that Recapito then makes for every event.
+// Recapito then calls this URL for every event: see *Receiving*.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3833,7 +3833,7 @@ func (c *ClientWithResponses) CreateWebhookWithBodyWithResponse(ctx context.Cont
 // public IP address, and without userinfo or fragment. Whether the name
 // resolves to a public address is checked at each attempt, not here.
 //
-// `callbacks` describes the call that Recapito then makes for every event.
+// Recapito then calls this URL for every event: see *Receiving*.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

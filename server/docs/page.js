@@ -49,8 +49,35 @@ const labels = {
   },
 }
 
-Scalar.createApiReference('#reference', {
-  url: lang === 'en' ? 'openapi.json' : `openapi.json?lang=${lang}`,
+// The joke that Scalar shows in an empty field for an API key.
+const joke = '[placeholder="QUxMIFlPVVIgQkFTRSBBUkUgQkVMT05HIFRPIFVT"]'
+
+new MutationObserver(() => {
+  for (const field of document.querySelectorAll(joke)) field.placeholder = 'rcp_…'
+}).observe(document.body, { childList: true, subtree: true })
+
+// forPage fits the document to what Scalar shows: it leaves out a callback's
+// description and examples, but shows those of a webhook; and it sends every
+// parameter that has an example, unless that is disabled.
+function forPage(document) {
+  const received = (document['x-webhooks'] = {})
+  for (const path of Object.values(document.paths)) {
+    for (const operation of Object.values(path)) {
+      for (const [name, callback] of Object.entries(operation.callbacks ?? {})) received[name] = Object.values(callback)[0]
+      delete operation.callbacks
+      for (const parameter of operation.parameters ?? []) {
+        if (parameter.in !== 'query' || parameter.required || parameter.example === undefined) continue
+        parameter.examples = { example: { value: parameter.example, 'x-disabled': true } }
+        delete parameter.example
+      }
+    }
+  }
+  return document
+}
+
+const show = async () => Scalar.createApiReference('#reference', {
+  content: forPage(await (await fetch(lang === 'en' ? 'openapi.json' : `openapi.json?lang=${lang}`)).json()),
+  documentDownloadType: 'none',
   localization: { locale: lang, translations: labels[lang] },
   authentication: { preferredSecurityScheme: 'AccountKey' },
   withDefaultFonts: false,
@@ -62,3 +89,5 @@ Scalar.createApiReference('#reference', {
   defaultOpenAllTags: true,
   defaultHttpClient: { targetKey: 'shell', clientKey: 'curl' },
 })
+
+show()
