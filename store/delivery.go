@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 )
@@ -25,13 +26,19 @@ type Verdict uint8
 const (
 	// Accepted: stored; it will be delivered.
 	Accepted Verdict = iota + 1
-	// Duplicate: the account has an event with this ID already, perhaps earlier
-	// in the same batch.
+	// Duplicate: the account has this event already, perhaps earlier in the
+	// same batch.
 	Duplicate
+	// Reused: the account has another event with this ID, by [SameContent];
+	// nothing was stored.
+	Reused
 	// NoWebhook: the account has no webhook; nothing was stored.
 	NoWebhook
 	// UnknownAccount: there is no such account; nothing was stored.
 	UnknownAccount
+	// Unreadable: the account's webhook is there, but what the store holds of
+	// it cannot be read; nothing was stored.
+	Unreadable
 )
 
 // State is where a delivery stands.
@@ -73,6 +80,22 @@ func Body(payload []byte, sequence int64) []byte {
 	b = append(b, `,"sequence":`...)
 	b = strconv.AppendInt(b, sequence, 10)
 	return append(b, '}')
+}
+
+// SameContent reports whether two payloads say the same. When each was handed
+// in, their member "receivedAt", is no part of what they say.
+func SameContent(a, b []byte) bool {
+	a, afterA := cutReceived(a)
+	b, afterB := cutReceived(b)
+	return bytes.Equal(a, b) && bytes.Equal(afterA, afterB)
+}
+
+// cutReceived returns what is before and what is after the value of the member.
+// Inside a text its name would have escaped quotation marks.
+func cutReceived(payload []byte) (before, after []byte) {
+	before, rest, _ := bytes.Cut(payload, []byte(`,"receivedAt":"`))
+	_, after, _ = bytes.Cut(rest, []byte(`"`))
+	return before, after
 }
 
 // ErrorKind says why an attempt failed, in words that tell an account nothing

@@ -17,7 +17,7 @@ import (
 
 // The errors on which callers decide. Any other error of a method that writes
 // means that the outcome is unknown: it may have happened or not. Repeating it
-// is safe everywhere.
+// is safe everywhere. What fails for one account fails for no other.
 var (
 	// ErrNotFound: there is no such thing, or it belongs to another account.
 	ErrNotFound = errors.New("not found")
@@ -103,7 +103,8 @@ type Intake interface {
 	// Accept stores the events, and a PENDING delivery for each, in one commit
 	// and in the given order, and returns one verdict for each event. When it
 	// returns without an error, everything that it calls Accepted is on disk
-	// and the [Listener] has been told.
+	// and the [Listener] has been told. An account that cannot be read stops
+	// nobody else's events: its own are Unreadable.
 	Accept(ctx context.Context, events []Event, now time.Time) ([]Verdict, error)
 }
 
@@ -194,6 +195,7 @@ type Stats struct {
 type Commit struct {
 	Events   int           // accepted in it
 	Outcomes int           // recorded in it
+	Refused  int           // events that were Unreadable
 	Duration time.Duration // from BEGIN until it was durable
 	Err      error         // not nil: it failed
 }

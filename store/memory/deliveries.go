@@ -28,7 +28,10 @@ func (s *Store) Accept(_ context.Context, events []store.Event, now time.Time) (
 		case w == nil:
 			verdicts[i] = store.NoWebhook
 		case s.byEvent[[2]string{e.AccountID, e.ID}] != nil:
-			verdicts[i] = store.Duplicate
+			verdicts[i] = store.Reused
+			if store.SameContent(s.byEvent[[2]string{e.AccountID, e.ID}].payload, e.Payload) {
+				verdicts[i] = store.Duplicate
+			}
 		default:
 			verdicts[i] = store.Accepted
 			batch = append(batch, store.Acceptance{Delivery: s.accept(e, now), Webhook: w})
@@ -49,7 +52,7 @@ func (s *Store) accept(e *store.Event, now time.Time) store.Delivery {
 		}
 	}
 	s.seq++
-	r := &row{channel: e.Channel, part: e.Part, sequence: sequence, Delivery: store.Delivery{
+	r := &row{channel: e.Channel, part: e.Part, payload: bytes.Clone(e.Payload), sequence: sequence, Delivery: store.Delivery{
 		Seq: s.seq, AccountID: e.AccountID, EventID: e.ID, MessageID: e.MessageID,
 		Body: store.Body(e.Payload, sequence), AcceptedAt: now, State: store.Pending,
 	}}

@@ -43,6 +43,7 @@ type row struct {
 	store.Delivery
 	channel  string
 	part     int
+	payload  []byte
 	sequence int64
 	attempts []store.Attempt
 }

@@ -54,7 +54,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 				return len(seqs), err
 			}
 			// Keys and a webhook may have been made in between.
-			if _, err := tx.webhook(id); err == nil {
+			if _, err := tx.webhook(id); !errors.Is(err, store.ErrNotFound) {
 				tx.setWebhook(id, nil)
 			}
 			return len(seqs), errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id))

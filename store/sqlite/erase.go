@@ -69,7 +69,9 @@ func (tx *txn) forget(seqs []any) (n int, err error) {
 		var state int
 		err := r.Scan(&account, &accepted, &seq, &state)
 		if err == nil {
-			tx.totals.count[state]--
+			if state < len(states) { // else the row is damaged
+				tx.totals.count[state]--
+			}
 			listed = append(listed, account, accepted, seq)
 			n++
 		}

@@ -54,6 +54,10 @@ func (tx *txn) takeIn() error {
 		switch c.webhook, err = tx.webhook(c.AccountID); {
 		case err == nil:
 			todo = append(todo, c)
+		case errors.Is(err, errUnreadable):
+			*c.verdict = store.Unreadable
+			tx.refused++
+			tx.w.tellUnreadable(c.AccountID, err)
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		default:
@@ -89,8 +93,8 @@ func (tx *txn) chunk(batch []store.Acceptance, todo []candidate) ([]store.Accept
 	case n == len(todo):
 		return tx.accepted(batch, todo, first), nil
 	case len(todo) == 1:
-		*todo[0].verdict = store.Duplicate
-		return batch, nil
+		*todo[0].verdict, err = tx.whyKnown(todo[0].Event)
+		return batch, err
 	}
 	if err := tx.exec(`DELETE FROM deliveries WHERE seq >= ?`, first); err != nil {
 		return batch, err
@@ -117,6 +121,16 @@ func (tx *txn) accepted(batch []store.Acceptance, stored []candidate, first int6
 	tx.totals.lastSeq += int64(len(stored))
 	tx.totals.count[pending] += int64(len(stored))
 	return batch
+}
+
+// whyKnown compares an event with the one that has its ID.
+func (tx *txn) whyKnown(e *store.Event) (store.Verdict, error) {
+	var kept []byte
+	err := tx.row(`SELECT payload FROM deliveries WHERE event_id = ? AND account_id = ?`, []any{e.ID, e.AccountID}, &kept)
+	if err == nil && !store.SameContent(kept, e.Payload) {
+		return store.Reused, nil
+	}
+	return store.Duplicate, err
 }
 
 func (tx *txn) insert(todo []candidate, first int64) (int, error) {

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"testing"
@@ -20,6 +21,19 @@ func (s reopening) Reopen() error {
 		return err
 	}
 	return s.Ready(ctx)
+}
+
+// Damage puts what no secret is kept as in the place of the account's.
+func (s reopening) Damage(account string) (repair func() error, err error) {
+	var kept []byte
+	put := func(secret []byte) error {
+		defer s.cache.clear()
+		return s.w.do(context.Background(), func(tx *txn) error {
+			return tx.exec(`UPDATE webhooks SET secret = ? WHERE account_id = ?`, secret, account)
+		})
+	}
+	err = s.read.QueryRowContext(context.Background(), `SELECT secret FROM webhooks WHERE account_id = ?`, account).Scan(&kept)
+	return func() error { return put(kept) }, errors.Join(err, put([]byte{7}))
 }
 
 // Each run makes a database file, so there are fewer than rapid's 100 unless

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/recapito/recapito/store"
@@ -120,6 +121,9 @@ func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	d.Behind, d.BehindPutOff = ahead >= 1, ahead == 2
 	if err != nil {
 		return d, err
+	}
+	if state < 0 || state >= len(states) || len(payload) == 0 {
+		return d, fmt.Errorf("delivery %d of account %s is damaged", d.Seq, d.AccountID)
 	}
 	d.Body = store.Body(payload, sequence)
 	d.State = states[state]

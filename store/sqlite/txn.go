@@ -19,10 +19,14 @@ type txn struct {
 	webhooks map[string]*store.Webhook // changed in it; nil: there is none
 	// keysChanged: API keys were revoked.
 	keysChanged bool
-	intake      intake
-	events      int
-	outcomes    int
-	change      // to the tail
+	// apart: what is handed in is stored operation by operation, so that it is
+	// known which one fails.
+	apart    bool
+	intake   intake
+	events   int
+	outcomes int
+	refused  int
+	change   // to the tail
 }
 
 func newTxn(w *writer) *txn {

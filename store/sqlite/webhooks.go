@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -17,12 +18,20 @@ const webhookColumns = `account_id, id, callback_url, status, secret, previous_s
 // scanner is a row of either kind.
 type scanner interface{ Scan(dest ...any) error }
 
-func (s *Store) scanWebhook(row scanner) (*store.Webhook, error) {
+// errUnreadable: a row is there, but cannot be read.
+var errUnreadable = errors.New("the webhook cannot be read")
+
+func (s *Store) scanWebhook(row scanner) (_ *store.Webhook, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errUnreadable, err)
+		}
+	}()
 	var w store.Webhook
 	var status string
 	var callbackURL, secret, previous []byte
 	var until, created, updated int64
-	err := row.Scan(&w.AccountID, &w.ID, &callbackURL, &status, &secret, &previous, &until, &w.Version, &w.FirstSeq, &created, &updated)
+	err = row.Scan(&w.AccountID, &w.ID, &callbackURL, &status, &secret, &previous, &until, &w.Version, &w.FirstSeq, &created, &updated)
 	if err != nil {
 		return nil, err
 	}

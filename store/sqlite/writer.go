@@ -3,11 +3,15 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/recapito/recapito/store"
 )
@@ -24,23 +28,26 @@ type writer struct {
 	tail     *tail
 
 	// Owned by the goroutine:
-	db       *sql.DB // one connection
-	conn     *sql.Conn
-	stmts    map[string]*sql.Stmt
-	version  int64 // of the file, as SQLite counts the changes of others
-	damaged  bool  // the connection must be opened anew
-	failing  bool  // the last transaction failed
-	logLimit int   // how many pages of the log there are when a checkpoint is tried next
+	db      *sql.DB // one connection
+	conn    *sql.Conn
+	stmts   map[string]*sql.Stmt
+	version int64 // of the file, as SQLite counts the changes of others
+	damaged bool  // the connection must be opened anew
+	failing bool  // the last transaction failed
+	// told is when it was last said of an account that it cannot be read.
+	told     map[string]time.Time
+	logLimit int // how many pages of the log there are when a checkpoint is tried next
 }
 
 // operation is one caller's part of a transaction. run returns one of the
-// store's sentinels only if it has written nothing; any other error undoes the
-// whole transaction.
+// store's sentinels only if it has written nothing. After any other error the
+// transaction is undone and begun anew without it, so run may be called again.
 type operation struct {
 	ctx    context.Context
 	rows   int  // how much it writes, roughly
 	handIn bool // it adds to the intake and does nothing else
 	run    func(*txn) error
+	out    bool // it failed by itself and is not part of the transaction
 	err    error
 	done   chan struct{}
 }
@@ -54,10 +61,12 @@ const (
 	// reopenGap is how long the writer waits before it opens a database anew
 	// that failed it.
 	reopenGap = 100 * time.Millisecond
+	// tellGap is how often it is said of an account that it cannot be read.
+	tellGap = time.Minute
 )
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logLimit: s.cfg.logPages}
+	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logLimit: s.cfg.logPages, told: map[string]time.Time{}}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -163,17 +172,18 @@ func (w *writer) gather(first *operation) []*operation {
 // commit does the operations in one transaction and answers them.
 func (w *writer) commit(ops []*operation) {
 	start := time.Now()
-	tx := newTxn(w)
-	err := w.transact(tx, ops)
+	tx, err := w.transact(ops)
 	if err == nil {
 		w.publish(tx)
 	}
-	w.store.cfg.OnCommit(store.Commit{Events: tx.events, Outcomes: tx.outcomes, Duration: time.Since(start), Err: err})
+	w.store.cfg.OnCommit(store.Commit{Events: tx.events, Outcomes: tx.outcomes, Refused: tx.refused, Duration: time.Since(start), Err: err})
 	w.report(err)
 	if err != nil {
 		err = fmt.Errorf("sqlite: the outcome of this write is unknown: %w", err)
 		for _, op := range ops {
-			op.err = err
+			if !op.out {
+				op.err = err
+			}
 		}
 	}
 	for _, op := range ops {
@@ -193,54 +203,114 @@ func (w *writer) report(err error) {
 	w.failing = err != nil
 }
 
-func (w *writer) transact(tx *txn, ops []*operation) error {
+// tellUnreadable logs, once in a while, that an account's events are refused.
+func (w *writer) tellUnreadable(account string, err error) {
+	now := time.Now()
+	if last, ok := w.told[account]; ok && now.Sub(last) < tellGap {
+		return
+	}
+	if len(w.told) >= cacheSize {
+		clear(w.told)
+	}
+	w.told[account] = now
+	w.store.cfg.Logger.Error("an account cannot be read: its events are refused until it is repaired, or its webhook is deleted and made anew",
+		"path", w.store.cfg.Path, "account", account, "error", err)
+}
+
+// transact does the operations in one transaction. One that fails by itself is
+// out, and the others are done without it.
+func (w *writer) transact(ops []*operation) (*txn, error) {
+	tx := newTxn(w)
 	if w.damaged {
 		if err := w.reopen(); err != nil {
 			time.Sleep(reopenGap)
-			return err
+			return tx, err
 		}
 	}
+	for {
+		again, err := w.try(tx, ops)
+		if !again {
+			return tx, err
+		}
+		tx = newTxn(w)
+		tx.apart = true
+	}
+}
+
+// try says to try again if an operation failed, and is out, or if it is not
+// known yet which one failed.
+func (w *writer) try(tx *txn, ops []*operation) (again bool, err error) {
 	if err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
 		w.rollback()
-		return err
+		return false, err
 	}
 	w.lookForOthers()
 	tx.totals = *w.totals.Load()
-	if err := tx.do(ops); err != nil {
+	failed, err := tx.do(ops)
+	if err != nil {
 		w.rollback()
-		return err
+		if w.damaged || ofTheDatabase(err) || (failed == nil && tx.apart) {
+			return false, err
+		}
+		if failed != nil {
+			failed.out, failed.err = true, fmt.Errorf("sqlite: nothing was written: %w", err)
+		}
+		return true, nil
 	}
 	if err := tx.exec(`COMMIT`); err != nil {
 		// It may have happened all the same. If the database cannot be opened
 		// now, the next transaction tries again.
 		w.damaged = true
 		if failed := w.reopen(); failed != nil {
-			return fmt.Errorf("%w (and opening it anew: %w)", err, failed)
+			return false, fmt.Errorf("%w (and opening it anew: %w)", err, failed)
 		}
-		return err
+		return false, err
 	}
-	return nil
+	return false, nil
 }
 
-// do does the operations in their order.
-func (tx *txn) do(ops []*operation) error {
+// do does the operations in their order and returns the one that failed, if it
+// is known.
+func (tx *txn) do(ops []*operation) (failed *operation, err error) {
 	for _, op := range ops {
+		if op.out {
+			continue
+		}
 		if op.err = op.ctx.Err(); op.err != nil {
 			continue // nobody waits for it
 		}
 		if !op.handIn {
 			if err := tx.takeIn(); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		if op.err = op.run(tx); op.err != nil && !isSentinel(op.err) {
-			return op.err
+		op.err = op.run(tx)
+		if op.err == nil && tx.apart {
+			op.err = tx.takeIn()
+		}
+		if op.err != nil && !isSentinel(op.err) {
+			return op, op.err
 		}
 	}
 	if err := tx.takeIn(); err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(tx.enter(), tx.saveTotals())
+	return nil, errors.Join(tx.enter(), tx.saveTotals())
+}
+
+// ofTheDatabase reports whether an error would meet any operation, as that of a
+// full disk.
+func ofTheDatabase(err error) bool {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+	}
+	switch failure.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT:
+		return true
+	}
+	return false
 }
 
 // publish makes a committed transaction known.

@@ -30,6 +30,34 @@ func testIntake(t *testing.T, open Opener) {
 		}
 		wantTotals(t, s, 4, 0, 0, 0)
 	})
+	t.Run("an ID that is used for another event is told from a repeat", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		say := func(accountID, id, receivedAt, status string) store.Event {
+			e := event(accountID, id, "m")
+			e.Payload = fmt.Appendf(nil, `{"id":"%s","text":",\"receivedAt\":\"%s","receivedAt":"%s","status":"%s"}`, id, status, receivedAt, status)
+			return e
+		}
+		accept(t, s, t0, say("a", "old", "1", "SENT"))
+		got, err := s.Accept(t.Context(), []store.Event{
+			say("a", "old", "22", "SENT"), say("a", "old", "1", "READ"), say("b", "old", "1", "READ"),
+			say("a", "new", "1", "SENT"), say("a", "new", "1", "READ"), say("a", "new", "2", "SENT"),
+		}, at(time.Second))
+		must(t, err)
+		want := []store.Verdict{store.Duplicate, store.Reused, store.Accepted, store.Accepted, store.Reused, store.Duplicate}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("verdicts (-want +got):\n%s", diff)
+		}
+		d, _, err := s.Delivery(t.Context(), "a", "old")
+		must(t, err)
+		if want := string(store.Body(say("a", "old", "1", "SENT").Payload, 1)); string(d.Body) != want {
+			t.Errorf("body: got %s, want the first event's, %s", d.Body, want)
+		}
+		must(t, s.Record(t.Context(), []store.Outcome{done(&d)}, t0))
+		_, err = s.Sweep(t.Context(), at(time.Hour), 10)
+		must(t, err)
+		accept(t, s, at(time.Hour), say("a", "old", "1", "READ")) // the ID is free again
+	})
 	t.Run("sequence counts per message, channel and part", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a", "b")

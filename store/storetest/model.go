@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -119,18 +120,68 @@ func (m *machine) Change(r *rapid.T) {
 }
 
 func (m *machine) Accept(r *rapid.T) {
-	// One draw for each event, as draws are what a run spends its time on.
-	var events []store.Event
-	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 2*2*3*10*200-1), 1, 100).Draw(r, "events") {
-		e := event([]string{"a", "b"}[n%2], fmt.Sprint("e", n/120), fmt.Sprint("m", n/12%10))
-		e.Channel, e.Part = []string{"SMS", "RCS"}[n/2%2], n/4%3
-		events = append(events, e)
-	}
-	now := m.later(r)
+	events, now := m.events(r), m.later(r)
 	m.both(r, "Accept", func(s store.Store) answer {
 		v, err := s.Accept(context.Background(), events, now)
 		return answered(err, v)
 	})
+}
+
+func (m *machine) events(r *rapid.T) (events []store.Event) {
+	// One draw for each event, as draws are what a run spends its time on.
+	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 2*2*3*10*200*4-1), 1, 100).Draw(r, "events") {
+		e := event([]string{"a", "b"}[n%2], fmt.Sprint("e", n/120%200), fmt.Sprint("m", n/12%10))
+		if n/24000 == 0 {
+			e.Payload = []byte(`{"other":"content"}`)
+		}
+		e.Channel, e.Part = []string{"SMS", "RCS"}[n/2%2], n/4%3
+		events = append(events, e)
+	}
+	return events
+}
+
+// Damager is a store in which an account's webhook can be made unreadable until
+// it is repaired.
+type Damager interface {
+	Damage(accountID string) (repair func() error, err error)
+}
+
+// Damage accepts events while one account cannot be read: they are stored as if
+// its own had not been handed in.
+func (m *machine) Damage(r *rapid.T) {
+	s, ok := m.store.(Damager)
+	id, events, now, ctx := m.account(r), m.events(r), m.later(r), context.Background()
+	if _, err := m.model.Webhook(ctx, id); err != nil || !ok {
+		r.Skip("nothing to damage")
+	}
+	repair, err := s.Damage(id)
+	if err != nil {
+		r.Fatal(err)
+	}
+	var others []store.Event
+	for _, e := range events {
+		if e.AccountID != id {
+			others = append(others, e)
+		}
+	}
+	m.both(r, "Accept beside an account that cannot be read", func(s store.Store) answer {
+		handed := others
+		if s == m.store {
+			handed = events
+		}
+		verdicts, err := s.Accept(ctx, handed, now)
+		return answered(err, slices.DeleteFunc(verdicts, func(v store.Verdict) bool { return v == store.Unreadable }))
+	})
+	_, url := m.store.ReplaceCallbackURL(ctx, id, "https://z.example/", now)
+	_, backlog := m.store.Backlog(ctx, store.BacklogQuery{AccountID: id, Now: now, Fresh: 1})
+	for name, err := range map[string]error{"ReplaceCallbackURL": url, "Backlog": backlog} {
+		if err == nil || errors.Is(err, store.ErrNotFound) {
+			r.Fatalf("%s of an account that cannot be read: got %v, want that it cannot", name, err)
+		}
+	}
+	if err := repair(); err != nil {
+		r.Fatal(err)
+	}
 }
 
 func (m *machine) Record(r *rapid.T) {
