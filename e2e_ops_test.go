@@ -33,6 +33,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	eventually(t, 10*time.Second, "both outcomes to be recorded", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 2 })
 	for name, want := range map[string]float64{
 		"recapito_events_accepted_total":                                          2,
+		"recapito_events_refused_total":                                           0,
 		`recapito_attempts_total{outcome="ACKNOWLEDGED"}`:                         2,
 		"recapito_attempt_duration_seconds_count":                                 2,
 		"recapito_delivery_latency_seconds_count":                                 2,

@@ -40,6 +40,7 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2 // nothing was done
 	exitSkipped = 3 // of send
+	exitReused  = 4 // of send: skipped, and one at least for its id
 )
 
 // exitError ends the process with a code other than exitFailed.

@@ -57,6 +57,7 @@ type metrics struct {
 	registry *prometheus.Registry
 
 	accepted        prometheus.Counter
+	refused         prometheus.Counter
 	attempts        *prometheus.CounterVec
 	attemptDuration prometheus.Histogram
 	latency         prometheus.Histogram
@@ -74,6 +75,8 @@ func newMetrics() *metrics {
 		registry: prometheus.NewRegistry(),
 		accepted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "recapito_events_accepted_total", Help: "Events on disk, each with a delivery."}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "recapito_events_refused_total", Help: "Events skipped since their account cannot be read in the store."}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "recapito_attempts_total", Help: "Attempts by outcome: ACKNOWLEDGED or the kind of error."}, []string{"outcome"}),
 		attemptDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -91,7 +94,7 @@ func newMetrics() *metrics {
 		requestDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "recapito_http_request_duration_seconds", Help: "Duration of API requests by operation.", Buckets: times}, []string{"operation"}),
 	}
-	m.registry.MustRegister(m.accepted, m.attempts, m.attemptDuration, m.latency, m.commitDuration, m.commitRows,
+	m.registry.MustRegister(m.accepted, m.refused, m.attempts, m.attemptDuration, m.latency, m.commitDuration, m.commitRows,
 		m.commitFailures, m.requests, m.requestDuration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -103,6 +106,7 @@ func (m *metrics) committed(c store.Commit) {
 		return
 	}
 	m.accepted.Add(float64(c.Events))
+	m.refused.Add(float64(c.Refused))
 	m.commitDuration.Observe(c.Duration.Seconds())
 	m.commitRows.Observe(float64(c.Events + c.Outcomes))
 }

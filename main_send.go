@@ -37,7 +37,7 @@ func (sendCmd) Help() string {
 Sending a file again is safe: events are recognised by their id and counted as
 duplicates. Blank lines are left out. Nothing of a batch is stored when a line of it
 is not an event. Ends with exit code 3 if the server skipped events, and names their
-lines and the reason.`
+lines and the reason; with 4 if the id of one belongs to another event.`
 }
 
 // Validate is called by the parser.
@@ -80,7 +80,11 @@ func (c *sendCmd) Run(ctx context.Context, std stdio) error {
 		err = printErr
 	}
 	if n := total.skips(); err == nil && n > 0 {
-		return &exitError{exitSkipped, fmt.Errorf("%d of %d events were skipped, see above", n, total.all())}
+		code := exitSkipped
+		if total.skipped[client.SkipReasonIDREUSED] > 0 {
+			code = exitReused
+		}
+		return &exitError{code, fmt.Errorf("%d of %d events were skipped, see above", n, total.all())}
 	}
 	return err
 }

@@ -59,6 +59,10 @@ func inWords(reason client.SkipReason, account string) string {
 		return fmt.Sprintf("%s, account %s has no webhook", reason, account)
 	case client.SkipReasonUNKNOWNACCOUNT:
 		return fmt.Sprintf("%s, there is no account %s", reason, account)
+	case client.SkipReasonIDREUSED:
+		return fmt.Sprintf("%s, account %s has another event with this id", reason, account)
+	case client.SkipReasonACCOUNTUNREADABLE:
+		return fmt.Sprintf("%s, the server cannot read the webhook of account %s", reason, account)
 	}
 	return string(reason)
 }

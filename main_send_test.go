@@ -160,7 +160,7 @@ func TestSendDoesNotWaitForASilentServerMuchLonger(t *testing.T) {
 
 func TestSendNamesTheLinesThatWereSkipped(t *testing.T) {
 	var b batch
-	for i, account := range []string{"a", "a", "a", "b", "b", "a"} {
+	for i, account := range []string{"a", "a", "a", "b", "b", "a", "a", "a"} {
 		b = append(b, eventLine{number: i + 3, account: account})
 	}
 	got := b.skips([]client.SkippedEvent{
@@ -169,11 +169,15 @@ func TestSendNamesTheLinesThatWereSkipped(t *testing.T) {
 		{Index: 2, Reason: client.SkipReasonNOWEBHOOK},
 		{Index: 3, Reason: client.SkipReasonNOWEBHOOK},
 		{Index: 4, Reason: "ANOTHER"},
+		{Index: 6, Reason: client.SkipReasonIDREUSED},
+		{Index: 7, Reason: client.SkipReasonACCOUNTUNREADABLE},
 	})
 	want := `lines 4 to 5 skipped: NO_WEBHOOK, account a has no webhook
 line 6 skipped: NO_WEBHOOK, account b has no webhook
 line 7 skipped: ANOTHER
 line 8 skipped: UNKNOWN_ACCOUNT, there is no account a
+line 9 skipped: ID_REUSED, account a has another event with this id
+line 10 skipped: ACCOUNT_UNREADABLE, the server cannot read the webhook of account a
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)

@@ -250,13 +250,19 @@ func (e ProblemCode) Valid() bool {
 
 // Defines values for SkipReason.
 const (
-	SkipReasonNOWEBHOOK      SkipReason = "NO_WEBHOOK"
-	SkipReasonUNKNOWNACCOUNT SkipReason = "UNKNOWN_ACCOUNT"
+	SkipReasonACCOUNTUNREADABLE SkipReason = "ACCOUNT_UNREADABLE"
+	SkipReasonIDREUSED          SkipReason = "ID_REUSED"
+	SkipReasonNOWEBHOOK         SkipReason = "NO_WEBHOOK"
+	SkipReasonUNKNOWNACCOUNT    SkipReason = "UNKNOWN_ACCOUNT"
 )
 
 // Valid indicates whether the value is a known member of the SkipReason enum.
 func (e SkipReason) Valid() bool {
 	switch e {
+	case SkipReasonACCOUNTUNREADABLE:
+		return true
+	case SkipReasonIDREUSED:
+		return true
 	case SkipReasonNOWEBHOOK:
 		return true
 	case SkipReasonUNKNOWNACCOUNT:
@@ -558,7 +564,7 @@ type EventsResult struct {
 	// Accepted Stored; they will be delivered.
 	Accepted int32 `json:"accepted"`
 
-	// Duplicates Stored earlier, perhaps in the same batch.
+	// Duplicates Stored earlier with the same content, perhaps in the same batch.
 	Duplicates int32 `json:"duplicates"`
 
 	// Skipped Not stored.
@@ -692,7 +698,10 @@ type ProviderError struct {
 }
 
 // SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-// account.
+// account. ID_REUSED: the account has another event with this `id`, and it
+// says something else; hand this one in under an `id` of its own.
+// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
+// operator has been told; hand the event in again when that is repaired.
 type SkipReason string
 
 // SkippedEvent An event that was not stored.
@@ -701,7 +710,10 @@ type SkippedEvent struct {
 	Index int32 `json:"index"`
 
 	// Reason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-	// account.
+	// account. ID_REUSED: the account has another event with this `id`, and it
+	// says something else; hand this one in under an `id` of its own.
+	// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
+	// operator has been told; hand the event in again when that is repaired.
 	Reason SkipReason `json:"reason"`
 }
 

@@ -100,6 +100,10 @@ func tally(verdicts []store.Verdict) (gen.EventsResult, error) {
 			skip(i, gen.SkipReasonNOWEBHOOK)
 		case store.UnknownAccount:
 			skip(i, gen.SkipReasonUNKNOWNACCOUNT)
+		case store.Reused:
+			skip(i, gen.SkipReasonIDREUSED)
+		case store.Unreadable:
+			skip(i, gen.SkipReasonACCOUNTUNREADABLE)
 		default:
 			return r, fmt.Errorf("verdict %d on event %d", v, i)
 		}

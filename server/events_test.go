@@ -1,16 +1,20 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server"
+	"github.com/recapito/recapito/store"
 )
 
 // event is a valid event; members are "name":value to add or, if the value is
@@ -69,6 +73,59 @@ func TestEventsResult(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("result (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// TestReusedID: an id that comes again with other content is no repeat, and how
+// the same content is written does not matter.
+func TestReusedID(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	s.accept(t, event("evt_1", id, `description:"a<b"`))
+	sent := string(s.stored(t, id, "evt_1").Body)
+	s.setNow(epoch.Add(time.Hour))
+	got := decode[gen.EventsResult](t, s.hand(
+		event("evt_1", id, `description:"a<b"`),
+		event("evt_1", id, `description:"\u0061\u003cb"`, `timestamp:"2026-11-20T11:30:00.000+01:00"`, "part:null", "customerMessageId:null"),
+		event("evt_1", id, `description:"a<b"`, `status:"SENT"`),
+		event("evt_1", id, `description:"a<b"`, `messageId:"m-2"`),
+		event("evt_1", id, `description:"a<c"`),
+		event("evt_2", id),
+		event("evt_2", id, `channel:"RCS"`),
+	).want(t, http.StatusAccepted))
+	want := gen.EventsResult{Accepted: 1, Duplicates: 2}
+	for _, i := range []int32{2, 3, 4, 6} {
+		want.Skipped = append(want.Skipped, gen.SkippedEvent{Index: i, Reason: gen.SkipReasonIDREUSED})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
+	}
+	if got := string(s.stored(t, id, "evt_1").Body); got != sent {
+		t.Errorf("evt_1: got %s, want what was accepted first: %s", got, sent)
+	}
+	if got := s.list(t, key, ""); len(got.Deliveries) != 2 {
+		t.Errorf("deliveries: got %v, want evt_1 and evt_2", eventIDs(got))
+	}
+}
+
+// refusing is a store that cannot read one account.
+type refusing struct{ store.Store }
+
+func (r refusing) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
+	verdicts, err := r.Store.Accept(ctx, events, now)
+	verdicts[0] = store.Unreadable
+	return verdicts, err
+}
+
+// TestUnreadableAccount: its events are skipped, and the others' are taken.
+func TestUnreadableAccount(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Store = refusing{c.Store.(store.Store)} })
+	id, _ := s.subscriber()
+	other, _ := s.subscriber()
+	got := decode[gen.EventsResult](t, s.hand(event("evt_1", id), event("evt_1", other)).want(t, http.StatusAccepted))
+	want := gen.EventsResult{Accepted: 1, Skipped: []gen.SkippedEvent{{Index: 0, Reason: gen.SkipReasonACCOUNTUNREADABLE}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
 	}
 }
 

@@ -250,13 +250,19 @@ func (e ProblemCode) Valid() bool {
 
 // Defines values for SkipReason.
 const (
-	SkipReasonNOWEBHOOK      SkipReason = "NO_WEBHOOK"
-	SkipReasonUNKNOWNACCOUNT SkipReason = "UNKNOWN_ACCOUNT"
+	SkipReasonACCOUNTUNREADABLE SkipReason = "ACCOUNT_UNREADABLE"
+	SkipReasonIDREUSED          SkipReason = "ID_REUSED"
+	SkipReasonNOWEBHOOK         SkipReason = "NO_WEBHOOK"
+	SkipReasonUNKNOWNACCOUNT    SkipReason = "UNKNOWN_ACCOUNT"
 )
 
 // Valid indicates whether the value is a known member of the SkipReason enum.
 func (e SkipReason) Valid() bool {
 	switch e {
+	case SkipReasonACCOUNTUNREADABLE:
+		return true
+	case SkipReasonIDREUSED:
+		return true
 	case SkipReasonNOWEBHOOK:
 		return true
 	case SkipReasonUNKNOWNACCOUNT:
@@ -558,7 +564,7 @@ type EventsResult struct {
 	// Accepted Stored; they will be delivered.
 	Accepted int32 `json:"accepted"`
 
-	// Duplicates Stored earlier, perhaps in the same batch.
+	// Duplicates Stored earlier with the same content, perhaps in the same batch.
 	Duplicates int32 `json:"duplicates"`
 
 	// Skipped Not stored.
@@ -692,7 +698,10 @@ type ProviderError struct {
 }
 
 // SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-// account.
+// account. ID_REUSED: the account has another event with this `id`, and it
+// says something else; hand this one in under an `id` of its own.
+// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
+// operator has been told; hand the event in again when that is repaired.
 type SkipReason string
 
 // SkippedEvent An event that was not stored.
@@ -701,7 +710,10 @@ type SkippedEvent struct {
 	Index int32 `json:"index"`
 
 	// Reason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-	// account.
+	// account. ID_REUSED: the account has another event with this `id`, and it
+	// says something else; hand this one in under an `id` of its own.
+	// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
+	// operator has been told; hand the event in again when that is repaired.
 	Reason SkipReason `json:"reason"`
 }
 
@@ -1066,7 +1078,11 @@ type ClientInterface interface {
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
 	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again.
+	// 503, is simply sent again. An event with a known `id` but other content is
+	// no repeat: it is skipped with ID_REUSED.
+	//
+	// An event that cannot be stored for its account's sake is skipped; the
+	// others of the batch are stored all the same.
 	//
 	// Events of one message are delivered in the order in which they are
 	// handed in, so do not hand in events of one message concurrently.
@@ -1085,7 +1101,11 @@ type ClientInterface interface {
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
 	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again.
+	// 503, is simply sent again. An event with a known `id` but other content is
+	// no repeat: it is skipped with ID_REUSED.
+	//
+	// An event that cannot be stored for its account's sake is skipped; the
+	// others of the batch are stored all the same.
 	//
 	// Events of one message are delivered in the order in which they are
 	// handed in, so do not hand in events of one message concurrently.
@@ -1341,7 +1361,11 @@ func (c *Client) DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyI
 //
 // Idempotent by account and event `id` for as long as the delivery is
 // retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again.
+// 503, is simply sent again. An event with a known `id` but other content is
+// no repeat: it is skipped with ID_REUSED.
+//
+// An event that cannot be stored for its account's sake is skipped; the
+// others of the batch are stored all the same.
 //
 // Events of one message are delivered in the order in which they are
 // handed in, so do not hand in events of one message concurrently.
@@ -1370,7 +1394,11 @@ func (c *Client) SendEventsWithBody(ctx context.Context, contentType string, bod
 //
 // Idempotent by account and event `id` for as long as the delivery is
 // retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again.
+// 503, is simply sent again. An event with a known `id` but other content is
+// no repeat: it is skipped with ID_REUSED.
+//
+// An event that cannot be stored for its account's sake is skipped; the
+// others of the batch are stored all the same.
 //
 // Events of one message are delivered in the order in which they are
 // handed in, so do not hand in events of one message concurrently.
@@ -2282,7 +2310,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
 	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again.
+	// 503, is simply sent again. An event with a known `id` but other content is
+	// no repeat: it is skipped with ID_REUSED.
+	//
+	// An event that cannot be stored for its account's sake is skipped; the
+	// others of the batch are stored all the same.
 	//
 	// Events of one message are delivered in the order in which they are
 	// handed in, so do not hand in events of one message concurrently.
@@ -2301,7 +2333,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
 	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again.
+	// 503, is simply sent again. An event with a known `id` but other content is
+	// no repeat: it is skipped with ID_REUSED.
+	//
+	// An event that cannot be stored for its account's sake is skipped; the
+	// others of the batch are stored all the same.
 	//
 	// Events of one message are delivered in the order in which they are
 	// handed in, so do not hand in events of one message concurrently.
@@ -3723,7 +3759,11 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, acco
 //
 // Idempotent by account and event `id` for as long as the delivery is
 // retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again.
+// 503, is simply sent again. An event with a known `id` but other content is
+// no repeat: it is skipped with ID_REUSED.
+//
+// An event that cannot be stored for its account's sake is skipped; the
+// others of the batch are stored all the same.
 //
 // Events of one message are delivered in the order in which they are
 // handed in, so do not hand in events of one message concurrently.
@@ -3748,7 +3788,11 @@ func (c *ClientWithResponses) SendEventsWithBodyWithResponse(ctx context.Context
 //
 // Idempotent by account and event `id` for as long as the delivery is
 // retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again.
+// 503, is simply sent again. An event with a known `id` but other content is
+// no repeat: it is skipped with ID_REUSED.
+//
+// An event that cannot be stored for its account's sake is skipped; the
+// others of the batch are stored all the same.
 //
 // Events of one message are delivered in the order in which they are
 // handed in, so do not hand in events of one message concurrently.
