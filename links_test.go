@@ -16,7 +16,7 @@ import (
 // the files and their headings.
 func TestLinksOfTheDocumentsWork(t *testing.T) {
 	links := 0
-	for _, file := range markdownFiles(t) {
+	for _, file := range filesEnding(t, ".md") {
 		for _, link := range linksIn(t, file) {
 			links++
 			if fault := broken(t, file, link); fault != "" {
@@ -29,8 +29,27 @@ func TestLinksOfTheDocumentsWork(t *testing.T) {
 	}
 }
 
-// markdownFiles are those of the repository, without what tools put there.
-func markdownFiles(t *testing.T) (files []string) {
+// TestDocumentsNameWhatThereIs: tests and Go files that a document names exist.
+func TestDocumentsNameWhatThereIs(t *testing.T) {
+	tests, files := map[string]bool{}, map[string]bool{}
+	for _, file := range filesEnding(t, ".go") {
+		files[file] = true
+		for _, m := range testFunc.FindAllStringSubmatch(read(t, file), -1) {
+			tests[m[1]] = true
+		}
+	}
+	for _, file := range filesEnding(t, ".md") {
+		for _, m := range code.FindAllString(prose(t, file), -1) {
+			name := strings.Trim(m, "`")
+			if strings.HasPrefix(name, "Test") && !tests[name] || goFile.MatchString(name) && !files[name] {
+				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+		}
+	}
+}
+
+// filesEnding are those of the repository, without what tools put there.
+func filesEnding(t *testing.T, end string) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
 		switch {
@@ -38,7 +57,7 @@ func markdownFiles(t *testing.T) (files []string) {
 			return err
 		case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules"):
 			return filepath.SkipDir
-		case !d.IsDir() && strings.HasSuffix(p, ".md"):
+		case !d.IsDir() && strings.HasSuffix(p, end):
 			files = append(files, filepath.ToSlash(p))
 		}
 		return nil
@@ -54,6 +73,9 @@ var (
 	code    = regexp.MustCompile("`[^`\n]*`")
 	linked  = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+
+	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	goFile   = regexp.MustCompile(`^\w+/[\w/]+\.go$|^main\w*\.go$`)
 )
 
 // linksIn returns the links of a document that lead into the repository.
@@ -67,13 +89,19 @@ func linksIn(t *testing.T, file string) (links []string) {
 	return links
 }
 
+// prose is a document without its blocks of code.
 func prose(t *testing.T, file string) string {
+	t.Helper()
+	return fenced.ReplaceAllString(read(t, file), "")
+}
+
+func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fenced.ReplaceAllString(string(text), "")
+	return string(text)
 }
 
 // broken says what is wrong with a link, if anything is.
