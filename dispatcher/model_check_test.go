@@ -75,6 +75,8 @@ func behave(ctx context.Context, c call, behaviour string) egress.Result {
 			return status(500)(ctx, c)
 		}
 		return ok(ctx, c)
+	case "503 for long":
+		return unavailableForLong(ctx, c)
 	}
 	var code int
 	_, _ = fmt.Sscan(behaviour, &code)

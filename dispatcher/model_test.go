@@ -78,7 +78,7 @@ func drawStep(t *rapid.T) step {
 		}).Draw(t, "kind"),
 		Account: rapid.IntRange(0, modelAccounts-1).Draw(t, "account"),
 		Events:  rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(t, "events"),
-		Answer:  rapid.SampledFrom([]string{"ok", "ok", "slow", "500", "503", "410", "hang", "flaky"}).Draw(t, "answer"),
+		Answer:  rapid.SampledFrom([]string{"ok", "ok", "slow", "500", "503", "503 for long", "410", "hang", "flaky"}).Draw(t, "answer"),
 		Trouble: rapid.SampledFrom([]string{"", failingReads, refused, lost, doubtful}).Draw(t, "trouble"),
 		Wait: rapid.SampledFrom([]time.Duration{
 			time.Millisecond, 3 * time.Millisecond, 7 * time.Millisecond, 100 * time.Millisecond,

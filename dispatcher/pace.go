@@ -104,8 +104,9 @@ func (p *pace) failed(overload, timedOut bool, started, now time.Time) (opened b
 }
 
 // probeFailed sets the time of the next probe: the gap doubles, and the
-// endpoint may ask for more.
+// endpoint may ask for more, but not for more than the longest gap: it says
+// when that request may be repeated, and the lane's others wait for the probe.
 func (p *pace) probeFailed(now time.Time, after time.Duration) {
 	p.probeGap = min(2*p.probeGap, maxProbeGap)
-	p.nextProbe = now.Add(max(p.probeGap, after))
+	p.nextProbe = now.Add(max(p.probeGap, min(after, maxProbeGap)))
 }

@@ -56,18 +56,25 @@ func spread(gap time.Duration, jitter func() float64) time.Duration {
 	return gap + time.Duration((2*jitter()-1)*jitterShare*float64(gap))
 }
 
+// firstEpoch: a greater number in Retry-After is no count of seconds, as it
+// would be 31 years, but a date in seconds since 1970. Some frameworks send it.
+const firstEpoch = 1_000_000_000
+
 // parseRetryAfter reads the header's two forms (RFC 9110 §10.2.3), seconds and
-// an HTTP date; anything else, the past included, is zero. The answer is at
-// most [maxRetryAfter], however many digits the receiver sends.
+// an HTTP date, and Unix time; anything else, the past included, is zero. The
+// answer is at most [maxRetryAfter], however many digits the receiver sends.
 func parseRetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
 		return 0
 	}
 	if strings.Trim(value, "0123456789") == "" {
-		seconds, err := strconv.ParseUint(value, 10, 32)
-		if err != nil {
+		seconds, err := strconv.ParseUint(value, 10, 33)
+		switch {
+		case err != nil:
 			return maxRetryAfter
+		case seconds > firstEpoch:
+			return until(time.Unix(int64(seconds), 0), now)
 		}
 		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
@@ -75,5 +82,7 @@ func parseRetryAfter(value string, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
+	return until(at, now)
 }
+
+func until(at, now time.Time) time.Duration { return min(max(at.Sub(now), 0), maxRetryAfter) }

@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -116,6 +117,69 @@ func TestRetryAfterLengthensAGap(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRetryAfterInUnixTimeIsADate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		ahead  time.Duration // of what the endpoint says
+		second time.Duration // attempt, after the first
+	}{
+		{"in two minutes", 2 * time.Minute, 2 * time.Minute},
+		{"past", -time.Hour, 5 * time.Second},
+		{"beyond the cap", 100 * 24 * time.Hour, 24 * time.Hour},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC))) // the bubble starts before 10⁹
+				r := newRig(t)
+				r.account("a")
+				r.recv.set(func(context.Context, call) egress.Result {
+					at := strconv.FormatInt(time.Now().Add(tt.ahead).Unix(), 10)
+					return egress.Result{Kind: egress.HTTPStatus, StatusCode: 503, RetryAfter: at}
+				})
+				r.accept("a", "m")
+				r.settle()
+				r.recv.set(ok)
+				r.after(25 * time.Hour)
+				calls := r.recv.got()
+				if len(calls) != 2 || calls[1].At != tt.second {
+					t.Errorf("attempts %+v; want the second one at %v", calls, tt.second)
+				}
+			})
+		})
+	}
+}
+
+// It says when its request may be repeated, and nothing of the others.
+func TestRetryAfterDelaysNoOtherRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		first := r.accept("a", "m")[0]
+		r.settle()
+		r.recv.set(ok)
+		second := r.accept("a", "n")[0]
+		r.settle()
+		r.wantCalls(first, second)
+	})
+}
+
+func TestRetryAfterOfAProbeSilencesNoLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		r.accept("a", many(30)...) // the breaker opens
+		r.after(6 * time.Second)
+		if n := len(r.recv.got()); n != 11 {
+			t.Fatalf("%d attempts, want 11: ten and a probe", n)
+		}
+		r.recv.set(ok)
+		r.after(5 * time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 30})
+	})
 }
 
 func TestDeliveryIsGivenUpAtTheHorizon(t *testing.T) {
