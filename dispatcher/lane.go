@@ -22,7 +22,7 @@ type lane struct {
 	// told is the webhook that the lane was last brought up to date with: a
 	// page may show a change before the listener is told of it.
 	told    *store.Webhook
-	term    int // counts those changes, but for new secrets
+	term    int // counts those changes, but for rotations
 	pace    pace
 	window  window
 	flights map[*flight]struct{} // under way; of these

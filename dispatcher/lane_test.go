@@ -104,6 +104,59 @@ func TestReplacedURLTakesEverythingOver(t *testing.T) {
 	})
 }
 
+// A PUT of the same URL is how a holder says that the endpoint is repaired.
+func TestPutOfTheSameURLClosesTheBreakerAndMakesEverythingDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		r.accept("a", many(30)...)
+		r.after(time.Hour)
+		if s := r.disp.Stats(); s.Open != 1 {
+			t.Fatalf("%+v, want one open breaker", s)
+		}
+		r.recv.set(ok)
+		r.replace("a", url("a"))
+		r.settle()
+		r.wantStates(map[store.State]int64{store.Delivered: 30})
+		if s := r.disp.Stats(); s.Open != 0 {
+			t.Errorf("%+v, want no open breaker", s)
+		}
+	})
+}
+
+func TestPutOfTheSameURLRetriesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		r.accept("a", "m", "n")
+		r.settle()
+		r.recv.set(ok)
+		r.replace("a", url("a"))
+		r.settle()
+		r.wantStates(map[store.State]int64{store.Delivered: 2})
+	})
+}
+
+func TestRotationRetriesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		r.accept("a", many(30)...)
+		r.settle()
+		n := len(r.recv.got())
+		if _, err := r.store.RotateSecret(context.Background(), "a", store.NewSecret(), time.Now().Add(time.Hour), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.settle()
+		if got := len(r.recv.got()); got != n || r.disp.Stats().Open != 1 {
+			t.Errorf("%d attempts after a rotation, %+v; want %d and the breaker open", got, r.disp.Stats(), n)
+		}
+	})
+}
+
 func TestGoneSuspendsUntilReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -120,8 +121,8 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 	}
 	d.renew(l, w)
 	l.told, l.known = w, true
-	if w != nil && before != nil && w.ID == before.ID && w.CallbackURL == before.CallbackURL && w.Status == before.Status {
-		return // a new secret
+	if newSecretOnly(before, w) {
+		return
 	}
 	l.term++
 	l.handed = true
@@ -134,6 +135,13 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 	if before != nil && d.running {
 		d.attempts.Go(func() { d.cfg.Sender.CloseIdle(before.CallbackURL) })
 	}
+}
+
+// newSecretOnly: a PUT, of the same URL as well, says that the endpoint has been
+// repaired; a rotation says nothing of it.
+func newSecretOnly(before, w *store.Webhook) bool {
+	return before != nil && w != nil && before.ID == w.ID && before.CallbackURL == w.CallbackURL && before.Status == w.Status &&
+		!(bytes.Equal(before.Secret, w.Secret) && bytes.Equal(before.PreviousSecret, w.PreviousSecret))
 }
 
 // freshPace forgets what was learnt of an endpoint; attempts that are still

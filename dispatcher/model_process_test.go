@@ -167,10 +167,20 @@ func (w *world) noteRewound() {
 	if last, _ := w.kept.LastAccepted(context.Background()); time.Until(last) <= time.Second {
 		return
 	}
+	for i := range modelAccounts {
+		w.noteDue(i)
+	}
+}
+
+// noteDue: all that the account has put off is due.
+func (w *world) noteDue(account int) {
 	w.recv.mu.Lock()
 	defer w.recv.mu.Unlock()
 	for id, e := range w.events {
-		if d, _, _ := w.kept.Delivery(context.Background(), name(index(id)), id); d.State == store.Pending && !d.DueAt.IsZero() {
+		if index(id) != account {
+			continue
+		}
+		if d, _, _ := w.kept.Delivery(context.Background(), name(account), id); d.State == store.Pending && !d.DueAt.IsZero() {
 			e.due = time.Now()
 		}
 	}

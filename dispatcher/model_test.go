@@ -178,7 +178,7 @@ type modelEvent struct {
 	deleted     bool // its webhook was
 	failed      time.Time
 	term        int       // of the failure
-	due         time.Time // by the clock's having been set back, until an attempt begins
+	due         time.Time // by a PUT or the clock's having been set back, until an attempt begins
 }
 
 func newWorld(t *testing.T, rows rows, p *plan) *world {
@@ -273,9 +273,13 @@ func (w *world) change(s step) {
 			w.recv.mu.Unlock()
 			err = w.store.DeleteWebhook(ctx, account, time.Now())
 		}
-		if !errors.Is(err, errTrouble) {
-			return
+		if errors.Is(err, errTrouble) {
+			continue
 		}
+		if err == nil && strings.HasPrefix(s.Kind, "put") {
+			w.noteDue(s.Account)
+		}
+		return
 	}
 }
 

@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -117,7 +118,7 @@ func (s *slowStore) tell(account string, w *store.Webhook) {
 	if last := s.told[account]; last != nil {
 		t.before, t.term = last.webhook, last.term
 	}
-	if b := t.before; b == nil || s.told[account].anew || w == nil || b.ID != w.ID || b.CallbackURL != w.CallbackURL || b.Status != w.Status {
+	if b := t.before; b == nil || s.told[account].anew || w == nil || b.ID != w.ID || bytes.Equal(b.Secret, w.Secret) {
 		t.term++
 	}
 	s.told[account] = t

@@ -1174,7 +1174,9 @@ type ClientInterface interface {
 	// Replaces the callback URL. It never creates a webhook: without one it
 	// answers 404. It takes effect at once: no attempt that starts after the
 	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+	// your endpoint has been repaired: everything that waits is attempted at
+	// once, retries included, and probing ends. The rules for the URL,
 	// and the call that Recapito makes to it, are those of POST.
 	//
 	// Takes any type of body and a specified content type.
@@ -1187,7 +1189,9 @@ type ClientInterface interface {
 	// Replaces the callback URL. It never creates a webhook: without one it
 	// answers 404. It takes effect at once: no attempt that starts after the
 	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+	// your endpoint has been repaired: everything that waits is attempted at
+	// once, retries included, and probing ends. The rules for the URL,
 	// and the call that Recapito makes to it, are those of POST.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1517,7 +1521,9 @@ func (c *Client) CreateWebhook(ctx context.Context, body CreateWebhookJSONReques
 // Replaces the callback URL. It never creates a webhook: without one it
 // answers 404. It takes effect at once: no attempt that starts after the
 // 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+// your endpoint has been repaired: everything that waits is attempted at
+// once, retries included, and probing ends. The rules for the URL,
 // and the call that Recapito makes to it, are those of POST.
 //
 // Takes any type of body and a specified content type.
@@ -1540,7 +1546,9 @@ func (c *Client) ReplaceWebhookWithBody(ctx context.Context, contentType string,
 // Replaces the callback URL. It never creates a webhook: without one it
 // answers 404. It takes effect at once: no attempt that starts after the
 // 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+// your endpoint has been repaired: everything that waits is attempted at
+// once, retries included, and probing ends. The rules for the URL,
 // and the call that Recapito makes to it, are those of POST.
 //
 // Takes a body of the `application/json` content type.
@@ -2410,7 +2418,9 @@ type ClientWithResponsesInterface interface {
 	// Replaces the callback URL. It never creates a webhook: without one it
 	// answers 404. It takes effect at once: no attempt that starts after the
 	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+	// your endpoint has been repaired: everything that waits is attempted at
+	// once, retries included, and probing ends. The rules for the URL,
 	// and the call that Recapito makes to it, are those of POST.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2423,7 +2433,9 @@ type ClientWithResponsesInterface interface {
 	// Replaces the callback URL. It never creates a webhook: without one it
 	// answers 404. It takes effect at once: no attempt that starts after the
 	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+	// your endpoint has been repaired: everything that waits is attempted at
+	// once, retries included, and probing ends. The rules for the URL,
 	// and the call that Recapito makes to it, are those of POST.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -3895,7 +3907,9 @@ func (c *ClientWithResponses) CreateWebhookWithResponse(ctx context.Context, bod
 // Replaces the callback URL. It never creates a webhook: without one it
 // answers 404. It takes effect at once: no attempt that starts after the
 // 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+// your endpoint has been repaired: everything that waits is attempted at
+// once, retries included, and probing ends. The rules for the URL,
 // and the call that Recapito makes to it, are those of POST.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3914,7 +3928,9 @@ func (c *ClientWithResponses) ReplaceWebhookWithBodyWithResponse(ctx context.Con
 // Replaces the callback URL. It never creates a webhook: without one it
 // answers 404. It takes effect at once: no attempt that starts after the
 // 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. The rules for the URL,
+// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
+// your endpoint has been repaired: everything that waits is attempted at
+// once, retries included, and probing ends. The rules for the URL,
 // and the call that Recapito makes to it, are those of POST.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
