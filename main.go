@@ -1,6 +1,6 @@
-// Recapito is the delivery-status webhook service of a messaging platform: it
-// takes in the status events of the messages of many accounts and brings each
-// event to the callback URL that its account registered.
+// Recapito is the delivery-status webhook service of a messaging platform. It
+// takes in the status events of many accounts' messages and POSTs each event to
+// the callback URL that its account registered.
 package main
 
 import (

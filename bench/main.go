@@ -1,5 +1,5 @@
 // Command bench measures the built binary from outside and prints the tables of
-// README.md: what it delivers, what that costs, and how each compares with a loop
+// README.md: the throughput, the latency and the cost of delivery, beside a loop
 // that does nothing but POST.
 //
 //	go run ./bench                    all tables

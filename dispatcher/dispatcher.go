@@ -1,17 +1,18 @@
 // Package dispatcher brings accepted events to their callback URLs by HTTPS
-// POST.
+// POST. It promises:
 //
-// It promises that every PENDING delivery is attempted until it is
-// acknowledged, given up or cancelled; that of one message only one event is
-// in flight, in the order of acceptance; that an account's failing endpoint
-// takes neither slots nor memory from the others; and that what it holds in
-// memory is bounded by its configuration and never the only copy: the rows in
-// the store are the truth, and [Dispatcher.Run] goes on from them after any
-// stop. Delivery is at least once: an attempt whose outcome was not recorded
-// before a crash is made again.
+//   - Every PENDING delivery is attempted until it is acknowledged, given up or
+//     cancelled.
+//   - Only one event of a message is in flight at a time, in order of acceptance.
+//   - An account's failing endpoint takes neither slots nor memory from the others.
+//   - Its memory is bounded by its configuration. It never holds the only copy:
+//     the rows in the store are the truth, and [Dispatcher.Run] goes on from them
+//     after any stop.
+//   - Delivery is at least once: an attempt whose outcome was not recorded before
+//     a crash is made again.
 //
-// It decides nothing about what is accepted (package server), keeps nothing
-// (package store), and dials nothing itself (package egress).
+// It does not decide what is accepted (package server), keeps nothing (package
+// store), and does not dial (package egress).
 package dispatcher
 
 import (

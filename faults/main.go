@@ -5,11 +5,11 @@
 //	go run ./faults --short       all, in minutes: what `make check` runs
 //	go run ./faults kill power    some of them
 //
-// It prints a line for each scenario and exits 1 if a promise was broken; the
-// short form only notes what was slower or larger than promised. It
-// needs Linux and, for the scenarios with file systems of their own or a stub
-// resolver, root. `make faults` and `make faults-short` install the tools that
-// are missing (tools.sh); README.md says what each scenario promises.
+// It prints a line for each scenario and exits 1 if a promise was broken. The
+// short form only notes what was slower or larger than promised. It needs Linux,
+// and root for the scenarios with file systems of their own or a stub resolver.
+// `make faults` and `make faults-short` install the tools that are missing
+// (tools.sh). README.md says what each scenario promises.
 package main
 
 import (

@@ -1,8 +1,8 @@
 // Package gen is the server's side of openapi.yaml, generated: the strict
 // server interface, its routes and the models. The client is in gen/client.
 //
-// Nothing here is edited. What the generator is told stands in the *.cfg.yaml
-// files, and what it is not shown of the document in the *.overlay.yaml files.
+// Nothing here is edited by hand. The *.cfg.yaml files configure the generator. The
+// *.overlay.yaml files hide parts of the document from it.
 package gen
 
 //go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config api.cfg.yaml ../openapi.yaml

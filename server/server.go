@@ -1,12 +1,13 @@
-// Package server answers openapi.yaml: it authenticates, validates, hands over
-// to the store and turns errors into problems. It also shows the document, as
-// it is and as a page.
+// Package server implements openapi.yaml: it authenticates, validates, hands over
+// to the store and turns errors into problems. It also serves the document, as
+// it is and as a page. It promises:
 //
-// It promises that a request is authenticated before a byte of its body is
-// read, that nothing reaches an operation but what the document describes,
-// that every error on every path is an RFC 9457 problem, and that a problem
-// tells nothing of the inside. [New] refuses a document in which any of this
-// would be lost.
+//   - A request is authenticated before a byte of its body is read.
+//   - An operation gets only requests that the document describes.
+//   - Every error on every path is an RFC 9457 problem.
+//   - A problem reveals nothing internal.
+//
+// [New] refuses a document in which any of this would be lost.
 //
 // It leaves out sockets, TLS, timeouts and header limits (the http.Server's),
 // limits on callers that have no key, and what the callback URL's host resolves to.

@@ -1,12 +1,14 @@
-// Package store says what Recapito keeps and how it is asked for it: the
-// types, one small interface for each consumer, and the errors on which they
-// decide. Implementations are store/memory, store/sqlite and store/postgres;
-// store/storetest is the suite that each of them passes.
+// Package store defines what Recapito keeps: the types, one small interface for
+// each consumer, and the errors on which consumers decide. Implementations are
+// store/memory, store/sqlite and store/postgres; store/storetest is the suite that
+// each of them passes. It promises:
 //
-// It promises that what a method has reported as done survives a power cut
-// (but for store/memory), that everything belongs to exactly one account, and
-// that another account's things do not exist for it. It knows nothing of HTTP,
-// of retry policy or of time: the time is an argument.
+//   - What a method has reported as done survives a power cut (except in
+//     store/memory).
+//   - Everything belongs to exactly one account. For any other account it does not
+//     exist.
+//
+// It leaves out HTTP, retry policy and time: the time is an argument.
 package store
 
 import (

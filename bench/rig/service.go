@@ -1,6 +1,6 @@
 // Package rig is what the measurements and the fault tests share: the built
-// binary as a process, a sink for its callbacks in another one, a feeder of
-// events, and what the kernel says of each.
+// binary as a process, a sink for its callbacks as another process, a feeder of
+// events, and the kernel's figures about each.
 package rig
 
 import (

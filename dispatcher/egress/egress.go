@@ -1,11 +1,11 @@
-// Package egress is the only part of Recapito that dials: it makes the HTTP
-// requests that carry callbacks, and says which URLs may be called.
+// Package egress is the only part of Recapito that dials. It makes the HTTP
+// requests that carry callbacks, and says which URLs may be called. It promises:
 //
-// It promises that no request reaches an address outside the public Internet,
-// unless the operator opened its range; that one call is at most one request,
-// never followed, never repeated; that it ends by its deadline whatever the
-// receiver does, in bounded memory; and that a [Result] can be told to an
-// account but for its Err.
+//   - No request reaches an address outside the public Internet, unless the
+//     operator opened its range.
+//   - One call is at most one request. It follows no redirect and repeats nothing.
+//   - A call ends by its deadline whatever the receiver does, in bounded memory.
+//   - A [Result] can be shown to the account, except its Err.
 //
 // It leaves out when to call, how often, and what an answer means for a
 // delivery (package dispatcher).

@@ -1,9 +1,9 @@
 // Package signature signs callbacks and verifies them, as Standard Webhooks
 // (https://www.standardwebhooks.com, v1) describes.
 //
-// It promises that its signatures verify with the official libraries, and that
-// Verify accepts what those sign. It leaves out v1a (ed25519): the official
-// libraries do not know it.
+// It promises that the official libraries verify its signatures, and that Verify
+// accepts theirs. It leaves out v1a (ed25519), which the official libraries do not
+// support.
 package signature
 
 import (

@@ -1,6 +1,6 @@
 // Command overlay applies an OpenAPI Overlay (https://spec.openapis.org/overlay/v1.0.0)
-// to a document and writes the result as YAML. An action without a target is an
-// error: what it would have changed is not there any more.
+// to a document and writes the result as YAML. An action whose target does not
+// exist is an error: the document has changed since.
 //
 //	overlay OVERLAY DOCUMENT RESULT
 package main

@@ -1,9 +1,8 @@
-// Package memory keeps everything in the process's memory: for tests, and for
-// trying things out.
+// Package memory keeps everything in the process's memory, for tests and trials.
 //
-// It promises what package store promises but for durability: with the process
-// everything is gone. It is the reference implementation: simple, and slow
-// where that makes it simpler. It leaves out files and goroutines.
+// It promises what package store promises, except durability: everything ends with
+// the process. It is the reference implementation: simple, and slow where that is
+// simpler. It leaves out files and goroutines.
 package memory
 
 import (

@@ -1,11 +1,11 @@
-// Package sqlite keeps everything in one SQLite database file: the embedded
-// default, and the one that needs nothing else.
+// Package sqlite keeps everything in one SQLite database file. It is the embedded
+// default and needs no other service.
 //
 // It promises that what it has reported as done survives a power cut: WAL with
 // synchronous=FULL, asserted at each connection of the writer. One goroutine
-// writes, all that is waiting in one commit; readers have connections of their
-// own and never wait for it. A second process that would serve the same file is
-// refused.
+// writes everything that is waiting in one commit. Readers have connections of
+// their own and never wait for it. A second process that would serve the same file
+// is refused.
 //
 // It leaves out replication and backup (any tool that knows SQLite's WAL does
 // them), and more than one serving process (store/postgres).

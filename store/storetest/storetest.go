@@ -1,8 +1,8 @@
 // Package storetest is the conformance suite of package store: what every
-// implementation must do, a file for each interface.
+// implementation must do, one file an interface.
 //
-// It promises that a store that passes can be put in another's place. It leaves
-// out what differs between them: durability, files, speed.
+// It promises that a store that passes can replace another. It leaves out what
+// differs between them: durability, files, speed.
 package storetest
 
 import (

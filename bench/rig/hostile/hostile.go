@@ -1,8 +1,8 @@
-// Package hostile is how receivers of callbacks behave badly, once a
-// connection is made: shared by the tests of egress and the fault tests.
+// Package hostile has receivers of callbacks that misbehave on a connection. The
+// tests of egress and the fault tests share it.
 //
-// It leaves out what goes wrong before, in TCP and TLS, and what a sender
-// should make of it.
+// It leaves out failures of TCP and TLS, and how a sender should judge what it
+// gets.
 package hostile
 
 import (

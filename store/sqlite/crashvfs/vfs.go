@@ -1,20 +1,20 @@
-// Package crashvfs puts a file system beneath SQLite whose power can be cut and
+// Package crashvfs is a file system beneath SQLite whose power can be cut and
 // whose disk can fail: test support for store/sqlite.
 //
-// It wraps SQLite's own VFS for Unix: the files are there, locks and shared
-// memory are the real ones. Beside them it keeps what a disk would have of them
-// (disk.go), and never syncs in earnest. It promises that a cut leaves
+// It wraps SQLite's own VFS for Unix: files, locks and shared memory are the real
+// ones. Beside them it keeps what a disk would have of them (disk.go). It never
+// really syncs. It promises that a cut leaves:
 //
-//   - what was synced, in files whose names were synced with their directory:
-//     SQLite syncs it with the first sync of a new log or journal, and when it
-//     removes a file durably;
-//   - of everything else any part: up to some write, which is torn, or each
-//     sector (512 or 4096 bytes) as any write left it; so, too, the size of each
-//     file; names up to some change of the directory;
-//   - nothing of the shared memory, which SQLite makes anew.
+//   - What was synced, in files whose names were synced with their directory.
+//     SQLite syncs the directory with the first sync of a new log or journal, and
+//     when it removes a file durably.
+//   - Any part of everything else: up to some write, which is torn, or each
+//     sector (512 or 4096 bytes) as any write left it. The same holds for the size
+//     of each file. Names are there up to some change of the directory.
+//   - Nothing of the shared memory, which SQLite makes anew.
 //
-// It leaves out disks that tear a sector or lose what they have called synced:
-// SQLite is not made for them.
+// It leaves out disks that tear a sector, or lose what they reported as synced.
+// SQLite does not support them.
 package crashvfs
 
 import (
