@@ -141,7 +141,7 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 // repaired; a rotation says nothing of it.
 func newSecretOnly(before, w *store.Webhook) bool {
 	return before != nil && w != nil && before.ID == w.ID && before.CallbackURL == w.CallbackURL && before.Status == w.Status &&
-		!(bytes.Equal(before.Secret, w.Secret) && bytes.Equal(before.PreviousSecret, w.PreviousSecret))
+		!bytes.Equal(before.Secret, w.Secret)
 }
 
 // freshPace forgets what was learnt of an endpoint; attempts that are still

@@ -56,7 +56,7 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 		}
 		owed.accepted(d.takeAccepted())
 		size := owed.next()
-		n, err := d.cfg.Store.Sweep(ctx, time.Now().Add(-d.cfg.Retention), size)
+		n, err := d.cfg.Store.Sweep(ctx, time.Now(), d.cfg.Retention, size)
 		if err != nil && ctx.Err() == nil {
 			d.cfg.Logger.Error("removing old deliveries failed", "error", err)
 		}

@@ -25,6 +25,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: it exists already.
 	ErrConflict = errors.New("exists already")
+	// ErrTooMany: there are as many as there may be.
+	ErrTooMany = errors.New("too many")
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -89,7 +91,8 @@ type Webhooks interface {
 	// stays. [ErrNotFound] when the account has none.
 	ReplaceCallbackURL(ctx context.Context, accountID, callbackURL string, now time.Time) (Webhook, error)
 	// RotateSecret makes secret the signing secret and keeps the present one
-	// beside it until the given time. [ErrNotFound] when the account has none.
+	// beside it until the given time. [ErrNotFound] when the account has none,
+	// [ErrTooMany] if [MaxOldSecrets] others sign as well.
 	RotateSecret(ctx context.Context, accountID string, secret []byte, until, now time.Time) (Webhook, error)
 	// SuspendWebhook makes the webhook SUSPENDED if it is still as the caller
 	// saw it (same ID and Version); otherwise it does nothing.
@@ -155,9 +158,10 @@ type Queue interface {
 	// that were accepted for a webhook that has been deleted, and returns how
 	// many.
 	Cancel(ctx context.Context, accountID string, now time.Time, limit int) (int, error)
-	// Sweep removes up to limit deliveries, with their attempts, that were
-	// finished before the given time, oldest first, and returns how many.
-	Sweep(ctx context.Context, finishedBefore time.Time, limit int) (int, error)
+	// Sweep removes what has had its time: up to limit deliveries, with their
+	// attempts, that were finished longer than retention ago, oldest first, of
+	// which it returns how many; and the old secrets that do not sign any more.
+	Sweep(ctx context.Context, now time.Time, retention time.Duration, limit int) (int, error)
 }
 
 // Settings keep what the service made up for itself at its first start.

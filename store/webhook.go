@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"slices"
 	"time"
 )
 
@@ -24,9 +26,9 @@ type Webhook struct {
 	CallbackURL string // as given
 	Status      WebhookStatus
 	Secret      []byte // signs every attempt
-	// PreviousSecret signs beside Secret until PreviousUntil, after a rotation.
-	PreviousSecret []byte
-	PreviousUntil  time.Time
+	// OldSecrets are those that rotations have replaced, the newest first. Some
+	// may have ended.
+	OldSecrets []OldSecret
 	// Version counts the changes of this webhook, from 1.
 	Version   int64
 	CreatedAt time.Time
@@ -35,6 +37,15 @@ type Webhook struct {
 	// the account. Set by the store.
 	FirstSeq int64
 }
+
+// OldSecret signs beside the present secret before the time Until.
+type OldSecret struct {
+	Secret []byte
+	Until  time.Time
+}
+
+// MaxOldSecrets is how many old secrets of a webhook may sign at a time.
+const MaxOldSecrets = 10
 
 // SecretPrefix begins a signing secret's text form (Standard Webhooks).
 const SecretPrefix = "whsec_"
@@ -55,11 +66,41 @@ func SecretText(secret []byte) string {
 	return SecretPrefix + base64.StdEncoding.EncodeToString(secret)
 }
 
-// SigningSecrets are the secrets that sign an attempt made now: the present
-// one and, during a rotation, the previous one.
+// SigningSecrets are the secrets that sign an attempt made now, the present one
+// first.
 func (w *Webhook) SigningSecrets(now time.Time) [][]byte {
-	if len(w.PreviousSecret) > 0 && now.Before(w.PreviousUntil) {
-		return [][]byte{w.Secret, w.PreviousSecret}
+	secrets := [][]byte{w.Secret}
+	for _, old := range w.OldSecrets {
+		if now.Before(old.Until) {
+			secrets = append(secrets, old.Secret)
+		}
 	}
-	return [][]byte{w.Secret}
+	return secrets
+}
+
+// Rotate makes secret the present one and keeps what it replaces until the
+// given time, after dropping those that have ended. It returns [ErrTooMany], and
+// changes nothing, if there are [MaxOldSecrets] without.
+func (w *Webhook) Rotate(secret []byte, until, now time.Time) error {
+	old := []OldSecret{{Secret: w.Secret, Until: until}}
+	for _, o := range w.OldSecrets {
+		if now.Before(o.Until) {
+			old = append(old, o)
+		}
+	}
+	if len(old) > MaxOldSecrets {
+		return ErrTooMany
+	}
+	w.Secret, w.OldSecrets = bytes.Clone(secret), old
+	return nil
+}
+
+// Clone returns a copy that shares nothing.
+func (w *Webhook) Clone() *Webhook {
+	c := *w
+	c.Secret, c.OldSecrets = bytes.Clone(w.Secret), slices.Clone(w.OldSecrets)
+	for i := range c.OldSecrets {
+		c.OldSecrets[i].Secret = bytes.Clone(c.OldSecrets[i].Secret)
+	}
+	return &c
 }

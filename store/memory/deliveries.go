@@ -293,14 +293,18 @@ func (s *Store) some(accountID string, limit int, change func(*row) bool) (n int
 }
 
 // Sweep implements [store.Queue].
-func (s *Store) Sweep(_ context.Context, finishedBefore time.Time, limit int) (n int, err error) {
+func (s *Store) Sweep(_ context.Context, now time.Time, retention time.Duration, limit int) (n int, err error) {
 	if err := s.lock(); err != nil {
 		return 0, err
 	}
 	defer s.mu.Unlock()
+	for id, w := range s.webhooks {
+		w.OldSecrets = slices.DeleteFunc(w.Clone().OldSecrets, func(o store.OldSecret) bool { return !now.Before(o.Until) })
+		s.webhooks[id] = w
+	}
 	var old []*row
 	for _, r := range s.rows {
-		if r.State != store.Pending && r.FinishedAt.Before(finishedBefore) {
+		if r.State != store.Pending && r.FinishedAt.Before(now.Add(-retention)) {
 			old = append(old, r)
 		}
 	}

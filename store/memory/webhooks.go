@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -42,14 +41,15 @@ func (s *Store) Webhook(_ context.Context, accountID string) (store.Webhook, err
 
 // ReplaceCallbackURL implements [store.Webhooks].
 func (s *Store) ReplaceCallbackURL(_ context.Context, accountID, callbackURL string, now time.Time) (store.Webhook, error) {
-	return s.change(accountID, now, func(w *store.Webhook) { w.CallbackURL, w.Status = callbackURL, store.Active })
+	return s.change(accountID, now, func(w *store.Webhook) error {
+		w.CallbackURL, w.Status = callbackURL, store.Active
+		return nil
+	})
 }
 
 // RotateSecret implements [store.Webhooks].
 func (s *Store) RotateSecret(_ context.Context, accountID string, secret []byte, until, now time.Time) (store.Webhook, error) {
-	return s.change(accountID, now, func(w *store.Webhook) {
-		w.PreviousSecret, w.PreviousUntil, w.Secret = w.Secret, until, bytes.Clone(secret)
-	})
+	return s.change(accountID, now, func(w *store.Webhook) error { return w.Rotate(secret, until, now) })
 }
 
 // SuspendWebhook implements [store.Webhooks].
@@ -83,7 +83,7 @@ func (s *Store) DeleteWebhook(_ context.Context, accountID string, now time.Time
 	return nil
 }
 
-func (s *Store) change(accountID string, now time.Time, apply func(*store.Webhook)) (store.Webhook, error) {
+func (s *Store) change(accountID string, now time.Time, apply func(*store.Webhook) error) (store.Webhook, error) {
 	if err := s.lock(); err != nil {
 		return store.Webhook{}, err
 	}
@@ -92,15 +92,16 @@ func (s *Store) change(accountID string, now time.Time, apply func(*store.Webhoo
 	if w == nil {
 		return store.Webhook{}, store.ErrNotFound
 	}
-	apply(w)
+	if err := apply(w); err != nil {
+		return store.Webhook{}, err
+	}
 	w.UpdatedAt = now
 	w.Version++
 	return s.put(*w), nil
 }
 
 func (s *Store) put(w store.Webhook) store.Webhook {
-	w.Secret = bytes.Clone(w.Secret)
-	s.webhooks[w.AccountID] = w
+	s.webhooks[w.AccountID] = *w.Clone()
 	s.tellWebhook(w.AccountID, s.webhook(w.AccountID))
 	return *s.webhook(w.AccountID)
 }
@@ -111,8 +112,7 @@ func (s *Store) webhook(accountID string) *store.Webhook {
 	if !ok {
 		return nil
 	}
-	w.Secret, w.PreviousSecret = bytes.Clone(w.Secret), bytes.Clone(w.PreviousSecret)
-	return &w
+	return w.Clone()
 }
 
 func (s *Store) tellWebhook(accountID string, w *store.Webhook) {

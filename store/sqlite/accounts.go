@@ -68,6 +68,7 @@ func (tx *txn) lockOut(id string) error {
 	tx.keysChanged = true
 	return errors.Join(
 		tx.exec(`DELETE FROM api_keys WHERE account_id = ?`, id),
+		tx.exec(`DELETE FROM old_secrets WHERE account_id = ?`, id),
 		tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))
 }
 

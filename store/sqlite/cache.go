@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"sync"
 
@@ -73,7 +72,7 @@ func put[K comparable, V any](m map[K]V, key K, value V) {
 
 // apply takes in a committed transaction.
 func (c *cache) apply(tx *txn) {
-	if len(tx.webhooks) == 0 && !tx.keysChanged {
+	if len(tx.webhooks) == 0 && len(tx.stale) == 0 && !tx.keysChanged {
 		return
 	}
 	c.mu.Lock()
@@ -85,6 +84,9 @@ func (c *cache) apply(tx *txn) {
 		} else {
 			put(c.webhooks, account, w)
 		}
+	}
+	for _, account := range tx.stale {
+		delete(c.webhooks, account)
 	}
 	if tx.keysChanged {
 		clear(c.keys)
@@ -108,7 +110,5 @@ func copyWebhook(w *store.Webhook) *store.Webhook {
 	if w == nil {
 		return nil
 	}
-	c := *w
-	c.Secret, c.PreviousSecret = bytes.Clone(w.Secret), bytes.Clone(w.PreviousSecret)
-	return &c
+	return w.Clone()
 }

@@ -7,9 +7,12 @@ import (
 )
 
 // Sweep implements [store.Queue].
-func (s *Store) Sweep(ctx context.Context, finishedBefore time.Time, limit int) (int, error) {
+func (s *Store) Sweep(ctx context.Context, now time.Time, retention time.Duration, limit int) (int, error) {
 	return write(ctx, s.w, limit, func(tx *txn) (int, error) {
-		rows, err := tx.query(`SELECT seq FROM outcomes WHERE ended_at > 0 AND ended_at < ? ORDER BY ended_at LIMIT ?`, ceilMicros(finishedBefore), limit)
+		if err := tx.endSecrets(now); err != nil {
+			return 0, err
+		}
+		rows, err := tx.query(`SELECT seq FROM outcomes WHERE ended_at > 0 AND ended_at < ? ORDER BY ended_at LIMIT ?`, ceilMicros(now.Add(-retention)), limit)
 		if err != nil {
 			return 0, err
 		}

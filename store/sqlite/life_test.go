@@ -219,7 +219,7 @@ func (t *tenant) seldom(now time.Time, n int) *step {
 	if t.now.Year() == now.Year() && t.id != "account-0" {
 		return t.accept(now)
 	}
-	return &step{"Sweep", func(s store.Store) (any, error) { return s.Sweep(ctx, now, everything) }}
+	return &step{"Sweep", func(s store.Store) (any, error) { return s.Sweep(ctx, now, 0, everything) }}
 }
 
 // erase takes many commits: it may have happened in part, and is repeated then.

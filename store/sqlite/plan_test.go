@@ -83,7 +83,7 @@ func work(t *testing.T, s *Store) {
 	check(s.Record(ctx, outcomes, now))
 	_, err = s.MakeDue(ctx, "a", now, 10)
 	check(err)
-	_, err = s.Sweep(ctx, now.Add(1), 3)
+	_, err = s.Sweep(ctx, now.Add(1), 0, 3)
 	check(err)
 	check(s.DeleteWebhook(ctx, "a", now))
 	check(s.DeleteAccount(ctx, "a"))

@@ -37,8 +37,8 @@ func (r *readStatements) prepare(db *sql.DB) error {
 		`SELECT created_at FROM accounts WHERE id = ?`:                                                             &r.account,
 		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
 		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE hash = ?`:                               &r.keyByHash,
-		`SELECT ` + webhookColumns + ` FROM webhooks WHERE account_id = ?`:                                         &r.webhook,
-		`SELECT value FROM settings WHERE name = ?`:                                                                &r.setting,
+		selectWebhook: &r.webhook,
+		`SELECT value FROM settings WHERE name = ?`: &r.setting,
 		`WITH RECURSIVE a (id) AS (
 			SELECT min(account_id) FROM waiting WHERE account_id > ?
 			UNION ALL SELECT (SELECT min(account_id) FROM waiting WHERE account_id > a.id) FROM a WHERE a.id IS NOT NULL)
@@ -104,14 +104,9 @@ func (t *readTxn) webhook(accountID string) (*store.Webhook, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := collect(rows, t.store.scanWebhookRows)
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	return found[0], nil
+	found, err := collect(rows, t.store.scanWebhook)
+	return joined(found), err
 }
-
-func (s *Store) scanWebhookRows(rows *sql.Rows) (*store.Webhook, error) { return s.scanWebhook(rows) }
 
 func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	var payload []byte

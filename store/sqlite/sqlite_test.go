@@ -245,6 +245,9 @@ func TestSecretsAreNotInTheFileInClear(t *testing.T) {
 	key := bytes.Repeat([]byte{1}, 32)
 	s := open(t, path, func(c *Config) { c.SecretKey = key })
 	withWebhook(t, s)
+	if _, err := s.RotateSecret(t.Context(), "a", []byte("another that is to be found"), now.Add(time.Hour), now); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.AddAPIKey(t.Context(), store.APIKey{AccountID: "a", ID: "key_1", Hash: store.HashKey("the key that is to be found"), CreatedAt: now}); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ type txn struct {
 	totals   totals
 	tell     []func(store.Listener)    // after the commit
 	webhooks map[string]*store.Webhook // changed in it; nil: there is none
+	stale    []string                  // accounts of which the cache holds secrets that have ended
 	// keysChanged: API keys were revoked.
 	keysChanged bool
 	// apart: what is handed in is stored operation by operation, so that it is

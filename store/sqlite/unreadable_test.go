@@ -227,7 +227,7 @@ func TestDeliveryThatCannotBeRead(t *testing.T) {
 			t.Errorf("Delivery(%s): no error, want that it is damaged", id)
 		}
 	}
-	if n, err := s.Sweep(ctx, now.Add(time.Hour), 10); n != 1 || err != nil {
+	if n, err := s.Sweep(ctx, now.Add(time.Hour), 0, 10); n != 1 || err != nil {
 		t.Errorf("Sweep: %d, %v; want 1", n, err)
 	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -13,15 +14,19 @@ import (
 // cancelAtOnce is how many deliveries the deletion of a webhook cancels itself.
 const cancelAtOnce = 1000
 
-const webhookColumns = `account_id, id, callback_url, status, secret, previous_secret, previous_until, version, first_seq, created_at, updated_at`
+// webhookColumns are those of the table.
+const webhookColumns = `account_id, id, callback_url, status, secret, version, first_seq, created_at, updated_at`
 
-// scanner is a row of either kind.
-type scanner interface{ Scan(dest ...any) error }
+// selectWebhook has a row for each old secret, the newest first, and one if there
+// is none.
+const selectWebhook = `SELECT w.account_id, w.id, w.callback_url, w.status, w.secret, w.version, w.first_seq, w.created_at, w.updated_at,
+	o.secret, coalesce(o.until, 0)
+	FROM webhooks w LEFT JOIN old_secrets o ON o.account_id = w.account_id WHERE w.account_id = ? ORDER BY o.version DESC`
 
 // errUnreadable: a row is there, but cannot be read.
 var errUnreadable = errors.New("the webhook cannot be read")
 
-func (s *Store) scanWebhook(row scanner) (_ *store.Webhook, err error) {
+func (s *Store) scanWebhook(rows *sql.Rows) (_ *store.Webhook, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w: %w", errUnreadable, err)
@@ -29,23 +34,35 @@ func (s *Store) scanWebhook(row scanner) (_ *store.Webhook, err error) {
 	}()
 	var w store.Webhook
 	var status string
-	var callbackURL, secret, previous []byte
+	var callbackURL, secret, old []byte
 	var until, created, updated int64
-	err = row.Scan(&w.AccountID, &w.ID, &callbackURL, &status, &secret, &previous, &until, &w.Version, &w.FirstSeq, &created, &updated)
+	err = rows.Scan(&w.AccountID, &w.ID, &callbackURL, &status, &secret, &w.Version, &w.FirstSeq, &created, &updated, &old, &until)
 	if err != nil {
 		return nil, err
 	}
 	w.Status = store.WebhookStatus(status)
-	w.PreviousUntil, w.CreatedAt, w.UpdatedAt = instant(until), instant(created), instant(updated)
+	w.CreatedAt, w.UpdatedAt = instant(created), instant(updated)
 	if callbackURL, err = s.sealer.Open(callbackURL, urlContext(&w)); err != nil {
 		return nil, err
 	}
 	w.CallbackURL = string(callbackURL)
-	if w.Secret, err = s.sealer.Open(secret, sealContext(&w)); err != nil {
-		return nil, err
+	if w.Secret, err = s.sealer.Open(secret, sealContext(&w)); err != nil || old == nil {
+		return &w, err
 	}
-	w.PreviousSecret, err = s.sealer.Open(previous, sealContext(&w))
+	old, err = s.sealer.Open(old, sealContext(&w))
+	w.OldSecrets = []store.OldSecret{{Secret: old, Until: instant(until)}}
 	return &w, err
+}
+
+// joined makes one webhook of the rows of selectWebhook; nil: there is none.
+func joined(rows []*store.Webhook) *store.Webhook {
+	if len(rows) == 0 {
+		return nil
+	}
+	for _, r := range rows[1:] {
+		rows[0].OldSecrets = append(rows[0].OldSecrets, r.OldSecrets...)
+	}
+	return rows[0]
 }
 
 // sealContext binds a sealed secret to its row.
@@ -80,37 +97,60 @@ func (s *Store) Webhook(ctx context.Context, accountID string) (store.Webhook, e
 	if cached != nil && !s.isClosed() {
 		return *copyWebhook(cached), nil
 	}
-	found, err := readAll(ctx, s, s.reads.webhook, s.scanWebhookRows, accountID)
+	rows, err := readAll(ctx, s, s.reads.webhook, s.scanWebhook, accountID)
+	found := joined(rows)
 	switch {
 	case err != nil:
 		return store.Webhook{}, err
-	case len(found) == 0:
+	case found == nil:
 		return store.Webhook{}, store.ErrNotFound
 	}
-	s.cache.keepWebhook(found[0], changes)
-	return *copyWebhook(found[0]), nil
+	s.cache.keepWebhook(found, changes)
+	return *copyWebhook(found), nil
 }
 
 // ReplaceCallbackURL implements [store.Webhooks].
 func (s *Store) ReplaceCallbackURL(ctx context.Context, accountID, callbackURL string, now time.Time) (store.Webhook, error) {
-	return s.change(ctx, accountID, now, func(w *store.Webhook) { w.CallbackURL, w.Status = callbackURL, store.Active })
+	return s.change(ctx, accountID, now, func(_ *txn, w *store.Webhook) error {
+		w.CallbackURL, w.Status = callbackURL, store.Active
+		return nil
+	})
 }
 
 // RotateSecret implements [store.Webhooks].
 func (s *Store) RotateSecret(ctx context.Context, accountID string, secret []byte, until, now time.Time) (store.Webhook, error) {
-	return s.change(ctx, accountID, now, func(w *store.Webhook) {
-		w.PreviousSecret, w.PreviousUntil, w.Secret = w.Secret, instant(micros(until)), bytes.Clone(secret)
+	return s.change(ctx, accountID, now, func(tx *txn, w *store.Webhook) error {
+		if err := w.Rotate(secret, instant(micros(until)), now); err != nil {
+			return err
+		}
+		return errors.Join(
+			tx.exec(`DELETE FROM old_secrets WHERE account_id = ? AND until <= ?`, accountID, micros(now)),
+			tx.exec(`INSERT INTO old_secrets (account_id, version, secret, until) VALUES (?, ?, ?, ?)`,
+				accountID, w.Version, s.sealer.Seal(w.OldSecrets[0].Secret, sealContext(w)), micros(until)))
 	})
 }
 
-func (s *Store) change(ctx context.Context, accountID string, now time.Time, apply func(*store.Webhook)) (store.Webhook, error) {
+// endSecrets removes the old secrets that do not sign any more.
+func (tx *txn) endSecrets(now time.Time) error {
+	rows, err := tx.query(`DELETE FROM old_secrets WHERE until <= ? RETURNING account_id`, micros(now))
+	if err != nil {
+		return err
+	}
+	accounts, err := collect(rows, scanString)
+	tx.stale = append(tx.stale, accounts...)
+	return err
+}
+
+func (s *Store) change(ctx context.Context, accountID string, now time.Time, apply func(*txn, *store.Webhook) error) (store.Webhook, error) {
 	return write(ctx, s.w, 1, func(tx *txn) (store.Webhook, error) {
 		present, err := tx.webhook(accountID)
 		if err != nil {
 			return store.Webhook{}, err
 		}
 		w := *copyWebhook(present)
-		apply(&w)
+		if err := apply(tx, &w); err != nil {
+			return store.Webhook{}, err
+		}
 		w.UpdatedAt = instant(micros(now))
 		w.Version++
 		return w, tx.putWebhook(w)
@@ -144,6 +184,9 @@ func (s *Store) DeleteWebhook(ctx context.Context, accountID string, now time.Ti
 		if n == 0 {
 			return store.ErrNotFound
 		}
+		if err := tx.exec(`DELETE FROM old_secrets WHERE account_id = ?`, accountID); err != nil {
+			return err
+		}
 		tx.setWebhook(accountID, nil)
 		rows, err := tx.query(cancelable, accountID, tx.totals.lastSeq+1, cancelAtOnce)
 		if err != nil {
@@ -171,27 +214,27 @@ func (tx *txn) webhook(accountID string) (*store.Webhook, error) {
 	if cached != nil {
 		return cached, nil
 	}
-	rows, err := tx.query(`SELECT `+webhookColumns+` FROM webhooks WHERE account_id = ?`, accountID)
+	rows, err := tx.query(selectWebhook, accountID)
 	if err != nil {
 		return nil, err
 	}
-	found, err := collect(rows, tx.w.store.scanWebhookRows)
-	if err != nil {
+	all, err := collect(rows, tx.w.store.scanWebhook)
+	found := joined(all)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if len(found) == 0 {
+	case found == nil:
 		return nil, store.ErrNotFound
 	}
-	tx.w.store.cache.keepWebhook(found[0], changes)
-	return found[0], nil
+	tx.w.store.cache.keepWebhook(found, changes)
+	return found, nil
 }
 
 func (tx *txn) putWebhook(w store.Webhook) error {
 	sealer, context := tx.w.store.sealer, sealContext(&w)
-	err := tx.exec(`INSERT OR REPLACE INTO webhooks (`+webhookColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	err := tx.exec(`INSERT OR REPLACE INTO webhooks (`+webhookColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		w.AccountID, w.ID, sealer.Seal([]byte(w.CallbackURL), urlContext(&w)), string(w.Status),
-		sealer.Seal(w.Secret, context), sealer.Seal(w.PreviousSecret, context),
-		micros(w.PreviousUntil), w.Version, w.FirstSeq, micros(w.CreatedAt), micros(w.UpdatedAt))
+		sealer.Seal(w.Secret, context), w.Version, w.FirstSeq, micros(w.CreatedAt), micros(w.UpdatedAt))
 	if err != nil {
 		return err
 	}

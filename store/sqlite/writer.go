@@ -326,5 +326,5 @@ func (w *writer) publish(tx *txn) {
 }
 
 func isSentinel(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrTooMany)
 }

@@ -54,7 +54,7 @@ func testIntake(t *testing.T, open Opener) {
 			t.Errorf("body: got %s, want the first event's, %s", d.Body, want)
 		}
 		must(t, s.Record(t.Context(), []store.Outcome{done(&d)}, t0))
-		_, err = s.Sweep(t.Context(), at(time.Hour), 10)
+		_, err = s.Sweep(t.Context(), at(time.Hour), 0, 10)
 		must(t, err)
 		accept(t, s, at(time.Hour), say("a", "old", "1", "READ")) // the ID is free again
 	})
@@ -157,7 +157,7 @@ func testIntake(t *testing.T, open Opener) {
 		ready(t, s, "a")
 		first := accept(t, s, t0, event("a", "e1", "m"))[0]
 		must(t, s.Record(t.Context(), []store.Outcome{done(&first)}, t0))
-		n, err := s.Sweep(t.Context(), at(time.Hour), 10)
+		n, err := s.Sweep(t.Context(), at(time.Hour), 0, 10)
 		must(t, err)
 		second := accept(t, s, t0, event("a", "e1", "m"))[0] // the id is free again
 		if n != 1 || second.Seq <= first.Seq {

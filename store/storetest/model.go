@@ -58,6 +58,8 @@ func answered(err error, values ...any) answer {
 		return answer{Err: "ErrNotFound"}
 	case errors.Is(err, store.ErrConflict):
 		return answer{Err: "ErrConflict"}
+	case errors.Is(err, store.ErrTooMany):
+		return answer{Err: "ErrTooMany"}
 	}
 	return answer{Err: err.Error()}
 }
@@ -100,6 +102,7 @@ func (m *machine) Provision(r *rapid.T) {
 func (m *machine) Change(r *rapid.T) {
 	id, now := m.account(r), m.later(r)
 	change := rapid.SampledFrom([]string{"url", "secret", "suspend", "delete", "erase"}).Draw(r, "change")
+	ends := time.Duration(rapid.IntRange(0, 60).Draw(r, "ends")) * time.Second
 	m.both(r, change, func(s store.Store) answer {
 		ctx := context.Background()
 		switch change {
@@ -107,7 +110,7 @@ func (m *machine) Change(r *rapid.T) {
 			w, err := s.ReplaceCallbackURL(ctx, id, "https://y.example/", now)
 			return answered(err, w)
 		case "secret":
-			w, err := s.RotateSecret(ctx, id, []byte("t"), now.Add(time.Hour), now)
+			w, err := s.RotateSecret(ctx, id, fmt.Append(nil, now), now.Add(ends), now)
 			return answered(err, w)
 		case "suspend":
 			w, _ := s.Webhook(ctx, id)
@@ -233,7 +236,7 @@ func (m *machine) Tidy(r *rapid.T) {
 		case "Cancel":
 			n, err = s.Cancel(ctx, id, now, everything)
 		case "Sweep":
-			n, err = s.Sweep(ctx, before, 20)
+			n, err = s.Sweep(ctx, now, now.Sub(before), 20)
 		}
 		return answered(err, n)
 	})

@@ -205,9 +205,9 @@ func testQueue(t *testing.T, open Opener) {
 			t.Errorf("Expire: %d, then %d; want 2, then 1", n, m)
 		}
 		wantTotals(t, s, 1, 0, 3, 0)
-		n, err = s.Sweep(t.Context(), at(2*time.Hour), 10)
+		n, err = s.Sweep(t.Context(), at(3*time.Hour), time.Hour, 10)
 		must(t, err)
-		m, err = s.Sweep(t.Context(), at(150*time.Minute), 10)
+		m, err = s.Sweep(t.Context(), at(150*time.Minute), 0, 10)
 		must(t, err)
 		if n != 0 || m != 2 {
 			t.Errorf("Sweep: %d, then %d; want 0 (finished at that time, not before), then 2", n, m)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -86,7 +87,7 @@ func testWebhooks(t *testing.T, open Opener) {
 		}
 		w, err = s.RotateSecret(t.Context(), "a", []byte("new secret"), at(24*time.Hour), at(2*time.Hour))
 		must(t, err)
-		want.PreviousSecret, want.PreviousUntil, want.Secret = before.Secret, at(24*time.Hour), []byte("new secret")
+		want.OldSecrets, want.Secret = []store.OldSecret{{Secret: before.Secret, Until: at(24 * time.Hour)}}, []byte("new secret")
 		want.UpdatedAt, want.Version = at(2*time.Hour), 4
 		if diff := cmp.Diff(want, w); diff != "" {
 			t.Errorf("rotated (-want +got):\n%s", diff)
@@ -98,6 +99,69 @@ func testWebhooks(t *testing.T, open Opener) {
 		}
 		if diff := cmp.Diff(wantChanges, l.changes); diff != "" {
 			t.Errorf("the listener was told (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("each old secret signs to its own end", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		first, err := s.Webhook(t.Context(), "a")
+		must(t, err)
+		texts := []string{string(first.Secret)}
+		rotate := func(n int) (store.Webhook, error) {
+			now := at(time.Duration(n) * time.Hour)
+			return s.RotateSecret(t.Context(), "a", fmt.Append(nil, "secret ", n), now.Add(24*time.Hour), now)
+		}
+		signs := func(what string, hour, want int) {
+			t.Helper()
+			w, err := s.Webhook(t.Context(), "a")
+			must(t, err)
+			var got []string
+			for _, secret := range w.SigningSecrets(at(time.Duration(hour) * time.Hour)) {
+				got = append(got, string(secret))
+			}
+			newest := slices.Clone(texts[len(texts)-want:])
+			slices.Reverse(newest)
+			if diff := cmp.Diff(newest, got); diff != "" {
+				t.Errorf("%s: secrets that sign (-want +got):\n%s", what, diff)
+			}
+		}
+		for n := range store.MaxOldSecrets {
+			w, err := rotate(n)
+			must(t, err)
+			texts = append(texts, string(w.Secret))
+		}
+		before, err := s.Webhook(t.Context(), "a")
+		must(t, err)
+		if _, err := rotate(store.MaxOldSecrets); !errors.Is(err, store.ErrTooMany) {
+			t.Errorf("one more rotation: %v, want ErrTooMany", err)
+		}
+		after, err := s.Webhook(t.Context(), "a")
+		must(t, err)
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("a refused rotation changed the webhook (-before +after):\n%s", diff)
+		}
+		signs("all", 23, 11)
+		signs("the first has ended", 24, 10)
+		w, err := rotate(24)
+		must(t, err)
+		texts = append(texts, string(w.Secret))
+		signs("rotated again", 24, 11)
+		if n := len(w.OldSecrets); n != store.MaxOldSecrets {
+			t.Errorf("%d old secrets are kept, want %d: the first has ended", n, store.MaxOldSecrets)
+		}
+		_, err = s.Sweep(t.Context(), at(30*time.Hour), 100*time.Hour, 10)
+		must(t, err)
+		w, err = s.Webhook(t.Context(), "a")
+		must(t, err)
+		if n := len(w.OldSecrets); n != 4 || w.Version != 12 {
+			t.Errorf("%d old secrets and version %d after a sweep, want 4 and 12", n, w.Version)
+		}
+		signs("swept", 30, 5)
+		must(t, s.DeleteWebhook(t.Context(), "a", t0))
+		made, err := s.CreateWebhook(t.Context(), hook("a"))
+		must(t, err)
+		if len(made.OldSecrets) > 0 {
+			t.Errorf("the next webhook has %d old secrets, want none", len(made.OldSecrets))
 		}
 	})
 	t.Run("none", func(t *testing.T) {
