@@ -198,6 +198,7 @@ const (
 	ProblemCodePLATFORMKEYREQUIRED  ProblemCode = "PLATFORM_KEY_REQUIRED"
 	ProblemCodeRATELIMITED          ProblemCode = "RATE_LIMITED"
 	ProblemCodeSTOREUNAVAILABLE     ProblemCode = "STORE_UNAVAILABLE"
+	ProblemCodeTOOMANYSECRETS       ProblemCode = "TOO_MANY_SECRETS"
 	ProblemCodeWEBHOOKEXISTS        ProblemCode = "WEBHOOK_EXISTS"
 	ProblemCodeWEBHOOKNOTFOUND      ProblemCode = "WEBHOOK_NOT_FOUND"
 )
@@ -238,6 +239,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeRATELIMITED:
 		return true
 	case ProblemCodeSTOREUNAVAILABLE:
+		return true
+	case ProblemCodeTOOMANYSECRETS:
 		return true
 	case ProblemCodeWEBHOOKEXISTS:
 		return true
@@ -632,6 +635,8 @@ type Problem struct {
 	//   API_KEY_NOT_FOUND (404).
 	// - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
 	// - RATE_LIMITED (429): try again after `Retry-After`.
+	// - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
+	//   `Retry-After`, when the oldest ends.
 	// - INTERNAL_ERROR (500): repeat the request.
 	// - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
 	Code ProblemCode `json:"code"`
@@ -672,6 +677,8 @@ type Problem struct {
 //     API_KEY_NOT_FOUND (404).
 //   - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
 //   - RATE_LIMITED (429): try again after `Retry-After`.
+//   - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
+//     `Retry-After`, when the oldest ends.
 //   - INTERNAL_ERROR (500): repeat the request.
 //   - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
 type ProblemCode string
@@ -695,6 +702,12 @@ type ProviderError struct {
 
 	// Name Example: smpp
 	Name string `json:"name"`
+}
+
+// SecretInUse A secret that signs. The secret itself is not shown.
+type SecretInUse struct {
+	// Until It signs before this time; null for the present secret, which has no end yet.
+	Until *time.Time `json:"until"`
 }
 
 // SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
@@ -830,6 +843,10 @@ type Webhook struct {
 	// ID Begins with `wh_`.
 	ID string `json:"id"`
 
+	// Secrets The secrets that sign now, the newest first. There is one, and after
+	// a rotation each old one until its end.
+	Secrets []SecretInUse `json:"secrets"`
+
 	// Status ACTIVE: deliveries are attempted. SUSPENDED: the endpoint answered 410;
 	// nothing is attempted until the callback URL is put again.
 	Status    WebhookStatus `json:"status"`
@@ -854,6 +871,10 @@ type WebhookWithSecret struct {
 
 	// ID Begins with `wh_`.
 	ID string `json:"id"`
+
+	// Secrets The secrets that sign now, the newest first. There is one, and after
+	// a rotation each old one until its end.
+	Secrets []SecretInUse `json:"secrets"`
 
 	// SigningSecret `whsec_` and the base64 of the key. Shown this once.
 	SigningSecret string `json:"signingSecret"`

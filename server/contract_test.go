@@ -168,7 +168,7 @@ func TestContractCheckCatches(t *testing.T) {
 	}
 	problem := with("Content-Type", "application/problem+json")
 	plain := with("Content-Type", jsonType)
-	webhook := `{"id":"wh_1","callbackUrl":"https://a.example/","status":"ACTIVE","createdAt":"2026-11-20T09:00:00Z","updatedAt":"2026-11-20T09:00:00Z"}`
+	webhook := `{"id":"wh_1","callbackUrl":"https://a.example/","status":"ACTIVE","createdAt":"2026-11-20T09:00:00Z","updatedAt":"2026-11-20T09:00:00Z","secrets":[{"until":null}]}`
 	notFound := `{"type":"about:blank","title":"Not Found","status":404,"code":"WEBHOOK_NOT_FOUND","requestId":"r"}`
 	refused := func(status int) string { return strings.Replace(notFound, "404", strconv.Itoa(status), 1) }
 	for _, tt := range []struct {

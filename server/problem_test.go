@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
+	"github.com/recapito/recapito/store"
 )
 
 // TestEveryCode: each code of the document is met, where the document says.
@@ -23,6 +25,12 @@ func TestEveryCode(t *testing.T) {
 	for range 1000 {
 		if s.do(call{method: "GET", path: webhookPath + "/deliveries", apiKey: hasty}).status == http.StatusTooManyRequests {
 			break
+		}
+	}
+	id2, rotated := s.subscriber()
+	for range store.MaxOldSecrets {
+		if _, err := s.store.RotateSecret(t.Context(), id2, store.NewSecret(), epoch.Add(time.Hour), epoch); err != nil {
+			t.Fatal(err)
 		}
 	}
 	broken := start(t, func(c *server.Config) { c.Store = down{errDown} })
@@ -56,6 +64,7 @@ func TestEveryCode(t *testing.T) {
 		{s, call{method: "POST", path: webhookPath, apiKey: key, body: url}, 409, "WEBHOOK_EXISTS"},
 		{s, call{method: "POST", path: "/accounts/" + id + "/api-keys", platform: true, body: digest}, 409, "API_KEY_EXISTS"},
 		{s, call{method: "GET", path: webhookPath + "/deliveries", apiKey: hasty}, 429, "RATE_LIMITED"},
+		{s, call{method: "POST", path: webhookPath + "/signing-secret", apiKey: rotated}, 429, "TOO_MANY_SECRETS"},
 		{broken, call{method: "GET", path: webhookPath, apiKey: "k"}, 500, "INTERNAL_ERROR"},
 		{broken, call{method: "POST", path: "/events", platform: true, body: batch(event("e", "a"))}, 503, "STORE_UNAVAILABLE"},
 	} {

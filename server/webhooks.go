@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/recapito/recapito/gen"
@@ -11,7 +15,7 @@ import (
 
 const webhookPath = "/webhooks/delivery-status"
 
-// secretOverlap is how long the old secret signs beside the new one.
+// secretOverlap is how long an old secret signs beside the new one.
 const secretOverlap = 24 * time.Hour
 
 var (
@@ -27,7 +31,7 @@ func (s *server) GetWebhook(ctx context.Context, _ gen.GetWebhookRequestObject) 
 	if err != nil {
 		return nil, when(err, store.ErrNotFound, errNoWebhook)
 	}
-	return gen.GetWebhook200JSONResponse(showWebhook(w)), nil
+	return gen.GetWebhook200JSONResponse(showWebhook(w, s.Now())), nil
 }
 
 func (s *server) CreateWebhook(ctx context.Context, r gen.CreateWebhookRequestObject) (gen.CreateWebhookResponseObject, error) {
@@ -43,17 +47,18 @@ func (s *server) CreateWebhook(ctx context.Context, r gen.CreateWebhookRequestOb
 		return nil, when(err, store.ErrConflict, errWebhookExists)
 	}
 	return gen.CreateWebhook201JSONResponse{
-		Body:    showSecret(w),
+		Body:    showSecret(w, now),
 		Headers: gen.CreateWebhook201ResponseHeaders{Location: s.BasePath + webhookPath},
 	}, nil
 }
 
 func (s *server) ReplaceWebhook(ctx context.Context, r gen.ReplaceWebhookRequestObject) (gen.ReplaceWebhookResponseObject, error) {
-	w, err := s.Store.ReplaceCallbackURL(ctx, accountOf(ctx), r.Body.CallbackURL, s.Now())
+	now := s.Now()
+	w, err := s.Store.ReplaceCallbackURL(ctx, accountOf(ctx), r.Body.CallbackURL, now)
 	if err != nil {
 		return nil, when(err, store.ErrNotFound, errNoWebhook)
 	}
-	return gen.ReplaceWebhook200JSONResponse(showWebhook(w)), nil
+	return gen.ReplaceWebhook200JSONResponse(showWebhook(w, now)), nil
 }
 
 func (s *server) DeleteWebhook(ctx context.Context, _ gen.DeleteWebhookRequestObject) (gen.DeleteWebhookResponseObject, error) {
@@ -66,23 +71,54 @@ func (s *server) DeleteWebhook(ctx context.Context, _ gen.DeleteWebhookRequestOb
 func (s *server) RotateSigningSecret(ctx context.Context, _ gen.RotateSigningSecretRequestObject) (gen.RotateSigningSecretResponseObject, error) {
 	now := s.Now()
 	w, err := s.Store.RotateSecret(ctx, accountOf(ctx), store.NewSecret(), now.Add(secretOverlap), now)
+	if errors.Is(err, store.ErrTooMany) {
+		return nil, s.tooManySecrets(ctx, now)
+	}
 	if err != nil {
 		return nil, when(err, store.ErrNotFound, errNoWebhook)
 	}
-	return gen.RotateSigningSecret200JSONResponse(showSecret(w)), nil
+	return gen.RotateSigningSecret200JSONResponse(showSecret(w, now)), nil
 }
 
-func showWebhook(w store.Webhook) gen.Webhook {
-	return gen.Webhook{
-		ID: w.ID, CallbackURL: w.CallbackURL, Status: gen.WebhookStatus(w.Status),
-		CreatedAt: showTime(w.CreatedAt), UpdatedAt: showTime(w.UpdatedAt),
+// tooManySecrets says when the first of the old secrets ends.
+func (s *server) tooManySecrets(ctx context.Context, now time.Time) error {
+	w, err := s.Store.Webhook(ctx, accountOf(ctx))
+	if err != nil {
+		return when(err, store.ErrNotFound, errNoWebhook)
+	}
+	first := now.Add(time.Second)
+	if n := len(w.OldSecrets); n > 0 {
+		first = w.OldSecrets[n-1].Until
+	}
+	return &refusal{
+		status: http.StatusTooManyRequests, code: gen.ProblemCodeTOOMANYSECRETS,
+		detail: fmt.Sprintf("%d old secrets sign already. Rotate again after Retry-After, when the oldest ends.", store.MaxOldSecrets),
+		header: map[string]string{"Retry-After": strconv.Itoa(max(1, int(math.Ceil(first.Sub(now).Seconds()))))},
 	}
 }
 
-func showSecret(w store.Webhook) gen.WebhookWithSecret {
+func showWebhook(w store.Webhook, now time.Time) gen.Webhook {
+	return gen.Webhook{
+		ID: w.ID, CallbackURL: w.CallbackURL, Status: gen.WebhookStatus(w.Status),
+		CreatedAt: showTime(w.CreatedAt), UpdatedAt: showTime(w.UpdatedAt), Secrets: showSecrets(w, now),
+	}
+}
+
+// showSecrets shows when those that sign end.
+func showSecrets(w store.Webhook, now time.Time) []gen.SecretInUse {
+	secrets := []gen.SecretInUse{{}}
+	for _, old := range w.OldSecrets {
+		if now.Before(old.Until) {
+			secrets = append(secrets, gen.SecretInUse{Until: showOptionalTime(old.Until)})
+		}
+	}
+	return secrets
+}
+
+func showSecret(w store.Webhook, now time.Time) gen.WebhookWithSecret {
 	return gen.WebhookWithSecret{
 		ID: w.ID, CallbackURL: w.CallbackURL, Status: gen.WebhookStatus(w.Status),
-		CreatedAt: showTime(w.CreatedAt), UpdatedAt: showTime(w.UpdatedAt),
+		CreatedAt: showTime(w.CreatedAt), UpdatedAt: showTime(w.UpdatedAt), Secrets: showSecrets(w, now),
 		SigningSecret: store.SecretText(w.Secret),
 	}
 }

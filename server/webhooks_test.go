@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -139,7 +140,7 @@ func TestWebhookLife(t *testing.T) {
 		t.Errorf("body: got %s, want the URL as it was given: %s", created.body, odd)
 	}
 	first := decode[gen.WebhookWithSecret](t, created)
-	want := gen.Webhook{ID: first.ID, CallbackURL: odd, Status: gen.WebhookStatusACTIVE,
+	want := gen.Webhook{ID: first.ID, CallbackURL: odd, Status: gen.WebhookStatusACTIVE, Secrets: []gen.SecretInUse{{}},
 		CreatedAt: epoch.Truncate(time.Millisecond), UpdatedAt: epoch.Truncate(time.Millisecond)}
 	wantWebhook(t, do("GET", ""), want)
 
@@ -249,6 +250,48 @@ func TestRotation(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{rotated.SigningSecret}, secrets(rotatedAt.Add(24*time.Hour))); diff != "" {
 		t.Errorf("secrets after 24 h (-want +got):\n%s", diff)
+	}
+}
+
+// TestEachOldSecretSignsForItsOwnDay: a second rotation ends nothing, and one
+// too many is refused.
+func TestEachOldSecretSignsForItsOwnDay(t *testing.T) {
+	s := start(t)
+	_, key := s.subscriber()
+	rotate := call{method: "POST", path: webhookPath + "/signing-secret", apiKey: key}
+	for i := range 10 {
+		s.setNow(epoch.Add(time.Duration(i) * time.Hour))
+		s.do(rotate).want(t, http.StatusOK)
+	}
+	ends := func(hour int) []int {
+		t.Helper()
+		s.setNow(epoch.Add(time.Duration(hour) * time.Hour))
+		w := decode[gen.Webhook](t, s.do(call{method: "GET", path: webhookPath, apiKey: key}).want(t, http.StatusOK))
+		if w.Secrets[0].Until != nil {
+			t.Errorf("the present secret: got an end at %v, want none", w.Secrets[0].Until)
+		}
+		var hours []int
+		for _, old := range w.Secrets[1:] {
+			hours = append(hours, int(old.Until.Sub(epoch.Truncate(time.Millisecond)).Hours()))
+		}
+		return hours
+	}
+	if diff := cmp.Diff([]int{33, 32, 31, 30, 29, 28, 27, 26, 25, 24}, ends(10)); diff != "" {
+		t.Errorf("ends of the old secrets, in hours (-want +got):\n%s", diff)
+	}
+	refused := s.do(rotate).want(t, http.StatusTooManyRequests)
+	if got := refused.header.Get("Retry-After"); got != strconv.Itoa(14*3600) {
+		t.Errorf("Retry-After: got %s, want the 14 h until the oldest ends", got)
+	}
+	if got := ends(23); len(got) != 10 {
+		t.Errorf("old secrets after 23 h: got %v, want all ten", got)
+	}
+	if diff := cmp.Diff([]int{33, 32, 31, 30, 29, 28, 27, 26, 25}, ends(24)); diff != "" {
+		t.Errorf("ends after 24 h (-want +got):\n%s", diff)
+	}
+	s.do(rotate).want(t, http.StatusOK)
+	if diff := cmp.Diff([]int{48, 33, 32, 31, 30, 29, 28, 27, 26, 25}, ends(24)); diff != "" {
+		t.Errorf("ends after one more rotation (-want +got):\n%s", diff)
 	}
 }
 
