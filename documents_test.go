@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -9,7 +10,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
+
+	"github.com/recapito/recapito/dispatcher"
 )
 
 // TestLinksOfTheDocumentsWork holds every relative link of a Markdown file against
@@ -48,6 +52,67 @@ func TestDocumentsNameWhatThereIs(t *testing.T) {
 	}
 }
 
+// TestDocumentsAreComplete: the documents name every metric, and every value of the
+// enumerations that they explain.
+func TestDocumentsAreComplete(t *testing.T) {
+	wanted := map[string][]string{"docs/operating.md": nil, "docs/receiving.md": nil}
+	for _, file := range filesEnding(t, ".go") {
+		if path.Dir(file) == "." && !strings.HasSuffix(file, "_test.go") {
+			for _, m := range metricName.FindAllStringSubmatch(read(t, file), -1) {
+				wanted["docs/operating.md"] = append(wanted["docs/operating.md"], m[1])
+			}
+		}
+	}
+	schemas := loadSpec(t, "openapi.yaml").Components.Schemas
+	for schema, file := range map[string]string{"SkipReason": "docs/operating.md", "AttemptError": "docs/receiving.md"} {
+		for _, value := range schemas[schema].Value.Enum {
+			wanted[file] = append(wanted[file], value.(string))
+		}
+	}
+	for file, names := range wanted {
+		if len(names) < 8 {
+			t.Errorf("names for %s: got %q, want all of them", file, names)
+		}
+		text := read(t, file)
+		for _, name := range names {
+			if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "`"+name+"{") {
+				t.Errorf("%s does not say what %s means", file, name)
+			}
+		}
+	}
+}
+
+// TestDocumentsHaveTheSchedule: every text for people has the gaps between attempts
+// of the code.
+func TestDocumentsHaveTheSchedule(t *testing.T) {
+	english, italian := gaps("m", "and"), gaps("min", "e")
+	for file, want := range map[string]string{
+		"openapi.yaml": english, "docs/receiving.md": english, "openapi.it.overlay.yaml": italian,
+		"main_serve.go": strings.NewReplacer(" and ", ",", ", ", ",", " ", "").Replace(english),
+	} {
+		if text := strings.Join(strings.Fields(read(t, file)), " "); !strings.Contains(text, want) {
+			t.Errorf("%s does not have the gaps %q", file, want)
+		}
+	}
+}
+
+// gaps writes the default schedule in words.
+func gaps(minutes, and string) string {
+	var all []string
+	for _, gap := range dispatcher.DefaultSchedule {
+		switch {
+		case gap < time.Minute:
+			all = append(all, fmt.Sprintf("%d s", gap/time.Second))
+		case gap < time.Hour:
+			all = append(all, fmt.Sprintf("%d %s", gap/time.Minute, minutes))
+		default:
+			all = append(all, fmt.Sprintf("%d h", gap/time.Hour))
+		}
+	}
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " " + and + " " + all[last]
+}
+
 // filesEnding are those of the repository, without what tools put there.
 func filesEnding(t *testing.T, end string) (files []string) {
 	t.Helper()
@@ -74,8 +139,9 @@ var (
 	linked  = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 
-	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-	goFile   = regexp.MustCompile(`^\w+/[\w/]+\.go$|^main\w*\.go$`)
+	testFunc   = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	metricName = regexp.MustCompile(`"(recapito_\w+)"`)
+	goFile     = regexp.MustCompile(`^\w+/[\w/]+\.go$|^main\w*\.go$`)
 )
 
 // linksIn returns the links of a document that lead into the repository.
