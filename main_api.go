@@ -12,7 +12,7 @@ import (
 	"github.com/recapito/recapito/gen/client"
 )
 
-// answered makes an error of an answer that was not hoped for.
+// answered makes an error of an unexpected answer.
 func answered(r *http.Response, body []byte) error {
 	var problem client.Problem
 	if json.Unmarshal(body, &problem) == nil && orEmpty(problem.Detail) != "" {
@@ -21,7 +21,7 @@ func answered(r *http.Response, body []byte) error {
 	return fmt.Errorf("the server answered %s", r.Status)
 }
 
-// orEmpty is the text, or none.
+// orEmpty is the text, or the empty one.
 func orEmpty(text *string) string {
 	if text == nil {
 		return ""
@@ -37,8 +37,8 @@ func orNone[T any](list *[]T) []T {
 	return *list
 }
 
-// plainly is why a request had no answer, without what Go's client puts around
-// it.
+// plainly is the reason why a request had no answer, without the words that
+// Go's client adds.
 func plainly(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err

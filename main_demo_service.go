@@ -50,8 +50,8 @@ func startService(ctx context.Context, dir, storeURL, caFile string) (*service, 
 	return s, s.waitReady(ctx)
 }
 
-// errNotStarted: the service ended by itself before it was ready; the error has
-// all that it said.
+// errNotStarted: the service ended by itself before it was ready. The error has
+// its output.
 var errNotStarted = errors.New("recapito serve does not start")
 
 // withoutOurs drops the variables that would change how serve behaves.
@@ -111,7 +111,7 @@ func (s *service) ready(ctx context.Context) bool {
 // stopTimeout is longer than the service's own limit for finishing work.
 const stopTimeout = 25 * time.Second
 
-// stop ends the process, politely at first, and returns when it is gone. It can
+// stop ends the process, first by SIGTERM, and returns when it is gone. It can
 // be repeated.
 func (s *service) stop() error {
 	_ = s.cmd.Process.Signal(os.Interrupt) // it may be gone

@@ -16,7 +16,7 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// opsHandler answers the operator: is it alive, is it ready, what does it do.
+// opsHandler serves the operator: liveness, readiness, metrics and profiles.
 type opsHandler struct {
 	store    store.Store
 	metrics  *metrics

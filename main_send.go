@@ -53,7 +53,7 @@ func (c *sendCmd) Validate() error {
 	return nil
 }
 
-// Run sends the whole input and tells, at its end, what became of it.
+// Run sends the whole input and says at its end how many events were accepted.
 func (c *sendCmd) Run(ctx context.Context, std stdio) error {
 	in, size, err := c.input(std)
 	if err != nil {

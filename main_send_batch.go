@@ -52,7 +52,7 @@ func (b batch) name() string {
 	return fmt.Sprintf("lines %d to %d", b[0].number, b[len(b)-1].number)
 }
 
-// inWords is a reason, and what it means for an event of the account.
+// inWords is a reason in words, for an event of the account.
 func inWords(reason client.SkipReason, account string) string {
 	switch reason {
 	case client.SkipReasonNOWEBHOOK:
@@ -105,8 +105,8 @@ type batchReader struct {
 	held   *eventLine // read, but did not fit
 }
 
-// next returns the next batch and [io.EOF] after the last one. A line that is
-// not an event is an error that names it.
+// next returns the next batch, and [io.EOF] after the last one. A line that is
+// not an event is an error that names the line.
 func (r *batchReader) next() (batch, error) {
 	var b batch
 	size := len(batchHead) + len(batchTail)
@@ -157,8 +157,8 @@ func (r *batchReader) line() (*eventLine, error) {
 	return nil, io.EOF
 }
 
-// readEvent takes a copy of text if it is a JSON object, for the given account
-// unless that is empty. What the members are is for the server to judge.
+// readEvent copies text if it is a JSON object, for the given account unless
+// that is empty. The server judges the members.
 func readEvent(text []byte, account string) (*eventLine, error) {
 	var members map[string]jsontext.Value
 	err := json.Unmarshal(text, &members)
@@ -179,7 +179,7 @@ func readEvent(text []byte, account string) (*eventLine, error) {
 	return &eventLine{text: text, account: account}, err
 }
 
-// notJSON says where text ceases to be JSON, and how. It continues "line 1".
+// notJSON says where text stops being JSON, and why. It continues "line 1".
 func notJSON(text []byte, e *jsontext.SyntacticError) error {
 	at := min(int(e.ByteOffset), len(text))
 	says := "the line ends within the object"

@@ -24,9 +24,9 @@ type poster struct {
 	skipped func(lines string)
 }
 
-// A try takes no longer than postTimeout, the server giving itself 15 s to read a
-// request, nor than the batch is tried for; but leastTimeout it has, so that a
-// server that is slow can answer the only try or the last one.
+// A try takes at most postTimeout (the server gives itself 15 s to read a
+// request), and at most as long as the batch is tried. It has at least
+// leastTimeout, so that a slow server can answer the only try or the last one.
 const postTimeout, leastTimeout = 30 * time.Second, 2 * time.Second
 
 func newPoster(server, platformKey string, giveUp time.Duration) (*poster, error) {
@@ -37,7 +37,7 @@ func newPoster(server, platformKey string, giveUp time.Duration) (*poster, error
 	return &poster{api: api, giveUp: giveUp, waiting: func(error) {}, skipped: func(string) {}}, nil
 }
 
-// all sends batch after batch and counts what became of them, up to an error.
+// all sends batch after batch and counts their results, up to an error.
 func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ Add(int) error }) (*sent, error) {
 	var total sent
 	for {
@@ -66,9 +66,9 @@ func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ A
 // last.
 const firstGap, lastGap = 200 * time.Millisecond, 5 * time.Second
 
-// send sends one batch until the server has answered for it, or giveUp is over,
-// at which time it tries once more. Sending it again is safe: events are
-// recognised by their id.
+// send sends one batch until the server has answered, or giveUp is over. Then
+// it tries once more. Sending it again is safe: events are recognised by their
+// id.
 func (p *poster) send(ctx context.Context, b batch) (*client.EventsResult, error) {
 	body := b.body()
 	end := time.Now().Add(p.giveUp)
@@ -95,7 +95,7 @@ func (p *poster) send(ctx context.Context, b batch) (*client.EventsResult, error
 	}
 }
 
-// tryLater: the batch may have been stored or not; trying again will tell.
+// tryLater: the batch may have been stored or not. Another try will show.
 type tryLater struct {
 	after time.Duration // at the earliest
 	cause error
@@ -158,9 +158,9 @@ func (p *poster) try(ctx context.Context, b batch, body []byte, timeout time.Dur
 	return nil, answered(resp.HTTPResponse, resp.Body)
 }
 
-// post makes the request. An answer that says to come again may be another's
-// than the server's, a proxy's perhaps, and is not held against the contract:
-// its Retry-After may be a date.
+// post makes the request. An answer that asks for another try may come from a
+// proxy, so it is not checked against the contract: its Retry-After may be a
+// date.
 func (p *poster) post(ctx context.Context, body []byte) (*client.SendEventsResponse, error) {
 	resp, err := p.api.SendEventsWithBody(ctx, "application/json", bytes.NewReader(body))
 	switch {

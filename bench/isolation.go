@@ -19,8 +19,8 @@ const (
 	isolationTime = 25 * time.Second // longer than two deadlines
 )
 
-// isolation: what 500 healthy endpoints feel of 500 that are not, and that are in
-// another process, so that the sink of the healthy does not make them wait.
+// isolation: how 500 broken endpoints affect 500 healthy ones. They are in
+// another process, so that they do not slow down the sink of the healthy.
 func isolation(l *lab) error {
 	l.table(fmt.Sprintf("Isolation: %d healthy endpoints at %d events/s, beside as many others at the same rate", isolationHalf, isolationRate),
 		"the others", "healthy p50 ms", "healthy p99 ms", "ratio to none", "aim", "healthy delivered/s", "ratio to none", "aim")
@@ -136,7 +136,8 @@ func (r *run) secondSink() (*rig.Sink, error) {
 	return s, os.WriteFile(r.sink.CA, append(own, its...), 0o600)
 }
 
-// broken are the URLs of endpoints that behave so; "refuse": nobody listens.
+// broken are the URLs of endpoints with that behaviour. "refuse": nobody
+// listens.
 func broken(sink *rig.Sink, behaviour string) (func(i int) string, error) {
 	if behaviour != "refuse" {
 		return func(i int) string { return sink.Endpoint(behaviour, i) }, nil

@@ -13,7 +13,7 @@ const (
 	operationRequests = 60000
 )
 
-// operations: GET and PUT of the webhook beside the framework doing nothing.
+// operations: GET and PUT of the webhook beside the bare framework.
 func operations(l *lab) error {
 	l.table(fmt.Sprintf("The operations of the webhook: %d clients, %d accounts", operationClients, operationAccounts),
 		"operation", "per second", "bare echo/s", "ratio", "aim", "p99 at half load, ms", "aim", "bare echo's p99 at that load, ms")

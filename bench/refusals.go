@@ -8,8 +8,8 @@ import (
 
 const refusalAccounts = 100
 
-// refusals: what endpoints take that refuse one request in fifty, while events
-// of the same message wait for what was refused.
+// refusals: the rate of endpoints that refuse one request in fifty, while
+// events of the same message wait for what was refused.
 func refusals(l *lab) error {
 	rows := []struct {
 		name, endpoint string

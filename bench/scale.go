@@ -60,7 +60,7 @@ func (r *run) readWebhooks(accounts int, p99, idle *figures) error {
 
 const historyAccounts = 100
 
-// history: what millions of finished deliveries cost.
+// history: the cost of millions of finished deliveries.
 func history(l *lab) (err error) {
 	empty, err := l.prepare()
 	if err != nil {

@@ -21,7 +21,7 @@ type load struct {
 // rawInFlight is the raw loop's number of requests at a time.
 const rawInFlight = 64
 
-// throughput: how much is delivered when everything goes as fast as it can.
+// throughput: how much is delivered at the greatest speed.
 func throughput(l *lab) error {
 	l.table("Throughput", "load", "delivered/s", "raw net/http/s", "ratio", "aim",
 		"server CPU µs/event", "raw client CPU µs", "ratio", "aim", "sink and feeder CPU µs", "commits/event", "peak RSS MiB")

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// alarms are the lanes that want attention at a time, earliest first. They
-// point at rows in the store that become due; nothing is lost with them.
+// alarms are the lanes with a time at which they must be looked at, earliest
+// first. The rows in the store decide; no work is lost with an alarm.
 type alarms struct{ h alarmHeap }
 
 // set moves the lane's alarm; the zero time removes it. It reports whether the
@@ -29,7 +29,7 @@ func (a *alarms) set(l *lane, at time.Time) (earliest bool) {
 	return l.alarmIndex == 0
 }
 
-// due takes out a lane whose alarm has come, or returns nil.
+// due removes and returns a lane whose time has come, or returns nil.
 func (a *alarms) due(now time.Time) *lane {
 	if len(a.h) == 0 || a.h[0].alarm.After(now) {
 		return nil

@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// storeRetryGap is how long a lane waits after the store failed it.
+// storeRetryGap is how long a lane waits after an error of the store.
 const storeRetryGap = 500 * time.Millisecond
 
 const (
-	// choreRows bounds what one write for a lane changes, so that it does not
-	// keep the store from accepting.
+	// choreRows bounds the rows of one write for a lane, so that the store goes
+	// on accepting.
 	choreRows = 500
-	// expireGap is how late a lane that attempts nothing may give up what is
-	// past the horizon.
+	// expireGap is how late a lane without attempts may give up deliveries past
+	// the horizon.
 	expireGap = 5 * time.Minute
 	// idleAfter is how long a lane with nothing to do remembers its endpoint.
 	idleAfter = time.Minute
 )
 
-// chore is one thing that a lane wants of the store.
+// chore is one request of a lane to the store.
 type chore struct {
-	// do asks the store. What it returns takes in the answer, unless the lane
-	// has changed so that the answer is worth nothing.
+	// do asks the store. It returns a function that handles the answer. That
+	// function is not called if a change of the lane made the answer worthless.
 	do    func(d *Dispatcher, ctx context.Context, l *lane) (takeIn func(now time.Time), err error)
 	reads bool // deliveries into memory
 }
 
-// choreQueue are the lanes that want something of the store: for each trust
-// those that read, which wait for memory as well, and those that write. Each
-// queue is served in turn, so that a backlog of the one holds nobody else up.
+// choreQueue holds the lanes with a chore: for each trust those that read,
+// which also wait for memory, and those that write. The queues are served in
+// turn, so that one queue's backlog delays no other queue.
 type choreQueue struct {
 	queues [trusts + 1]list.List
 	turn   int
@@ -59,7 +59,8 @@ func (q *choreQueue) signal() {
 	}
 }
 
-// pop takes out the next lane; nil: there is none, or no memory for it.
+// pop removes and returns the next lane. Nil means that there is none, or no
+// memory for it.
 func (q *choreQueue) pop(memory *budget) *lane {
 	for range q.queues {
 		q.turn = (q.turn + 1) % len(q.queues)
@@ -75,8 +76,8 @@ func (q *choreQueue) pop(memory *budget) *lane {
 	return nil
 }
 
-// wants says what the lane wants of the store now, if anything, and when it is
-// to be asked again if nothing happens before: later than now, or never.
+// wants returns the lane's chore, if it has one, and the time at which to ask
+// again if nothing changes before: later than now, or never.
 func (d *Dispatcher) wants(l *lane, now time.Time) (c chore, again time.Time) {
 	switch {
 	case now.Before(l.retryAt):
@@ -101,7 +102,7 @@ func (d *Dispatcher) wants(l *lane, now time.Time) (c chore, again time.Time) {
 	return c, l.dueAt
 }
 
-// wantsAtRest is wants for a lane whose deliveries only wait.
+// wantsAtRest is wants for a lane whose deliveries all wait.
 func (d *Dispatcher) wantsAtRest(l *lane, now time.Time) (c chore, again time.Time) {
 	switch {
 	case !now.Before(l.expireAt):
@@ -114,8 +115,8 @@ func (d *Dispatcher) wantsAtRest(l *lane, now time.Time) (c chore, again time.Ti
 	return chore{(*Dispatcher).readProbe, true}, l.expireAt
 }
 
-// reconsider brings everything about a lane up to date after a change: its
-// trust, its place in a ring, its chore, its alarm, its end.
+// reconsider updates everything about a lane after a change: its trust, its
+// place in a ring, its chore, its alarm, its end.
 func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	if !d.running {
 		return
@@ -159,14 +160,14 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	}
 }
 
-// forget drops a lane that has had nothing to do for a while.
+// forget removes a lane that has been idle for a while.
 func (d *Dispatcher) forget(l *lane) {
 	d.alarms.set(l, time.Time{})
 	d.census.leave(l)
 	delete(d.lanes, l.account)
 }
 
-// doChores works for one lane after the other until ctx ends.
+// doChores does the chores of one lane after another until ctx ends.
 func (d *Dispatcher) doChores(ctx context.Context) {
 	for {
 		select {

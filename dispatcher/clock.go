@@ -3,8 +3,8 @@ package dispatcher
 import "time"
 
 // clock notices when the system's clock is set back. What is in memory waits by
-// the monotonic clock and does not feel it; rows are due by the system's, and
-// would all wait for as long as it was set back.
+// the monotonic clock and is not affected. Rows are due by the system's clock;
+// without this they would wait longer by as much as it was set back.
 type clock struct {
 	at   time.Time // of the last look; zero: there was none
 	wall time.Time // the same without its monotonic reading; at first, of the newest event
@@ -24,9 +24,9 @@ func (c *clock) setBack(now time.Time) bool {
 	return back
 }
 
-// clockSetBack makes due what was put off by the clock of before: an attempt
-// too early, at most one for each time, rather than one too late. What waits
-// for a breaker or a PUT becomes due with these.
+// clockSetBack makes due what was put off by the clock before it was set back.
+// So an attempt may be too early (at most once each time), but not too late.
+// What waits for a breaker or a PUT becomes due with these.
 func (d *Dispatcher) clockSetBack(now time.Time) {
 	d.cfg.Logger.Warn("the system's clock was set back: what waits for its retry is retried now")
 	d.rewound = true

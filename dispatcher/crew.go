@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// crew are the goroutines of attempts that have none now. Rather than end they
-// wait for the next, as the stack of a new one grows four times on its way to
-// TLS, which took 7 % of all processor time. Who came last is the next to go:
-// the garbage collector has not shrunk its stack yet. Dispatcher.mu guards it.
+// crew are the goroutines that have no attempt now. They wait for the next
+// attempt instead of ending: the stack of a new goroutine grows four times on
+// its way to TLS, which took 7 % of all processor time. The one that came last
+// goes first: the garbage collector has not shrunk its stack yet. Dispatcher.mu
+// guards the crew.
 type crew struct {
 	waiting []seat // the longest first
 	closed  bool
@@ -17,13 +18,13 @@ type crew struct {
 	since time.Time
 }
 
-// seat is where one of them gets what it goes on with; nil: it ends. It holds
-// one, so that nobody has to wait until it is taken.
+// seat is the channel on which one of them gets its next flight; nil ends the
+// goroutine. Its buffer of one keeps the sender from waiting.
 type seat chan *flight
 
 func newSeat() seat { return make(seat, 1) }
 
-// wait takes in one that has nothing to do.
+// wait adds a goroutine that has nothing to do.
 func (c *crew) wait(s seat) {
 	if c.closed {
 		s <- nil
@@ -32,7 +33,7 @@ func (c *crew) wait(s seat) {
 	c.waiting = append(c.waiting, s)
 }
 
-// pass gives a flight to one of them, if one waits.
+// pass gives a flight to a goroutine that waits, if there is one.
 func (c *crew) pass(f *flight) bool {
 	n := len(c.waiting) - 1
 	if n < 0 {
@@ -45,7 +46,7 @@ func (c *crew) pass(f *flight) bool {
 	return true
 }
 
-// dismiss ends as many as were not needed in the last moment.
+// dismiss ends as many goroutines as were not needed since the last call.
 func (c *crew) dismiss(now time.Time) {
 	if now.Sub(c.since) < watchGap {
 		return

@@ -2,7 +2,7 @@ package dispatcher
 
 import "time"
 
-// flightList are the attempts that are not slow yet, oldest first.
+// flightList holds the attempts that are not slow yet, oldest first.
 type flightList struct{ first, last *flight }
 
 func (l *flightList) push(f *flight) {
@@ -15,7 +15,7 @@ func (l *flightList) push(f *flight) {
 	l.last = f
 }
 
-// remove takes out a flight; one that has become slow is out already.
+// remove removes a flight. A slow one is already out.
 func (l *flightList) remove(f *flight) {
 	if f.slow {
 		return
@@ -33,8 +33,8 @@ func (l *flightList) remove(f *flight) {
 	f.prev, f.next = nil, nil
 }
 
-// markSlow makes suspect, at once, every lane with an attempt open for longer
-// than slowAfter, and counts all its attempts among the suspect ones.
+// markSlow makes every lane suspect that has an attempt open for longer than
+// slowAfter. It counts all of the lane's attempts as suspect.
 func (d *Dispatcher) markSlow(now time.Time) {
 	for f := d.flights.first; f != nil && now.Sub(f.started) > slowAfter; f = d.flights.first {
 		d.flights.remove(f)

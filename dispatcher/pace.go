@@ -11,17 +11,16 @@ const (
 	// slowAfter is how long an attempt may be open before its lane is suspect.
 	slowAfter = time.Second
 
-	// restShare of the time that an attempt waited in vain is how long its lane
-	// rests at most before the next one begins.
+	// restShare is the largest part of a timed-out attempt's duration that its
+	// lane waits before the next attempt.
 	restShare = 0.25
 
 	minProbeGap = 5 * time.Second
 	maxProbeGap = 5 * time.Minute
 )
 
-// pace is what a lane has learnt of its endpoint: how many attempts it takes
-// at a time, whether it is to be trusted with everybody's slots, and whether
-// it answers at all.
+// pace is what a lane knows of its endpoint: how many attempts it takes at a
+// time, whether it may use everybody's slots, and whether it answers at all.
 type pace struct {
 	limit    float64   // concurrency; additive increase, multiplicative decrease
 	steep    bool      // increase by one a success (slow start) until the first decrease
@@ -30,7 +29,7 @@ type pace struct {
 	suspect  bool
 	slow     int // attempts open for longer than slowAfter
 	failures int // in a row
-	// resumeAt: none begins before, after one that waited in vain.
+	// resumeAt: after a timeout no attempt begins before.
 	resumeAt time.Time
 
 	open      bool          // the breaker: only probes
@@ -40,10 +39,10 @@ type pace struct {
 
 func newPace() pace { return pace{limit: 1, steep: true} }
 
-// succeeded takes in an acknowledged attempt that took so long, beside which
-// so many (itself included) had been sent: those that wait for a connection do
-// not use the limit, else one that is fast would have them all dialled. It
-// reports whether that closed the breaker.
+// succeeded handles an acknowledged attempt: took is its duration, sent the
+// number of requests sent at that time, itself included. Attempts that wait for
+// a connection do not use the limit; otherwise a fast endpoint would have all
+// of them dialled. succeeded reports whether the breaker closed.
 func (p *pace) succeeded(took time.Duration, sent int) (closed bool) {
 	p.failures = 0
 	p.proven = true
@@ -57,7 +56,7 @@ func (p *pace) succeeded(took time.Duration, sent int) (closed bool) {
 	if took < slowAfter && p.slow == 0 {
 		p.suspect = false
 	}
-	// A limit that is not used says nothing about the endpoint.
+	// An unused limit says nothing about the endpoint.
 	if float64(sent) >= p.limit/2 {
 		if p.steep {
 			p.limit++
@@ -69,18 +68,18 @@ func (p *pace) succeeded(took time.Duration, sent int) (closed bool) {
 	return false
 }
 
-// rest puts off what has not begun, until there is a success. Endpoints that
-// went silent together are not dialled together once more: a random part of
-// the time, from 0 to 1, spreads them.
+// rest delays the next attempt, until there is a success. A random part of the
+// time, from 0 to 1, spreads endpoints that went silent together, so that they
+// are not dialled together again.
 func (p *pace) rest(waited time.Duration, part float64, now time.Time) {
 	p.resumeAt = now.Add(time.Duration(part * restShare * float64(waited)))
 }
 
 func (p *pace) resting(now time.Time) bool { return now.Before(p.resumeAt) }
 
-// failed takes in a failed attempt that began at started. overload: the
-// endpoint asked for less, or took too long. It reports whether that opened
-// the breaker.
+// failed handles a failed attempt that began at started. overload says that the
+// endpoint asked for fewer attempts, or took too long. failed reports whether
+// the breaker opened.
 func (p *pace) failed(overload, timedOut bool, started, now time.Time) (opened bool) {
 	p.failures++
 	if timedOut || p.failures >= failuresSuspect {

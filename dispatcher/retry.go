@@ -23,7 +23,7 @@ const (
 
 var defaultJitter = rand.Float64
 
-// retryPolicy is the pure part of retrying: when comes the next attempt?
+// retryPolicy computes when the next attempt is. It has no state.
 type retryPolicy struct {
 	schedule []time.Duration
 	horizon  time.Duration
@@ -56,8 +56,8 @@ func spread(gap time.Duration, jitter func() float64) time.Duration {
 	return gap + time.Duration((2*jitter()-1)*jitterShare*float64(gap))
 }
 
-// firstEpoch: a greater number in Retry-After is no count of seconds, as it
-// would be 31 years, but a date in seconds since 1970. Some frameworks send it.
+// firstEpoch: a greater number in Retry-After is a date in seconds since 1970,
+// as some frameworks send it. As a count of seconds it would be 31 years.
 const firstEpoch = 1_000_000_000
 
 // parseRetryAfter reads the header's two forms (RFC 9110 §10.2.3), seconds and

@@ -2,16 +2,16 @@ package dispatcher
 
 import "container/list"
 
-// slots are the attempts that may be under way at a time, and who is next in
-// taking one: for each trust a ring of lanes, and each ring in turn.
+// slots bound the attempts under way and decide which lane is next: each trust
+// has a ring of lanes, and the rings are served in turn.
 type slots struct {
 	budget
 	rings [trusts]list.List
 	turn  trust
 }
 
-// next takes the lane whose turn it is out of its ring; nil: there is none, or
-// no slot for it.
+// next removes the next lane from its ring and returns it. Nil means that there
+// is none, or no slot for it.
 func (s *slots) next() *lane {
 	for range trusts {
 		s.turn = (s.turn + 1) % trusts

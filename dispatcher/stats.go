@@ -13,7 +13,7 @@ type Stats struct {
 	Unrecorded   int // outcomes not yet on disk
 }
 
-// Stats tells them; it looks at no lane.
+// Stats returns the gauges without looking at any lane.
 func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -24,7 +24,7 @@ func (d *Dispatcher) Stats() Stats {
 	}
 }
 
-// condition is what Stats tells of a lane.
+// condition is what Stats says of a lane.
 type condition int
 
 const (

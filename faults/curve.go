@@ -16,7 +16,7 @@ func newCurve(name string, noise float64) *curve {
 	return &curve{Curve: rig.Curve{Name: name}, noise: noise}
 }
 
-// warmUp is the part, a quarter, of which a curve's line knows nothing.
+// warmUp is the first quarter of a curve, which its line ignores.
 func (c *curve) warmUp() int { return len(c.At) / 4 }
 
 // warm is how long the rest lasted.

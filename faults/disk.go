@@ -62,7 +62,8 @@ func disk(l *lab) (found string, err error) {
 		rounds, n, f.refusals, f.unrecorded, f.recovery.Round(time.Millisecond)), nil
 }
 
-// outage is what was seen of one or more times when the store could not write.
+// outage is what was observed during one or more times when the store could not
+// write.
 type outage struct {
 	refusals   int64
 	unrecorded float64       // outcomes that waited, at most

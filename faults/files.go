@@ -57,7 +57,7 @@ func files(l *lab) (found string, err error) {
 	return found, err
 }
 
-// exhaustion is what was seen of the times without descriptors.
+// exhaustion is what was observed during the times without descriptors.
 type exhaustion struct {
 	fed      int
 	waited   int           // events accepted and not delivered, at most

@@ -87,8 +87,8 @@ func (s *server) DeleteAPIKey(ctx context.Context, r gen.DeleteAPIKeyRequestObje
 	return gen.DeleteAPIKey204Response{}, nil
 }
 
-// accountPath needs no escaping: an account's id is made of characters that a
-// path segment may hold.
+// accountPath needs no escaping: a path segment may hold every character of an
+// account's id.
 func (s *server) accountPath(id string) string { return s.BasePath + "/accounts/" + id }
 
 func showAccount(a store.Account) gen.Account {

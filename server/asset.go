@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// asset is a file that everybody may read: kept compressed, sent so to all who
-// take it so, and revalidated by its ETag.
+// asset is a file that everybody may read. It is kept compressed, sent
+// compressed to clients that accept it, and revalidated by its ETag.
 type asset struct {
 	contentType, language string
 	zipped                []byte
@@ -36,7 +36,7 @@ func newAsset(contentType, language string, text []byte) *asset {
 	return zippedAsset(contentType, language, zipped.Bytes())
 }
 
-// zippedAsset keeps what is compressed already.
+// zippedAsset keeps a compressed text.
 func zippedAsset(contentType, language string, zipped []byte) *asset {
 	sum := sha256.Sum256(zipped)
 	return &asset{

@@ -29,8 +29,8 @@ var (
 )
 
 // authentication returns the check that the operation's security asks for. It
-// fails unless that is exactly one of the two schemes: an operation that is
-// open to all does not exist here.
+// fails unless that is exactly one of the two schemes: no operation is open to
+// all.
 func (s *server) authentication(op *openapi3.Operation) (echo.MiddlewareFunc, error) {
 	if op.Security == nil || len(*op.Security) != 1 || len((*op.Security)[0]) != 1 {
 		return nil, errors.New("its security is not exactly one scheme")

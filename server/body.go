@@ -44,9 +44,9 @@ func (v *validator) validateBody(o *operation, r *http.Request) error {
 	return v.validateValue(o, value)
 }
 
-// validateValue stops at the first error to see whether there is one, and
-// collects them all only if the value is no longer than it may be: 340,000
-// empty events in 1 MiB have two million errors.
+// validateValue stops at the first error. It collects all errors only if the
+// value is no longer than allowed: 340,000 empty events in 1 MiB have two
+// million errors.
 func (v *validator) validateValue(o *operation, value any) error {
 	err := o.body.VisitJSON(value, v.body...)
 	if err == nil {
@@ -94,9 +94,9 @@ type validBody struct {
 	text []byte
 }
 
-// binder decodes what was validated, and nothing else. Both decodings take
-// names exactly and refuse duplicates, so that they cannot see two different
-// documents (oapi-codegen #2605).
+// binder decodes only what was validated. Both decodings match names exactly
+// and refuse duplicates, so they cannot see two different documents
+// (oapi-codegen #2605).
 type binder struct{}
 
 func (binder) Bind(into any, c echo.Context) error {

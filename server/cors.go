@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// Cross-origin access (https://fetch.spec.whatwg.org/#http-cors-protocol).
-// Keys travel in headers of their own, so credentials (cookies) are not allowed
-// for.
+// Cross-origin access (https://fetch.spec.whatwg.org/#http-cors-protocol). Keys
+// travel in headers of their own, so credentials (cookies) are not allowed.
 const (
 	corsMethods  = "GET, HEAD, POST, PUT, DELETE"
 	corsRequest  = "Authorization, Content-Type, If-None-Match, X-API-Key, X-Request-Id"
@@ -18,8 +17,8 @@ const (
 	corsMaxAge   = "7200" // seconds; browsers keep a preflight no longer
 )
 
-// allowOrigin lets pages of the configured origins read the answer. A preflight
-// is answered by the router like any OPTIONS.
+// allowOrigin lets pages of the configured origins read the answer. The router
+// answers a preflight like any OPTIONS.
 func allowOrigin(origins []string, h http.Header, r *http.Request) {
 	if len(origins) == 0 {
 		return
@@ -44,8 +43,8 @@ func allowOrigin(origins []string, h http.Header, r *http.Request) {
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 }
 
-// CheckOrigin returns what is wrong with an origin of [Config.CORSOrigins]:
-// anything but "*" and what a browser would send.
+// CheckOrigin returns what is wrong with an origin of [Config.CORSOrigins].
+// Right are "*" and what a browser would send.
 func CheckOrigin(origin string) error {
 	if origin == "*" {
 		return nil

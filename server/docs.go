@@ -10,14 +10,14 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// docs are what is shown of the document: the document itself and a page that
-// renders it. Everything comes from the binary: the page asks nobody else. See
-// docs/README.md for where the files come from.
+// docs are the page that renders the document. All of it is in the binary: the
+// page loads nothing from another origin. docs/README.md says where the files
+// come from.
 //
 //go:embed docs/page.html docs/page.js docs/page.css docs/scalar.js.gz
 var docs embed.FS
 
-// docsPolicy lets the page load from its own origin alone. Scalar writes style
+// docsPolicy lets the page load only from its own origin. Scalar writes style
 // elements; scripts are files.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
 	"connect-src 'self'; img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:; " +
@@ -26,7 +26,7 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 // edition is the document and its page in one language.
 type edition struct{ page, yaml, json *asset }
 
-// language of the document itself; a translation is asked for with ?lang=.
+// language is that of the document itself. ?lang= selects a translation.
 const language = "en"
 
 func newEdition(lang string, document []byte, basePath string) (*edition, error) {
@@ -95,7 +95,7 @@ func (s *server) routeDocs(e *echo.Echo) error {
 	return nil
 }
 
-// toDocs sends who opens the service in a browser to the page.
+// toDocs redirects to the page.
 func (s *server) toDocs(c echo.Context) error {
 	address := s.BasePath + "/docs"
 	if query := c.QueryString(); query != "" {

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// publish returns a document as it is shown to readers: in YAML, with the base
-// path as its server so that "try it" meets the operations, and the same in
-// JSON, in the same order.
+// publish returns a document as readers get it: in YAML, and in JSON in the
+// same order. Its server is the base path, so that "try it" finds the
+// operations.
 func publish(text []byte, basePath string) (asYAML, asJSON []byte, err error) {
 	if basePath != "" {
 		if text, err = moveServer(text, basePath); err != nil {
@@ -31,8 +31,8 @@ func publish(text []byte, basePath string) (asYAML, asJSON []byte, err error) {
 	return text, out.Bytes(), nil
 }
 
-// moveServer writes the base path where the document names its one server, and
-// leaves the rest of the text as it is.
+// moveServer replaces the document's one server by the base path and leaves the
+// rest of the text as it is.
 func moveServer(text []byte, basePath string) ([]byte, error) {
 	var doc struct{ Servers []struct{ URL yaml.Node } }
 	if err := yaml.Unmarshal(text, &doc); err != nil {

@@ -13,8 +13,8 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
-// edge is what every request passes first and every answer last. It names the
-// request, serves HEAD as GET, turns a panic into a 500 and reports the answer.
+// edge is the outermost handler. It gives the request an id, serves HEAD as
+// GET, turns a panic into a 500 and reports the answer.
 type edge struct {
 	Config
 	next http.Handler
@@ -30,7 +30,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	allowOrigin(e.CORSOrigins, h, r)
 
-	// A copy: net/http goes by its own request when it finishes the answer.
+	// A copy: net/http uses its own request when it finishes the answer.
 	r = r.WithContext(r.Context())
 	r.Body = body
 	if r.Method == http.MethodHead {
@@ -41,8 +41,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.next.ServeHTTP(out, r)
 }
 
-// recover answers a panic with a 500. If the answer has begun, it can only be
-// broken off.
+// recover answers a panic with a 500. An answer that has begun is cut off.
 func (e *edge) recover(out *response, r *http.Request) {
 	p := recover()
 	if p == nil {
@@ -59,8 +58,7 @@ func (e *edge) recover(out *response, r *http.Request) {
 	ref.write(out)
 }
 
-// requestID is the request's own if it can stand in a log as it is, else a new
-// one.
+// requestID is the request's own id if it is safe in a log, else a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get(requestIDHeader)
 	if id == "" || len(id) > 128 || strings.ContainsFunc(id, notInID) {
@@ -74,8 +72,8 @@ func notInID(c rune) bool {
 	return !alphanumeric && !strings.ContainsRune("._-", c)
 }
 
-// trackedBody knows whether the body was read to its end, where that matters:
-// HTTP/2 does not read on.
+// trackedBody knows whether the body was read to its end. It matters in HTTP/1
+// only: HTTP/2 does not read on.
 type trackedBody struct {
 	io.ReadCloser
 	ended bool

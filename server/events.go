@@ -27,8 +27,8 @@ func (s *server) SendEvents(ctx context.Context, r gen.SendEventsRequestObject) 
 	return gen.SendEvents202JSONResponse(result), nil
 }
 
-// unavailable answers every failure of the store: whether the events were
-// stored is not known, and sending them again is safe.
+// unavailable answers every failure of the store. It is not known whether the
+// events were stored; sending them again is safe.
 func unavailable(cause error) error {
 	return &refusal{
 		status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE,
@@ -38,7 +38,7 @@ func unavailable(cause error) error {
 	}
 }
 
-// prepare makes of the events what is stored, or says what is wrong with them.
+// prepare makes events for the store, or returns what is wrong with them.
 func prepare(in []gen.EventInput, now time.Time) (events []store.Event, wrong []gen.ProblemError) {
 	events = make([]store.Event, 0, len(in))
 	for i := range in {
@@ -61,8 +61,8 @@ func prepare(in []gen.EventInput, now time.Time) (events []store.Event, wrong []
 	return events, wrong
 }
 
-// checkEvent says which member is wrong, as a JSON Pointer, and why, where that
-// takes more than one member to tell.
+// checkEvent checks the rules that concern more than one member. It returns the
+// wrong member, as a JSON Pointer, and the reason.
 func checkEvent(e *gen.EventInput) (pointer, why string) {
 	switch {
 	case e.Destination == nil && e.RecipientID == nil:

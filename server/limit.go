@@ -21,8 +21,8 @@ const burstTime = 10
 const maxRate = 1_000_000
 
 // limiter bounds the requests of each caller: an account, or the platform. It
-// holds a bucket for those callers alone that used it within the last window or
-// two: a bucket that is full again is as good as none.
+// holds a bucket only for callers of the last window or two: a full bucket
+// equals none.
 type limiter struct {
 	rate   rate.Limit
 	burst  int
@@ -81,15 +81,15 @@ func (l *limiter) sweep(now time.Time) {
 	}
 }
 
-// seconds rounds up to whole seconds, which is what headers tell in; not from
-// what is above a whole one only by an error of floating point.
+// seconds rounds up to whole seconds, the unit of the headers. It ignores an
+// excess that is only an error of floating point.
 func seconds(s float64) time.Duration {
 	return time.Duration(max(0, math.Ceil(s-1e-6))) * time.Second
 }
 
-// limit is the check of an operation that documents 429; of any other, none:
-// its contract knows no such answer. It goes by the account that
-// authentication found; the platform is the caller without one.
+// limit is the check of an operation that documents 429; other operations have
+// none. The caller is the account that authentication found, or the platform if
+// there is none.
 func (s *server) limit(o *operation) []echo.MiddlewareFunc {
 	if s.limiter == nil || !o.documents(http.StatusTooManyRequests) {
 		return nil

@@ -24,7 +24,7 @@ func (o *object) name(name string) {
 
 func (o *object) text(name, v string) {
 	o.name(name)
-	// It fails on invalid UTF-8 alone, and the string comes from valid JSON.
+	// It fails only on invalid UTF-8, and the string comes from valid JSON.
 	*o, _ = jsontext.AppendQuote(*o, v)
 }
 

@@ -111,7 +111,7 @@ func (o *operation) refuse(status int, code gen.ProblemCode, detail string) erro
 	return &refusal{status: status, code: code, detail: detail}
 }
 
-// name tells the edge which operation the request met.
+// name tells the edge which operation the request reached.
 func (s *server) name(id string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {

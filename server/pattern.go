@@ -6,20 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// pattern is a regular expression that is a row of character classes from
-// beginning to end, as ids and numbers have; the general engine takes ten times
-// as long.
+// pattern is a regular expression that is a sequence of character classes, as
+// those of ids and numbers. The general engine takes ten times as long.
 type pattern []repeated
 
-// repeated is a class of characters, as often as it may stand in a row.
+// repeated is a class of characters, and how often it may be repeated.
 type repeated struct {
 	ascii    [utf8.RuneSelf]bool
 	others   bool // whether characters beyond ASCII, all of them, are in it
 	min, max int  // max -1: no limit
 }
 
-// newPattern reports false if the expression is not such a row, or if taking as
-// many characters as there are might take one too many.
+// newPattern reports false if the expression is not such a sequence, or if a
+// greedy match might take one character too many.
 func newPattern(expr string) (p pattern, ok bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil || re.Op != syntax.OpConcat || len(re.Sub) < 2 ||
@@ -71,8 +70,8 @@ func (r *repeated) take(class *syntax.Regexp) bool {
 	return true
 }
 
-// matches reports whether each class, in turn, takes as many characters as it
-// can, and nothing is left: such a text matches.
+// matches reports whether the text is consumed when each class, in turn, takes
+// as many characters as it can.
 func (p pattern) matches(text []byte) bool {
 	for i := range p {
 		r, n := &p[i], 0

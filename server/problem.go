@@ -11,8 +11,7 @@ import (
 	"github.com/recapito/recapito/gen"
 )
 
-// refusal is an error that the caller is told of, in words made for the
-// caller.
+// refusal is an error with a text for the caller.
 type refusal struct {
 	status int
 	code   gen.ProblemCode
@@ -37,9 +36,9 @@ func when(err, target error, replacement *refusal) error {
 	return err
 }
 
-// refusalFor is the only place where an error becomes something that a caller
-// sees. An error that it does not know is a bare 500: its text may name hosts,
-// paths or SQL, so it goes to the log alone.
+// refusalFor is the only place that turns an error into an answer. An unknown
+// error is a bare 500: its text may name hosts, paths or SQL, so only the log
+// gets it.
 func refusalFor(err error) *refusal {
 	var known *refusal
 	var routing *echo.HTTPError
@@ -56,8 +55,8 @@ func internalError() *refusal {
 	return &refusal{status: http.StatusInternalServerError, code: gen.ProblemCodeINTERNALERROR}
 }
 
-// routingRefusal is for what echo and the generated code refuse by themselves;
-// their texts are not ours.
+// routingRefusal is for what echo and the generated code refuse by themselves.
+// Their texts are not used.
 func routingRefusal(status int) *refusal {
 	switch status {
 	case http.StatusNotFound:

@@ -26,12 +26,12 @@ func (r *response) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// complete sets what no operation knows of.
+// complete sets the headers that no operation sets.
 func (r *response) complete() {
 	h := r.Header()
 	if !r.body.ended {
-		// Otherwise net/http waits for what is left of the body before it sends
-		// the answer.
+		// Otherwise net/http waits for the rest of the body before it sends the
+		// answer.
 		h.Set("Connection", "close")
 	}
 	if allow := h.Get("Allow"); strings.Contains(allow, http.MethodGet) {
@@ -52,10 +52,10 @@ func (r *response) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// unescapeHTML writes &, < and > of a JSON text as themselves. encoding/json,
-// which the generated code encodes with, escapes them for the sake of HTML; a
-// callback URL should look as it was given. The generated code writes a text
-// in one piece, so no escape is cut.
+// unescapeHTML writes &, < and > of a JSON text unescaped, so that a callback
+// URL is shown as it was given. encoding/json, which the generated code uses,
+// escapes them for HTML. The generated code writes a text in one piece, so no
+// escape is cut.
 func unescapeHTML(text []byte) []byte {
 	if !bytes.Contains(text, []byte(`\u00`)) {
 		return text

@@ -18,9 +18,9 @@ func wholeSegments(c echo.Context) error {
 	return nil
 }
 
-// checkedRouter registers routes and remembers those that came without checks:
-// the generated code looks them up by operationId, and a lookup that fails
-// leaves an operation open without a word (oapi-codegen #1274).
+// checkedRouter registers routes and remembers those without checks. The
+// generated code looks checks up by operationId, and a failed lookup silently
+// leaves an operation open (oapi-codegen #1274).
 type checkedRouter struct {
 	echo   *echo.Echo
 	routes []string

@@ -12,11 +12,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// shape is a schema of the document, made ready to see in one pass over a text
-// that it conforms: the library builds a tree of maps first and takes eight
-// times as long, which was a tenth of all that an event costs. A shape that
-// says yes is right (a fuzz test holds it against the library); it says no
-// also where it cannot tell, and what is wrong is the library's to say.
+// shape is a schema of the document, prepared to check a text in one pass. The
+// library builds a tree of maps first and takes eight times as long: a tenth of
+// an event's whole cost. If a shape says yes, the text conforms (a fuzz test
+// holds it against the library). If it says no, the text may still conform; the
+// library then decides and finds the errors.
 type shape struct {
 	kind     string // the type; "": nothing conforms
 	nullable bool
@@ -43,7 +43,7 @@ type member struct {
 // maxMembers is what fits into the bits of required.
 const maxMembers = 64
 
-// newShape never fails: where a schema says what shapes do not know, nothing
+// newShape never fails: to a schema that shapes do not support nothing
 // conforms.
 func newShape(s *openapi3.Schema) *shape {
 	sh := &shape{nullable: s.Nullable, maxLength: math.MaxInt, least: math.MinInt64, most: math.MaxInt64, maxItems: math.MaxInt}
@@ -138,8 +138,8 @@ func (sh *shape) object(s *openapi3.Schema) (known bool) {
 	return true
 }
 
-// describes reports whether a text is one value that conforms, and nothing
-// more. Names that stand twice are left to the decoding that follows.
+// describes reports whether a text is exactly one value that conforms. The
+// decoding that follows refuses duplicate names.
 func (sh *shape) describes(text []byte) bool {
 	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
 	return sh.reads(d) && d.PeekKind() == 0 && len(bytes.TrimLeft(d.UnreadBuffer(), " \t\r\n")) == 0

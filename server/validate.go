@@ -33,7 +33,7 @@ func (s *server) newValidator() *validator {
 	}
 }
 
-// Times are within these years, in UTC: a store may count nanoseconds in 64
+// Times must be in these years, in UTC: a store may count nanoseconds in 64
 // bits.
 const (
 	firstYear = 1970

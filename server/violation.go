@@ -38,7 +38,8 @@ func parameterDetail(err error) string {
 	return fmt.Sprintf("%s parameter %q: %s.", in, bad.Parameter.Name, reason)
 }
 
-// decodingErrors says where a text is not JSON, or not JSON that we take.
+// decodingErrors says where a text is not JSON, or not the strict JSON that is
+// accepted.
 func decodingErrors(err error) []gen.ProblemError {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		return []gen.ProblemError{{Pointer: clip(string(semantic.JSONPointer)), Detail: "cannot be decoded"}}
@@ -54,8 +55,8 @@ func decodingErrors(err error) []gen.ProblemError {
 	return []gen.ProblemError{e}
 }
 
-// schemaErrors says where a value is not what the schema describes: one entry
-// for each place, at most [maxErrors].
+// schemaErrors says where a value does not conform to the schema: one entry for
+// each place, at most [maxErrors].
 func schemaErrors(err error) []gen.ProblemError {
 	var out []gen.ProblemError
 	at := make(map[string]int)
@@ -100,7 +101,7 @@ func schemaReason(e *openapi3.SchemaError) string {
 	return clip(e.Reason)
 }
 
-// clip bounds a text that may hold a name of the caller's choosing.
+// clip bounds a text that may hold a name chosen by the caller.
 func clip(text string) string {
 	const most = 256
 	if len(text) <= most {

@@ -17,10 +17,10 @@ type Account struct {
 	CreatedAt time.Time
 }
 
-// KeyHash is the SHA-256 of an API key's text.
+// KeyHash is the SHA-256 of the text of an API key.
 type KeyHash [sha256.Size]byte
 
-// HashKey digests a key as it stands in the request header.
+// HashKey digests a key as it is in the request header.
 func HashKey(key string) KeyHash { return sha256.Sum256([]byte(key)) }
 
 // APIKey is a credential of an account. The key itself is shown once, when it
@@ -33,8 +33,8 @@ type APIKey struct {
 	CreatedAt time.Time
 }
 
-// KeyPrefix begins every API key that Recapito makes, for people and for
-// scanners that look for leaked secrets.
+// KeyPrefix begins every API key that Recapito makes. People and scanners for
+// leaked secrets recognise it.
 const KeyPrefix = "rcp_"
 
 const (

@@ -46,7 +46,7 @@ const (
 	sealed  = 1
 )
 
-// Seal returns the form in which a secret is kept. context says whose it is: it
+// Seal returns the form in which a secret is kept. context names its owner. It
 // must be the same for Open, so that rows cannot be swapped.
 func (s *Sealer) Seal(secret []byte, context string) []byte {
 	if secret == nil {
@@ -61,8 +61,8 @@ func (s *Sealer) Seal(secret []byte, context string) []byte {
 	return s.aead.Seal(out, nonce, secret, []byte(context))
 }
 
-// Open reverses Seal. It returns [ErrSealed] if the key is missing or another.
-// What was kept in clear needs no key.
+// Open reverses Seal. It returns [ErrSealed] if the key is missing or a
+// different one. What was kept in clear needs no key.
 func (s *Sealer) Open(kept []byte, context string) ([]byte, error) {
 	if len(kept) == 0 {
 		return nil, nil

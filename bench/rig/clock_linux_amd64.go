@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// Clock is the wall clock of one process alone: the machine's, and what is
-// added to it. The process asks the kernel through a page of code that the
-// kernel lends it (the vDSO); its own copy of that page is changed before its
-// first instruction. Its monotonic clock stays as it is.
+// Clock is the wall clock of one process alone: the machine's, and an offset.
+// The process reads the time through a page of code that the kernel maps (the
+// vDSO). Its own copy of that page is changed before its first instruction. Its
+// monotonic clock is not changed.
 type Clock struct {
 	memory *os.File // of the process
 	offset int64    // address of what is added, in seconds

@@ -21,7 +21,8 @@ type crowdReceiver struct {
 	serve hostile.Behaviour // above
 }
 
-// crowd are all but two of the sixty: those are ways not to be there at all.
+// crowd are all but two of the sixty. The other two are ways not to be there at
+// all.
 func crowd() []crowdReceiver {
 	all := append(append(belowTLS(), inTLS()...), aboveTLS()...)
 	// The same with the older TLS, whose connections resume and end otherwise.

@@ -9,8 +9,8 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Echo is the framework below the service, doing nothing: what the operations
-// are held against.
+// Echo is the bare framework below the service. The operations are compared
+// with it.
 type Echo struct {
 	*Child
 	URL string

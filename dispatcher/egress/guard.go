@@ -9,19 +9,19 @@ import (
 	"code.dny.dev/ssrf"
 )
 
-// guard decides on the concrete address, each time one is about to be dialled:
-// behind the resolver, and for each candidate, so that a name that changes its
-// mind gains nothing.
+// guard checks the concrete address each time before it is dialled. It works
+// behind the resolver and for each candidate, so a name whose addresses change
+// gains nothing.
 type guard struct {
 	allow []netip.Prefix
 	check *ssrf.Guardian
 }
 
-// wireServer is the host agent of Azure's virtual machines: global unicast, in
-// no registry, and never a customer's.
+// wireServer is the host agent of Azure's virtual machines. Its address is
+// global unicast and in no registry, but never a customer's.
 var wireServer = netip.MustParseAddr("168.63.129.16")
 
-// refusedError: the address is not one that callbacks go to.
+// refusedError: callbacks may not go to this address.
 type refusedError struct{ addr string }
 
 func (e *refusedError) Error() string {

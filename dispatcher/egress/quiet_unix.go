@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// nothingToRead looks into a socket without waiting: data, an end and an error
-// are all something.
+// nothingToRead reports, without waiting, that a socket has neither data nor an
+// end nor an error.
 func nothingToRead(fd uintptr) bool {
 	var b [1]byte
 	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

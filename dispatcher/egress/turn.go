@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// turns are how many handshakes may compute at a time. One costs as much as ten
-// requests; when hundreds of endpoints are dialled at once, those that have
-// their connections already would wait for the processor behind all of them.
+// turns bound how many handshakes may compute at a time. A handshake costs as
+// much as ten requests. Without a bound, requests on open connections would
+// wait for the processor behind the handshakes of hundreds of endpoints that
+// are dialled at once.
 type turns chan struct{}
 
 func newTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
 
-// turn is a connection during its handshake, which has a turn but while it
-// waits for the other side: one that is slow takes nothing from the others.
+// turn is a connection during its handshake. It gives its turn back while it
+// waits for the other side, so a slow receiver takes nothing from the others.
 type turn struct {
 	net.Conn
 	turns turns           // nil after the handshake
@@ -26,7 +27,7 @@ type turn struct {
 	none  bool // ctx ended before there was a turn
 }
 
-// errNoTurn: the deadline passed before the processors had time.
+// errNoTurn: the deadline passed before a processor was free.
 var errNoTurn = errors.New("the processors had no time for the handshake")
 
 func (t *turn) take() error {

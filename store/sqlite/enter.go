@@ -5,8 +5,7 @@ import (
 	"errors"
 )
 
-// change is what a transaction does to the tail, done when it has been
-// committed.
+// change is what a transaction changes in the tail, once it is committed.
 type change struct {
 	added  []added
 	left   map[int64]struct{} // not fresh any more
@@ -44,8 +43,8 @@ func (t *tail) apply(c *change) {
 	t.freeze()
 }
 
-// isFresh reports whether a delivery is in the tail, PENDING and never put off,
-// as of this point of the transaction.
+// isFresh reports whether, at this point of the transaction, a delivery is in
+// the tail, PENDING and never put off.
 func (tx *txn) isFresh(seq int64) bool {
 	if _, left := tx.left[seq]; left {
 		return false
@@ -71,9 +70,9 @@ func (tx *txn) freshOf(account string, limit int) (seqs []int64) {
 // leave takes a delivery out of the fresh ones of the tail.
 func (tx *txn) leave(seq int64) { tx.left[seq] = struct{}{} }
 
-// enterShare is the part of a full tail that a transaction enters at least; one
-// that adds many enters twice as many as it adds, so that the tail does not
-// outgrow its size.
+// enterShare is the least part of a full tail that a transaction enters. A
+// transaction that adds many enters twice as many as it adds, so that the tail
+// does not grow beyond its size.
 const enterShare = 64
 
 // enter puts a part of the tail into the tables that begin with the account.
@@ -111,8 +110,8 @@ func (tx *txn) enter() error {
 }
 
 // loadTail reads the tail at the start, or after a commit whose outcome is
-// unknown. What has been entered of it already is not entered again: a process
-// that is always killed before it has entered all would never be done.
+// unknown. It does not enter again what has been entered: otherwise a process
+// that is always killed before the end would never finish.
 func (w *writer) loadTail(t *totals) (err error) {
 	tail := newTail(w.tail.size, t.listed+1)
 	rows, err := w.conn.QueryContext(context.Background(), `SELECT d.seq, d.account_id, d.accepted_at,

@@ -20,8 +20,8 @@ func (s *Store) LastAccepted(ctx context.Context) (time.Time, error) {
 	return instant(at[0]), nil
 }
 
-// PendingAccounts implements [store.Queue]. It skips from account to account in
-// the table, however many deliveries each has.
+// PendingAccounts implements [store.Queue]. It reads one row an account,
+// however many deliveries each has.
 func (s *Store) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
 	accounts := s.w.tail.waiting(after, limit)
 	listed, err := readAll(ctx, s, s.reads.pendingAccounts, scanString, after, limit)
@@ -51,8 +51,8 @@ func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Back
 	return b, err
 }
 
-// fresh reads those in the table and those in the tail, as far as they still
-// are.
+// fresh reads the fresh deliveries in the table, and those of the tail that are
+// still fresh.
 func (t *readTxn) fresh(q *store.BacklogQuery, newest []int64) ([]store.Delivery, error) {
 	if q.Fresh == 0 {
 		return nil, nil
@@ -89,10 +89,10 @@ func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, li
 	})
 }
 
-// Expire implements [store.Queue]. What is to be given up is looked for by a
-// reader, because it can be long in coming, and the writer looks again. The
-// fresh ones are looked at in order of acceptance, so that the search ends at
-// the first that is young enough.
+// Expire implements [store.Queue]. A reader finds what is to be given up,
+// because the search can be long; the writer checks it again. The search goes
+// through the fresh deliveries in order of acceptance and ends at the first
+// that is young enough.
 func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error) {
 	newest := s.w.tail.fresh(accountID, 0, limit)
 	seqs, err := s.numbers(ctx, `SELECT d.seq FROM (
@@ -107,9 +107,10 @@ func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, no
 	return write(ctx, s.w, len(seqs), func(tx *txn) (int, error) { return tx.finish(failed, now, seqs) })
 }
 
-// Cancel implements [store.Queue]; like Expire it looks with a reader.
+// Cancel implements [store.Queue]. As in Expire, a reader finds the deliveries.
 func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
-	// Read before the webhook: one that is made meanwhile begins behind it.
+	// Read before the webhook: a webhook that is made meanwhile begins after
+	// it.
 	before := s.w.totals.Load().lastSeq + 1
 	switch w, err := s.Webhook(ctx, accountID); {
 	case err == nil:
@@ -130,13 +131,13 @@ func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, lim
 	return write(ctx, s.w, len(seqs), func(tx *txn) (int, error) { return tx.finish(cancelled, now, seqs) })
 }
 
-// cancelable are an account's PENDING deliveries before a seq, but for those in
+// cancelable are an account's PENDING deliveries before a seq, except those in
 // the tail.
 const cancelable = `SELECT seq FROM (
 	SELECT seq FROM waiting WHERE account_id = ?1 AND due_at = 0 AND seq < ?2
 	UNION ALL SELECT seq FROM waiting WHERE account_id = ?1 AND due_at > 0 AND seq < ?2) LIMIT ?3`
 
-// numbers reads some outside the writer.
+// numbers reads sequence numbers outside the writer.
 func (s *Store) numbers(ctx context.Context, query string, args ...any) ([]int64, error) {
 	if s.isClosed() {
 		return nil, store.ErrClosed
@@ -151,8 +152,8 @@ func (s *Store) numbers(ctx context.Context, query string, args ...any) ([]int64
 
 func scanSeq(rows *sql.Rows) (seq int64, err error) { return seq, rows.Scan(&seq) }
 
-// finish ends those of the deliveries that are PENDING, without an attempt, and
-// returns how many.
+// finish ends the PENDING ones of the deliveries, without an attempt, and
+// returns how many there were.
 func (tx *txn) finish(state int, now time.Time, seqs []int64) (n int, err error) {
 	seqs, err = tx.stillPending(seqs)
 	if err != nil {
@@ -168,8 +169,8 @@ func (tx *txn) finish(state int, now time.Time, seqs []int64) (n int, err error)
 	})
 }
 
-// stillPending takes those of the deliveries that are PENDING out of where they
-// wait and returns them.
+// stillPending removes the PENDING ones of the deliveries from where they wait
+// and returns them.
 func (tx *txn) stillPending(seqs []int64) (is []int64, err error) {
 	var others []int64
 	for _, seq := range seqs {

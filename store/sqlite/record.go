@@ -95,7 +95,7 @@ func outcomeArgs(args []any, o *store.Outcome, state int, ended int64) []any {
 		o.Failures, state, ended)
 }
 
-// record records any outcome.
+// record records one outcome of any kind.
 func (tx *txn) record(o *store.Outcome, now time.Time) error {
 	is, err := tx.isPending(o.Delivery)
 	switch {
@@ -130,7 +130,8 @@ func (tx *txn) end(o *store.Outcome, now time.Time) error {
 		outcomeArgs(make([]any, 0, 11), o, state, micros(now))...)
 }
 
-// isPending reports whether the delivery is there, the account's, and PENDING.
+// isPending reports whether the delivery exists, belongs to the account, and is
+// PENDING.
 func (tx *txn) isPending(d *store.Delivery) (is bool, err error) {
 	if tx.isFresh(d.Seq) {
 		return true, nil
@@ -140,7 +141,7 @@ func (tx *txn) isPending(d *store.Delivery) (is bool, err error) {
 }
 
 // addLate keeps the attempt of a delivery that is not PENDING any more, unless
-// it is gone (erased) or the attempt is there already.
+// the delivery was erased or the attempt is already there.
 func (tx *txn) addLate(o *store.Outcome) error {
 	if o.Attempt == nil {
 		return nil
@@ -152,8 +153,8 @@ func (tx *txn) addLate(o *store.Outcome) error {
 		append(outcomeArgs(make([]any, 0, 12), o, 0, 0), d.AccountID)...)
 }
 
-// keepPending adds the attempt of a delivery that goes on, and puts it off. An
-// attempt that is there already changes nothing.
+// keepPending adds the attempt of a delivery that stays PENDING, and puts the
+// delivery off. An attempt that is already there changes nothing.
 func (tx *txn) keepPending(o *store.Outcome, now time.Time) error {
 	d := o.Delivery
 	if o.Attempt != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // disk models the files of one directory: what programs see, what a power cut
-// leaves for certain, and in between all that was written and not synced.
+// is sure to leave, and everything between that was written and not synced.
 type disk struct {
 	rng    *rand.Rand
 	sector int
@@ -24,8 +24,8 @@ type entry struct {
 	file *file // nil: removed
 }
 
-// file keeps, for each sector and for its size, every version since the last
-// sync. A sector reaches the disk as a whole or not at all.
+// file keeps every version of its size and of each sector since the last sync.
+// A sector reaches the disk as a whole or not at all.
 type file struct {
 	cache   []byte // as programs see it
 	durable []byte // may end before size: then there is nothing for certain
@@ -43,7 +43,7 @@ func newDisk(rng *rand.Rand) *disk {
 	return &disk{rng: rng, sector: []int{512, 4096}[rng.IntN(2)], names: map[string]*file{}, kept: map[string]*file{}}
 }
 
-// adopt takes a file for durable that was there before.
+// adopt adds a file that was there before, as durable.
 func (d *disk) adopt(name string, content []byte) *file {
 	f := &file{cache: content, durable: slices.Clone(content), size: len(content), sectors: map[int][]version[[]byte]{}}
 	d.names[name], d.kept[name] = f, f
@@ -111,9 +111,9 @@ func (d *disk) sync(f *file) {
 	f.durable = f.durable[:f.size]
 }
 
-// failSync is a sync that fails: any part of what was written has reached the
-// disk, and the rest never will, as the kernel calls those pages clean. Programs
-// see them as they were written.
+// failSync is a sync that fails. Any part of what was written has reached the
+// disk. The rest never will, as the kernel marks those pages clean. Programs
+// see the pages as they were written.
 func (d *disk) failSync(f *file) {
 	for s, versions := range f.sectors {
 		if n := d.rng.IntN(len(versions) + 1); n > 0 {
@@ -123,7 +123,7 @@ func (d *disk) failSync(f *file) {
 	clear(f.sectors)
 }
 
-// put makes content durable, and that there is something up to its end.
+// put makes content durable, and the size up to its end.
 func (f *file) put(at int, content []byte) {
 	if end := at + len(content); end > len(f.durable) {
 		f.durable = append(f.durable, make([]byte, end-len(f.durable))...)
@@ -135,8 +135,8 @@ func (f *file) put(at int, content []byte) {
 // have reached the disk when the power goes.
 type cut func(ops []int64) int
 
-// inOrder has everything up to some operation reach the disk, and of the next
-// one each sector or not: it is torn.
+// inOrder lets everything up to some operation reach the disk. The next
+// operation is torn: each of its sectors reaches the disk or not.
 func (d *disk) inOrder() cut {
 	oldest := d.op + 1
 	for _, e := range d.entries {
@@ -162,8 +162,8 @@ func (d *disk) inOrder() cut {
 	}
 }
 
-// anyOrder has each sector, each size and the directory reach the disk as it was
-// after any of the operations.
+// anyOrder lets each sector, each size and the directory reach the disk as it
+// was after any of the operations.
 func (d *disk) anyOrder() cut {
 	return func(ops []int64) int { return d.rng.IntN(len(ops) + 1) }
 }
@@ -191,8 +191,8 @@ func (d *disk) afterCut() map[string][]byte {
 	return image
 }
 
-// content is what is left of a file. Sectors within its size that were never
-// written are zero or hold anything, as file systems have it.
+// content is what is left of a file. As in file systems, sectors within its
+// size that were never written are zero or hold anything.
 func (d *disk) content(f *file, reached cut) []byte {
 	content := make([]byte, pick(f.sizes, reached, f.size))
 	n := copy(content, f.durable)
