@@ -368,7 +368,7 @@ type APIKeyCreated struct {
 // APIKeyID Identifies an API key; not a secret.
 type APIKeyID = string
 
-// APIKeyInput How an API key is made.
+// APIKeyInput Whether an API key is made or imported.
 type APIKeyInput struct {
 	// Sha256 The SHA-256 of the key to import, in hexadecimal.
 	Sha256 *string `json:"sha256,omitempty"`
@@ -416,7 +416,7 @@ type Attempt struct {
 // HTTP_STATUS: an answer other than 2xx.
 type AttemptError string
 
-// Channel Over which the message was sent.
+// Channel The channel of the message.
 type Channel string
 
 // Delivery The work of bringing one event to the callback URL.
@@ -439,13 +439,13 @@ type Delivery struct {
 	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 
-	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up, since
-	// every attempt failed or the horizon has passed. CANCELLED: the webhook
-	// was removed.
+	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+	// because every attempt failed or the horizon has passed. CANCELLED: the
+	// webhook was removed.
 	State DeliveryState `json:"state"`
 }
 
-// DeliveryDetail A delivery with what is sent and every attempt.
+// DeliveryDetail A delivery with its payload and every attempt.
 type DeliveryDetail struct {
 	// AcceptedAt When the platform handed the event in.
 	AcceptedAt time.Time `json:"acceptedAt"`
@@ -468,14 +468,14 @@ type DeliveryDetail struct {
 	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 
-	// Payload What is sent to the callback URL. At most 16 KiB; lengths count Unicode
-	// characters. Ignore members that you do not know; if you do not know a
-	// `status`, go by `final`.
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
 	Payload json.RawMessage `json:"payload"`
 
-	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up, since
-	// every attempt failed or the horizon has passed. CANCELLED: the webhook
-	// was removed.
+	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+	// because every attempt failed or the horizon has passed. CANCELLED: the
+	// webhook was removed.
 	State DeliveryState `json:"state"`
 }
 
@@ -487,9 +487,9 @@ type DeliveryList struct {
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
-// DeliveryState PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up, since
-// every attempt failed or the horizon has passed. CANCELLED: the webhook
-// was removed.
+// DeliveryState PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+// because every attempt failed or the horizon has passed. CANCELLED: the
+// webhook was removed.
 type DeliveryState string
 
 // EventBatch Status events.
@@ -505,7 +505,7 @@ type EventInput struct {
 	// AccountID Chosen by the platform; opaque.
 	AccountID AccountID `json:"accountId"`
 
-	// Channel Over which the message was sent.
+	// Channel The channel of the message.
 	Channel Channel `json:"channel"`
 
 	// CustomerMessageID The account's own id of the message; echoed as it is.
@@ -520,7 +520,7 @@ type EventInput struct {
 	// Error Why the message was not delivered; null if there is nothing to say.
 	Error *StatusError `json:"error,omitempty"`
 
-	// FallbackChannel The channel on which the message is tried next; null if on none.
+	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel,omitempty"`
 
 	// Final Only with EXPIRED: false if the message may still be delivered, as
@@ -546,10 +546,10 @@ type EventInput struct {
 	// RecipientID The recipient where there is no number, such as a WhatsApp user or group.
 	RecipientID *string `json:"recipientId,omitempty"`
 
-	// Status What is known of the message. Rank, for putting events right that arrive
-	// out of order: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED / CANCELLED /
-	// REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60. READ does
-	// not occur on SMS, and DELIVERED need not come before it.
+	// Status The status of the message. Each has a rank, by which events that arrive
+	// out of order are ordered: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED /
+	// CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
+	// READ does not occur on SMS. READ may come without DELIVERED.
 	Status MessageStatus `json:"status"`
 
 	// Timestamp When it happened; from 1970 to 2261.
@@ -562,7 +562,7 @@ type EventInput struct {
 // EventType READ for the status READ, else DELIVERY.
 type EventType string
 
-// EventsResult What became of a batch.
+// EventsResult The result of a batch.
 type EventsResult struct {
 	// Accepted Stored; they will be delivered.
 	Accepted int32 `json:"accepted"`
@@ -574,16 +574,16 @@ type EventsResult struct {
 	Skipped []SkippedEvent `json:"skipped"`
 }
 
-// FallbackChannel The channel on which the message is tried next; null if on none.
+// FallbackChannel The channel on which the message is sent next; null if there is none.
 type FallbackChannel string
 
 // MessageID The platform's id of the message. Opaque; no control characters.
 type MessageID = string
 
-// MessageStatus What is known of the message. Rank, for putting events right that arrive
-// out of order: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED / CANCELLED /
-// REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60. READ does
-// not occur on SMS, and DELIVERED need not come before it.
+// MessageStatus The status of the message. Each has a rank, by which events that arrive
+// out of order are ordered: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED /
+// CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
+// READ does not occur on SMS. READ may come without DELIVERED.
 type MessageStatus string
 
 // Network The recipient's mobile network.
@@ -688,7 +688,7 @@ type ProblemError struct {
 	// Detail What.
 	Detail string `json:"detail"`
 
-	// Pointer Where, as a JSON Pointer (RFC 6901) into the request's body; empty for the whole body.
+	// Pointer The place, as a JSON Pointer (RFC 6901) into the request's body; empty for the whole body.
 	Pointer string `json:"pointer"`
 }
 
@@ -710,11 +710,11 @@ type SecretInUse struct {
 	Until *time.Time `json:"until"`
 }
 
-// SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-// account. ID_REUSED: the account has another event with this `id`, and it
-// says something else; hand this one in under an `id` of its own.
+// SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no
+// such account. ID_REUSED: the account has another event with this `id`,
+// with other content. Hand this one in with an `id` of its own.
 // ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
-// operator has been told; hand the event in again when that is repaired.
+// operator has been told. Hand the event in again after the repair.
 type SkipReason string
 
 // SkippedEvent An event that was not stored.
@@ -722,11 +722,11 @@ type SkippedEvent struct {
 	// Index Its place in the batch, from 0.
 	Index int32 `json:"index"`
 
-	// Reason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-	// account. ID_REUSED: the account has another event with this `id`, and it
-	// says something else; hand this one in under an `id` of its own.
+	// Reason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no
+	// such account. ID_REUSED: the account has another event with this `id`,
+	// with other content. Hand this one in with an `id` of its own.
 	// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
-	// operator has been told; hand the event in again when that is repaired.
+	// operator has been told. Hand the event in again after the repair.
 	Reason SkipReason `json:"reason"`
 }
 
@@ -749,14 +749,14 @@ type StatusError struct {
 	Provider *ProviderError `json:"provider,omitempty"`
 }
 
-// StatusEvent What is sent to the callback URL. At most 16 KiB; lengths count Unicode
-// characters. Ignore members that you do not know; if you do not know a
-// `status`, go by `final`.
+// StatusEvent The payload of a callback. At most 16 KiB; lengths count Unicode
+// characters. Ignore members that you do not know. If you do not know a
+// `status`, use `final`.
 type StatusEvent struct {
 	// AccountID Chosen by the platform; opaque.
 	AccountID AccountID `json:"accountId"`
 
-	// Channel Over which the message was sent.
+	// Channel The channel of the message.
 	Channel Channel `json:"channel"`
 
 	// CustomerMessageID Your own id of the message, as you gave it.
@@ -777,7 +777,7 @@ type StatusEvent struct {
 	// EventType READ for the status READ, else DELIVERY.
 	EventType EventType `json:"eventType"`
 
-	// FallbackChannel The channel on which the message is tried next; null if on none.
+	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel"`
 
 	// Final Whether no further status is expected. A later one of higher rank still counts.
@@ -795,7 +795,7 @@ type StatusEvent struct {
 	// Price What the message cost.
 	Price *Price `json:"price,omitempty"`
 
-	// ReceivedAt When Recapito was told. UTC, with milliseconds.
+	// ReceivedAt When Recapito got the event. UTC, with milliseconds.
 	ReceivedAt time.Time `json:"receivedAt"`
 
 	// RecipientID The recipient where there is no number, such as a WhatsApp user or group.
@@ -804,10 +804,10 @@ type StatusEvent struct {
 	// Sequence Counts the events of this message, channel and part, from 1, in order of acceptance.
 	Sequence int64 `json:"sequence"`
 
-	// Status What is known of the message. Rank, for putting events right that arrive
-	// out of order: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED / CANCELLED /
-	// REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60. READ does
-	// not occur on SMS, and DELIVERED need not come before it.
+	// Status The status of the message. Each has a rank, by which events that arrive
+	// out of order are ordered: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED /
+	// CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
+	// READ does not occur on SMS. READ may come without DELIVERED.
 	Status MessageStatus `json:"status"`
 
 	// StatusCode For receivers of older callbacks: 3 for DELIVERED; 6 for EXPIRED,
@@ -855,7 +855,7 @@ type Webhook struct {
 
 // WebhookInput The registration of a callback URL.
 type WebhookInput struct {
-	// CallbackURL Where events are POSTed to. Absolute, `https`, printable ASCII, a public host, no userinfo, no fragment.
+	// CallbackURL The URL that events are POSTed to. Absolute, `https`, printable ASCII, a public host, no userinfo, no fragment.
 	CallbackURL string `json:"callbackUrl"`
 }
 
@@ -905,7 +905,7 @@ type ListDeliveriesParams struct {
 	// To Only events accepted before this time; from 1970 to 2261.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Limit At most so many deliveries.
+	// Limit The largest number of deliveries in the page.
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor `nextCursor` of the page before. Opaque.

@@ -368,7 +368,7 @@ type APIKeyCreated struct {
 // APIKeyID Identifies an API key; not a secret.
 type APIKeyID = string
 
-// APIKeyInput How an API key is made.
+// APIKeyInput Whether an API key is made or imported.
 type APIKeyInput struct {
 	// Sha256 The SHA-256 of the key to import, in hexadecimal.
 	Sha256 *string `json:"sha256,omitempty"`
@@ -416,7 +416,7 @@ type Attempt struct {
 // HTTP_STATUS: an answer other than 2xx.
 type AttemptError string
 
-// Channel Over which the message was sent.
+// Channel The channel of the message.
 type Channel string
 
 // Delivery The work of bringing one event to the callback URL.
@@ -439,13 +439,13 @@ type Delivery struct {
 	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 
-	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up, since
-	// every attempt failed or the horizon has passed. CANCELLED: the webhook
-	// was removed.
+	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+	// because every attempt failed or the horizon has passed. CANCELLED: the
+	// webhook was removed.
 	State DeliveryState `json:"state"`
 }
 
-// DeliveryDetail A delivery with what is sent and every attempt.
+// DeliveryDetail A delivery with its payload and every attempt.
 type DeliveryDetail struct {
 	// AcceptedAt When the platform handed the event in.
 	AcceptedAt time.Time `json:"acceptedAt"`
@@ -468,14 +468,14 @@ type DeliveryDetail struct {
 	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 
-	// Payload What is sent to the callback URL. At most 16 KiB; lengths count Unicode
-	// characters. Ignore members that you do not know; if you do not know a
-	// `status`, go by `final`.
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
 	Payload StatusEvent `json:"payload"`
 
-	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up, since
-	// every attempt failed or the horizon has passed. CANCELLED: the webhook
-	// was removed.
+	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+	// because every attempt failed or the horizon has passed. CANCELLED: the
+	// webhook was removed.
 	State DeliveryState `json:"state"`
 }
 
@@ -487,9 +487,9 @@ type DeliveryList struct {
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
-// DeliveryState PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up, since
-// every attempt failed or the horizon has passed. CANCELLED: the webhook
-// was removed.
+// DeliveryState PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+// because every attempt failed or the horizon has passed. CANCELLED: the
+// webhook was removed.
 type DeliveryState string
 
 // EventBatch Status events.
@@ -505,7 +505,7 @@ type EventInput struct {
 	// AccountID Chosen by the platform; opaque.
 	AccountID AccountID `json:"accountId"`
 
-	// Channel Over which the message was sent.
+	// Channel The channel of the message.
 	Channel Channel `json:"channel"`
 
 	// CustomerMessageID The account's own id of the message; echoed as it is.
@@ -520,7 +520,7 @@ type EventInput struct {
 	// Error Why the message was not delivered; null if there is nothing to say.
 	Error *StatusError `json:"error,omitempty"`
 
-	// FallbackChannel The channel on which the message is tried next; null if on none.
+	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel,omitempty"`
 
 	// Final Only with EXPIRED: false if the message may still be delivered, as
@@ -546,10 +546,10 @@ type EventInput struct {
 	// RecipientID The recipient where there is no number, such as a WhatsApp user or group.
 	RecipientID *string `json:"recipientId,omitempty"`
 
-	// Status What is known of the message. Rank, for putting events right that arrive
-	// out of order: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED / CANCELLED /
-	// REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60. READ does
-	// not occur on SMS, and DELIVERED need not come before it.
+	// Status The status of the message. Each has a rank, by which events that arrive
+	// out of order are ordered: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED /
+	// CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
+	// READ does not occur on SMS. READ may come without DELIVERED.
 	Status MessageStatus `json:"status"`
 
 	// Timestamp When it happened; from 1970 to 2261.
@@ -562,7 +562,7 @@ type EventInput struct {
 // EventType READ for the status READ, else DELIVERY.
 type EventType string
 
-// EventsResult What became of a batch.
+// EventsResult The result of a batch.
 type EventsResult struct {
 	// Accepted Stored; they will be delivered.
 	Accepted int32 `json:"accepted"`
@@ -574,16 +574,16 @@ type EventsResult struct {
 	Skipped []SkippedEvent `json:"skipped"`
 }
 
-// FallbackChannel The channel on which the message is tried next; null if on none.
+// FallbackChannel The channel on which the message is sent next; null if there is none.
 type FallbackChannel string
 
 // MessageID The platform's id of the message. Opaque; no control characters.
 type MessageID = string
 
-// MessageStatus What is known of the message. Rank, for putting events right that arrive
-// out of order: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED / CANCELLED /
-// REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60. READ does
-// not occur on SMS, and DELIVERED need not come before it.
+// MessageStatus The status of the message. Each has a rank, by which events that arrive
+// out of order are ordered: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED /
+// CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
+// READ does not occur on SMS. READ may come without DELIVERED.
 type MessageStatus string
 
 // Network The recipient's mobile network.
@@ -688,7 +688,7 @@ type ProblemError struct {
 	// Detail What.
 	Detail string `json:"detail"`
 
-	// Pointer Where, as a JSON Pointer (RFC 6901) into the request's body; empty for the whole body.
+	// Pointer The place, as a JSON Pointer (RFC 6901) into the request's body; empty for the whole body.
 	Pointer string `json:"pointer"`
 }
 
@@ -710,11 +710,11 @@ type SecretInUse struct {
 	Until *time.Time `json:"until"`
 }
 
-// SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-// account. ID_REUSED: the account has another event with this `id`, and it
-// says something else; hand this one in under an `id` of its own.
+// SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no
+// such account. ID_REUSED: the account has another event with this `id`,
+// with other content. Hand this one in with an `id` of its own.
 // ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
-// operator has been told; hand the event in again when that is repaired.
+// operator has been told. Hand the event in again after the repair.
 type SkipReason string
 
 // SkippedEvent An event that was not stored.
@@ -722,11 +722,11 @@ type SkippedEvent struct {
 	// Index Its place in the batch, from 0.
 	Index int32 `json:"index"`
 
-	// Reason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no such
-	// account. ID_REUSED: the account has another event with this `id`, and it
-	// says something else; hand this one in under an `id` of its own.
+	// Reason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no
+	// such account. ID_REUSED: the account has another event with this `id`,
+	// with other content. Hand this one in with an `id` of its own.
 	// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
-	// operator has been told; hand the event in again when that is repaired.
+	// operator has been told. Hand the event in again after the repair.
 	Reason SkipReason `json:"reason"`
 }
 
@@ -749,14 +749,14 @@ type StatusError struct {
 	Provider *ProviderError `json:"provider,omitempty"`
 }
 
-// StatusEvent What is sent to the callback URL. At most 16 KiB; lengths count Unicode
-// characters. Ignore members that you do not know; if you do not know a
-// `status`, go by `final`.
+// StatusEvent The payload of a callback. At most 16 KiB; lengths count Unicode
+// characters. Ignore members that you do not know. If you do not know a
+// `status`, use `final`.
 type StatusEvent struct {
 	// AccountID Chosen by the platform; opaque.
 	AccountID AccountID `json:"accountId"`
 
-	// Channel Over which the message was sent.
+	// Channel The channel of the message.
 	Channel Channel `json:"channel"`
 
 	// CustomerMessageID Your own id of the message, as you gave it.
@@ -777,7 +777,7 @@ type StatusEvent struct {
 	// EventType READ for the status READ, else DELIVERY.
 	EventType EventType `json:"eventType"`
 
-	// FallbackChannel The channel on which the message is tried next; null if on none.
+	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel"`
 
 	// Final Whether no further status is expected. A later one of higher rank still counts.
@@ -795,7 +795,7 @@ type StatusEvent struct {
 	// Price What the message cost.
 	Price *Price `json:"price,omitempty"`
 
-	// ReceivedAt When Recapito was told. UTC, with milliseconds.
+	// ReceivedAt When Recapito got the event. UTC, with milliseconds.
 	ReceivedAt time.Time `json:"receivedAt"`
 
 	// RecipientID The recipient where there is no number, such as a WhatsApp user or group.
@@ -804,10 +804,10 @@ type StatusEvent struct {
 	// Sequence Counts the events of this message, channel and part, from 1, in order of acceptance.
 	Sequence int64 `json:"sequence"`
 
-	// Status What is known of the message. Rank, for putting events right that arrive
-	// out of order: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED / CANCELLED /
-	// REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60. READ does
-	// not occur on SMS, and DELIVERED need not come before it.
+	// Status The status of the message. Each has a rank, by which events that arrive
+	// out of order are ordered: ACCEPTED 10, SENT 20, UNKNOWN 30, EXPIRED /
+	// CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
+	// READ does not occur on SMS. READ may come without DELIVERED.
 	Status MessageStatus `json:"status"`
 
 	// StatusCode For receivers of older callbacks: 3 for DELIVERED; 6 for EXPIRED,
@@ -855,7 +855,7 @@ type Webhook struct {
 
 // WebhookInput The registration of a callback URL.
 type WebhookInput struct {
-	// CallbackURL Where events are POSTed to. Absolute, `https`, printable ASCII, a public host, no userinfo, no fragment.
+	// CallbackURL The URL that events are POSTed to. Absolute, `https`, printable ASCII, a public host, no userinfo, no fragment.
 	CallbackURL string `json:"callbackUrl"`
 }
 
@@ -938,7 +938,7 @@ type ListDeliveriesParams struct {
 	// To Only events accepted before this time; from 1970 to 2261.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Limit At most so many deliveries.
+	// Limit The largest number of deliveries in the page.
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor `nextCursor` of the page before. Opaque.
@@ -1034,8 +1034,8 @@ type ClientInterface interface {
 	// DeleteAccount Erase an account
 	//
 	// Erases the account with its webhook, its API keys, and every event,
-	// delivery and attempt. The keys and the webhook go first. If it was
-	// interrupted (500), repeat it.
+	// delivery and attempt. The keys and the webhook are erased first. If the
+	// call was interrupted (500), repeat it.
 	//
 	// Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
 	DeleteAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1049,7 +1049,7 @@ type ClientInterface interface {
 
 	// PutAccount Provision an account
 	//
-	// Makes the account if there is none. Repeating it changes nothing. Takes no body.
+	// Makes the account if there is none. A repeated call changes nothing. Takes no body.
 	//
 	// Corresponds with PUT /accounts/{accountId} (the `PutAccount` operationId).
 	PutAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1064,8 +1064,8 @@ type ClientInterface interface {
 	// CreateAPIKeyWithBody Add an API key
 	//
 	// Without a body, or with an empty object, makes a key and shows it this
-	// once. With `sha256`, imports a key that the platform has issued already,
-	// by its digest. Any number of keys of an account work side by side.
+	// once. With `sha256`, imports a key that the platform has already issued,
+	// by its digest. An account may have any number of keys.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1075,8 +1075,8 @@ type ClientInterface interface {
 	// CreateAPIKey Add an API key
 	//
 	// Without a body, or with an empty object, makes a key and shows it this
-	// once. With `sha256`, imports a key that the platform has issued already,
-	// by its digest. Any number of keys of an account work side by side.
+	// once. With `sha256`, imports a key that the platform has already issued,
+	// by its digest. An account may have any number of keys.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1102,11 +1102,11 @@ type ClientInterface interface {
 	// 503, is simply sent again. An event with a known `id` but other content is
 	// no repeat: it is skipped with ID_REUSED.
 	//
-	// An event that cannot be stored for its account's sake is skipped; the
-	// others of the batch are stored all the same.
+	// An event that cannot be stored because of its account is skipped. The
+	// others of the batch are stored.
 	//
 	// Events of one message are delivered in the order in which they are
-	// handed in, so do not hand in events of one message concurrently.
+	// handed in. Do not hand in events of one message concurrently.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1125,11 +1125,11 @@ type ClientInterface interface {
 	// 503, is simply sent again. An event with a known `id` but other content is
 	// no repeat: it is skipped with ID_REUSED.
 	//
-	// An event that cannot be stored for its account's sake is skipped; the
-	// others of the batch are stored all the same.
+	// An event that cannot be stored because of its account is skipped. The
+	// others of the batch are stored.
 	//
 	// Events of one message are delivered in the order in which they are
-	// handed in, so do not hand in events of one message concurrently.
+	// handed in. Do not hand in events of one message concurrently.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1138,9 +1138,9 @@ type ClientInterface interface {
 
 	// DeleteWebhook Remove the webhook
 	//
-	// Removes the webhook. It takes effect at once: attempts already under way
-	// may still arrive, nothing else starts, and pending deliveries become
-	// CANCELLED.
+	// Removes the webhook. The removal takes effect at once: no attempt
+	// starts, and pending deliveries become CANCELLED. Attempts already under
+	// way may still arrive.
 	//
 	// Corresponds with DELETE /webhooks/delivery-status (the `DeleteWebhook` operationId).
 	DeleteWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1155,14 +1155,15 @@ type ClientInterface interface {
 	// CreateWebhookWithBody Register the callback URL
 	//
 	// Registers the one callback URL of the account and makes a signing
-	// secret, which only this answer and the answer to a rotation show. Of two
-	// concurrent calls exactly one succeeds. An account that has a webhook
-	// already is answered with 409; use PUT to change the URL.
+	// secret. Only this answer and the answer to a rotation show a secret.
+	// Exactly one of two concurrent calls succeeds. If the account has a
+	// webhook already, the answer is 409; use PUT to change the URL.
 	//
-	// The URL must be absolute, `https`, at most 2,048 printable ASCII
-	// characters, with a host that is a public DNS name (in A-label form) or a
-	// public IP address, and without userinfo or fragment. Whether the name
-	// resolves to a public address is checked at each attempt, not here.
+	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+	// characters. Its host must be a public DNS name (in A-label form) or a
+	// public IP address. It must have no userinfo and no fragment. Each
+	// attempt, not this call, checks that the name resolves to a public
+	// address.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -1174,14 +1175,15 @@ type ClientInterface interface {
 	// CreateWebhook Register the callback URL
 	//
 	// Registers the one callback URL of the account and makes a signing
-	// secret, which only this answer and the answer to a rotation show. Of two
-	// concurrent calls exactly one succeeds. An account that has a webhook
-	// already is answered with 409; use PUT to change the URL.
+	// secret. Only this answer and the answer to a rotation show a secret.
+	// Exactly one of two concurrent calls succeeds. If the account has a
+	// webhook already, the answer is 409; use PUT to change the URL.
 	//
-	// The URL must be absolute, `https`, at most 2,048 printable ASCII
-	// characters, with a host that is a public DNS name (in A-label form) or a
-	// public IP address, and without userinfo or fragment. Whether the name
-	// resolves to a public address is checked at each attempt, not here.
+	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+	// characters. Its host must be a public DNS name (in A-label form) or a
+	// public IP address. It must have no userinfo and no fragment. Each
+	// attempt, not this call, checks that the name resolves to a public
+	// address.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -1192,13 +1194,13 @@ type ClientInterface interface {
 
 	// ReplaceWebhookWithBody Change the callback URL
 	//
-	// Replaces the callback URL. It never creates a webhook: without one it
-	// answers 404. It takes effect at once: no attempt that starts after the
-	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-	// your endpoint has been repaired: everything that waits is attempted at
-	// once, retries included, and probing ends. The rules for the URL,
-	// and the call that Recapito makes to it, are those of POST.
+	// Replaces the callback URL. PUT never creates a webhook: without one the
+	// answer is 404. The change takes effect at once: no attempt that starts
+	// after the 200 goes to the old URL, retries of older events included. The
+	// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+	// URL when your endpoint has been repaired: everything that waits is
+	// attempted at once, retries included, and probing ends. The rules for the
+	// URL, and the calls that Recapito makes to it, are those of POST.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1207,13 +1209,13 @@ type ClientInterface interface {
 
 	// ReplaceWebhook Change the callback URL
 	//
-	// Replaces the callback URL. It never creates a webhook: without one it
-	// answers 404. It takes effect at once: no attempt that starts after the
-	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-	// your endpoint has been repaired: everything that waits is attempted at
-	// once, retries included, and probing ends. The rules for the URL,
-	// and the call that Recapito makes to it, are those of POST.
+	// Replaces the callback URL. PUT never creates a webhook: without one the
+	// answer is 404. The change takes effect at once: no attempt that starts
+	// after the 200 goes to the old URL, retries of older events included. The
+	// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+	// URL when your endpoint has been repaired: everything that waits is
+	// attempted at once, retries included, and probing ends. The rules for the
+	// URL, and the calls that Recapito makes to it, are those of POST.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1232,7 +1234,7 @@ type ClientInterface interface {
 
 	// GetDelivery Read a delivery
 	//
-	// Returns one delivery with what is sent and every attempt made so far.
+	// Returns one delivery with its payload and every attempt made so far.
 	//
 	// Corresponds with GET /webhooks/delivery-status/deliveries/{eventId} (the `GetDelivery` operationId).
 	GetDelivery(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1240,11 +1242,12 @@ type ClientInterface interface {
 	// RotateSigningSecret Rotate the signing secret
 	//
 	// Makes a new signing secret and shows it. For 24 hours every attempt is
-	// signed by both the new and the old secret, so that receivers can change
-	// over without losing a call. A second rotation within that time ends no
-	// secret: each old one signs to the end of its own 24 hours, so repeating
-	// the call is safe. At most ten old ones sign at a time; one rotation more
-	// is answered with 429 until the oldest ends. Takes no body.
+	// signed by both the new and the old secret, so that a receiver can change
+	// to the new one without losing a call. A second rotation within that time
+	// ends no secret: each old one signs to the end of its own 24 hours, so
+	// repeating the call is safe. At most ten old secrets sign at a time. The
+	// answer to a further rotation is 429 until the oldest ends. Takes no
+	// body.
 	//
 	// Corresponds with POST /webhooks/delivery-status/signing-secret (the `RotateSigningSecret` operationId).
 	RotateSigningSecret(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1253,8 +1256,8 @@ type ClientInterface interface {
 // DeleteAccount Erase an account
 //
 // Erases the account with its webhook, its API keys, and every event,
-// delivery and attempt. The keys and the webhook go first. If it was
-// interrupted (500), repeat it.
+// delivery and attempt. The keys and the webhook are erased first. If the
+// call was interrupted (500), repeat it.
 //
 // Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
 func (c *Client) DeleteAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1288,7 +1291,7 @@ func (c *Client) GetAccount(ctx context.Context, accountID PathAccountID, reqEdi
 
 // PutAccount Provision an account
 //
-// Makes the account if there is none. Repeating it changes nothing. Takes no body.
+// Makes the account if there is none. A repeated call changes nothing. Takes no body.
 //
 // Corresponds with PUT /accounts/{accountId} (the `PutAccount` operationId).
 func (c *Client) PutAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1323,8 +1326,8 @@ func (c *Client) ListAPIKeys(ctx context.Context, accountID PathAccountID, reqEd
 // CreateAPIKeyWithBody Add an API key
 //
 // Without a body, or with an empty object, makes a key and shows it this
-// once. With `sha256`, imports a key that the platform has issued already,
-// by its digest. Any number of keys of an account work side by side.
+// once. With `sha256`, imports a key that the platform has already issued,
+// by its digest. An account may have any number of keys.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1344,8 +1347,8 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, accountID PathAccount
 // CreateAPIKey Add an API key
 //
 // Without a body, or with an empty object, makes a key and shows it this
-// once. With `sha256`, imports a key that the platform has issued already,
-// by its digest. Any number of keys of an account work side by side.
+// once. With `sha256`, imports a key that the platform has already issued,
+// by its digest. An account may have any number of keys.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1391,11 +1394,11 @@ func (c *Client) DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyI
 // 503, is simply sent again. An event with a known `id` but other content is
 // no repeat: it is skipped with ID_REUSED.
 //
-// An event that cannot be stored for its account's sake is skipped; the
-// others of the batch are stored all the same.
+// An event that cannot be stored because of its account is skipped. The
+// others of the batch are stored.
 //
 // Events of one message are delivered in the order in which they are
-// handed in, so do not hand in events of one message concurrently.
+// handed in. Do not hand in events of one message concurrently.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1424,11 +1427,11 @@ func (c *Client) SendEventsWithBody(ctx context.Context, contentType string, bod
 // 503, is simply sent again. An event with a known `id` but other content is
 // no repeat: it is skipped with ID_REUSED.
 //
-// An event that cannot be stored for its account's sake is skipped; the
-// others of the batch are stored all the same.
+// An event that cannot be stored because of its account is skipped. The
+// others of the batch are stored.
 //
 // Events of one message are delivered in the order in which they are
-// handed in, so do not hand in events of one message concurrently.
+// handed in. Do not hand in events of one message concurrently.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1447,9 +1450,9 @@ func (c *Client) SendEvents(ctx context.Context, body SendEventsJSONRequestBody,
 
 // DeleteWebhook Remove the webhook
 //
-// Removes the webhook. It takes effect at once: attempts already under way
-// may still arrive, nothing else starts, and pending deliveries become
-// CANCELLED.
+// Removes the webhook. The removal takes effect at once: no attempt
+// starts, and pending deliveries become CANCELLED. Attempts already under
+// way may still arrive.
 //
 // Corresponds with DELETE /webhooks/delivery-status (the `DeleteWebhook` operationId).
 func (c *Client) DeleteWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1484,14 +1487,15 @@ func (c *Client) GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) 
 // CreateWebhookWithBody Register the callback URL
 //
 // Registers the one callback URL of the account and makes a signing
-// secret, which only this answer and the answer to a rotation show. Of two
-// concurrent calls exactly one succeeds. An account that has a webhook
-// already is answered with 409; use PUT to change the URL.
+// secret. Only this answer and the answer to a rotation show a secret.
+// Exactly one of two concurrent calls succeeds. If the account has a
+// webhook already, the answer is 409; use PUT to change the URL.
 //
-// The URL must be absolute, `https`, at most 2,048 printable ASCII
-// characters, with a host that is a public DNS name (in A-label form) or a
-// public IP address, and without userinfo or fragment. Whether the name
-// resolves to a public address is checked at each attempt, not here.
+// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+// characters. Its host must be a public DNS name (in A-label form) or a
+// public IP address. It must have no userinfo and no fragment. Each
+// attempt, not this call, checks that the name resolves to a public
+// address.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -1513,14 +1517,15 @@ func (c *Client) CreateWebhookWithBody(ctx context.Context, contentType string, 
 // CreateWebhook Register the callback URL
 //
 // Registers the one callback URL of the account and makes a signing
-// secret, which only this answer and the answer to a rotation show. Of two
-// concurrent calls exactly one succeeds. An account that has a webhook
-// already is answered with 409; use PUT to change the URL.
+// secret. Only this answer and the answer to a rotation show a secret.
+// Exactly one of two concurrent calls succeeds. If the account has a
+// webhook already, the answer is 409; use PUT to change the URL.
 //
-// The URL must be absolute, `https`, at most 2,048 printable ASCII
-// characters, with a host that is a public DNS name (in A-label form) or a
-// public IP address, and without userinfo or fragment. Whether the name
-// resolves to a public address is checked at each attempt, not here.
+// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+// characters. Its host must be a public DNS name (in A-label form) or a
+// public IP address. It must have no userinfo and no fragment. Each
+// attempt, not this call, checks that the name resolves to a public
+// address.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -1541,13 +1546,13 @@ func (c *Client) CreateWebhook(ctx context.Context, body CreateWebhookJSONReques
 
 // ReplaceWebhookWithBody Change the callback URL
 //
-// Replaces the callback URL. It never creates a webhook: without one it
-// answers 404. It takes effect at once: no attempt that starts after the
-// 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-// your endpoint has been repaired: everything that waits is attempted at
-// once, retries included, and probing ends. The rules for the URL,
-// and the call that Recapito makes to it, are those of POST.
+// Replaces the callback URL. PUT never creates a webhook: without one the
+// answer is 404. The change takes effect at once: no attempt that starts
+// after the 200 goes to the old URL, retries of older events included. The
+// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+// URL when your endpoint has been repaired: everything that waits is
+// attempted at once, retries included, and probing ends. The rules for the
+// URL, and the calls that Recapito makes to it, are those of POST.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1566,13 +1571,13 @@ func (c *Client) ReplaceWebhookWithBody(ctx context.Context, contentType string,
 
 // ReplaceWebhook Change the callback URL
 //
-// Replaces the callback URL. It never creates a webhook: without one it
-// answers 404. It takes effect at once: no attempt that starts after the
-// 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-// your endpoint has been repaired: everything that waits is attempted at
-// once, retries included, and probing ends. The rules for the URL,
-// and the call that Recapito makes to it, are those of POST.
+// Replaces the callback URL. PUT never creates a webhook: without one the
+// answer is 404. The change takes effect at once: no attempt that starts
+// after the 200 goes to the old URL, retries of older events included. The
+// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+// URL when your endpoint has been repaired: everything that waits is
+// attempted at once, retries included, and probing ends. The rules for the
+// URL, and the calls that Recapito makes to it, are those of POST.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1611,7 +1616,7 @@ func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParam
 
 // GetDelivery Read a delivery
 //
-// Returns one delivery with what is sent and every attempt made so far.
+// Returns one delivery with its payload and every attempt made so far.
 //
 // Corresponds with GET /webhooks/delivery-status/deliveries/{eventId} (the `GetDelivery` operationId).
 func (c *Client) GetDelivery(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1629,11 +1634,12 @@ func (c *Client) GetDelivery(ctx context.Context, eventID EventID, reqEditors ..
 // RotateSigningSecret Rotate the signing secret
 //
 // Makes a new signing secret and shows it. For 24 hours every attempt is
-// signed by both the new and the old secret, so that receivers can change
-// over without losing a call. A second rotation within that time ends no
-// secret: each old one signs to the end of its own 24 hours, so repeating
-// the call is safe. At most ten old ones sign at a time; one rotation more
-// is answered with 429 until the oldest ends. Takes no body.
+// signed by both the new and the old secret, so that a receiver can change
+// to the new one without losing a call. A second rotation within that time
+// ends no secret: each old one signs to the end of its own 24 hours, so
+// repeating the call is safe. At most ten old secrets sign at a time. The
+// answer to a further rotation is 429 until the oldest ends. Takes no
+// body.
 //
 // Corresponds with POST /webhooks/delivery-status/signing-secret (the `RotateSigningSecret` operationId).
 func (c *Client) RotateSigningSecret(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2268,8 +2274,8 @@ type ClientWithResponsesInterface interface {
 	// DeleteAccountWithResponse Erase an account
 	//
 	// Erases the account with its webhook, its API keys, and every event,
-	// delivery and attempt. The keys and the webhook go first. If it was
-	// interrupted (500), repeat it.
+	// delivery and attempt. The keys and the webhook are erased first. If the
+	// call was interrupted (500), repeat it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2287,7 +2293,7 @@ type ClientWithResponsesInterface interface {
 
 	// PutAccountWithResponse Provision an account
 	//
-	// Makes the account if there is none. Repeating it changes nothing. Takes no body.
+	// Makes the account if there is none. A repeated call changes nothing. Takes no body.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2306,8 +2312,8 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithBodyWithResponse Add an API key
 	//
 	// Without a body, or with an empty object, makes a key and shows it this
-	// once. With `sha256`, imports a key that the platform has issued already,
-	// by its digest. Any number of keys of an account work side by side.
+	// once. With `sha256`, imports a key that the platform has already issued,
+	// by its digest. An account may have any number of keys.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2317,8 +2323,8 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithResponse Add an API key
 	//
 	// Without a body, or with an empty object, makes a key and shows it this
-	// once. With `sha256`, imports a key that the platform has issued already,
-	// by its digest. Any number of keys of an account work side by side.
+	// once. With `sha256`, imports a key that the platform has already issued,
+	// by its digest. An account may have any number of keys.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2346,11 +2352,11 @@ type ClientWithResponsesInterface interface {
 	// 503, is simply sent again. An event with a known `id` but other content is
 	// no repeat: it is skipped with ID_REUSED.
 	//
-	// An event that cannot be stored for its account's sake is skipped; the
-	// others of the batch are stored all the same.
+	// An event that cannot be stored because of its account is skipped. The
+	// others of the batch are stored.
 	//
 	// Events of one message are delivered in the order in which they are
-	// handed in, so do not hand in events of one message concurrently.
+	// handed in. Do not hand in events of one message concurrently.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2369,11 +2375,11 @@ type ClientWithResponsesInterface interface {
 	// 503, is simply sent again. An event with a known `id` but other content is
 	// no repeat: it is skipped with ID_REUSED.
 	//
-	// An event that cannot be stored for its account's sake is skipped; the
-	// others of the batch are stored all the same.
+	// An event that cannot be stored because of its account is skipped. The
+	// others of the batch are stored.
 	//
 	// Events of one message are delivered in the order in which they are
-	// handed in, so do not hand in events of one message concurrently.
+	// handed in. Do not hand in events of one message concurrently.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2382,9 +2388,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteWebhookWithResponse Remove the webhook
 	//
-	// Removes the webhook. It takes effect at once: attempts already under way
-	// may still arrive, nothing else starts, and pending deliveries become
-	// CANCELLED.
+	// Removes the webhook. The removal takes effect at once: no attempt
+	// starts, and pending deliveries become CANCELLED. Attempts already under
+	// way may still arrive.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2403,14 +2409,15 @@ type ClientWithResponsesInterface interface {
 	// CreateWebhookWithBodyWithResponse Register the callback URL
 	//
 	// Registers the one callback URL of the account and makes a signing
-	// secret, which only this answer and the answer to a rotation show. Of two
-	// concurrent calls exactly one succeeds. An account that has a webhook
-	// already is answered with 409; use PUT to change the URL.
+	// secret. Only this answer and the answer to a rotation show a secret.
+	// Exactly one of two concurrent calls succeeds. If the account has a
+	// webhook already, the answer is 409; use PUT to change the URL.
 	//
-	// The URL must be absolute, `https`, at most 2,048 printable ASCII
-	// characters, with a host that is a public DNS name (in A-label form) or a
-	// public IP address, and without userinfo or fragment. Whether the name
-	// resolves to a public address is checked at each attempt, not here.
+	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+	// characters. Its host must be a public DNS name (in A-label form) or a
+	// public IP address. It must have no userinfo and no fragment. Each
+	// attempt, not this call, checks that the name resolves to a public
+	// address.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -2422,14 +2429,15 @@ type ClientWithResponsesInterface interface {
 	// CreateWebhookWithResponse Register the callback URL
 	//
 	// Registers the one callback URL of the account and makes a signing
-	// secret, which only this answer and the answer to a rotation show. Of two
-	// concurrent calls exactly one succeeds. An account that has a webhook
-	// already is answered with 409; use PUT to change the URL.
+	// secret. Only this answer and the answer to a rotation show a secret.
+	// Exactly one of two concurrent calls succeeds. If the account has a
+	// webhook already, the answer is 409; use PUT to change the URL.
 	//
-	// The URL must be absolute, `https`, at most 2,048 printable ASCII
-	// characters, with a host that is a public DNS name (in A-label form) or a
-	// public IP address, and without userinfo or fragment. Whether the name
-	// resolves to a public address is checked at each attempt, not here.
+	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+	// characters. Its host must be a public DNS name (in A-label form) or a
+	// public IP address. It must have no userinfo and no fragment. Each
+	// attempt, not this call, checks that the name resolves to a public
+	// address.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -2440,13 +2448,13 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceWebhookWithBodyWithResponse Change the callback URL
 	//
-	// Replaces the callback URL. It never creates a webhook: without one it
-	// answers 404. It takes effect at once: no attempt that starts after the
-	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-	// your endpoint has been repaired: everything that waits is attempted at
-	// once, retries included, and probing ends. The rules for the URL,
-	// and the call that Recapito makes to it, are those of POST.
+	// Replaces the callback URL. PUT never creates a webhook: without one the
+	// answer is 404. The change takes effect at once: no attempt that starts
+	// after the 200 goes to the old URL, retries of older events included. The
+	// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+	// URL when your endpoint has been repaired: everything that waits is
+	// attempted at once, retries included, and probing ends. The rules for the
+	// URL, and the calls that Recapito makes to it, are those of POST.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2455,13 +2463,13 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceWebhookWithResponse Change the callback URL
 	//
-	// Replaces the callback URL. It never creates a webhook: without one it
-	// answers 404. It takes effect at once: no attempt that starts after the
-	// 200 goes to the old URL, retries of older events included. The signing
-	// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-	// your endpoint has been repaired: everything that waits is attempted at
-	// once, retries included, and probing ends. The rules for the URL,
-	// and the call that Recapito makes to it, are those of POST.
+	// Replaces the callback URL. PUT never creates a webhook: without one the
+	// answer is 404. The change takes effect at once: no attempt that starts
+	// after the 200 goes to the old URL, retries of older events included. The
+	// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+	// URL when your endpoint has been repaired: everything that waits is
+	// attempted at once, retries included, and probing ends. The rules for the
+	// URL, and the calls that Recapito makes to it, are those of POST.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2482,7 +2490,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetDeliveryWithResponse Read a delivery
 	//
-	// Returns one delivery with what is sent and every attempt made so far.
+	// Returns one delivery with its payload and every attempt made so far.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2492,11 +2500,12 @@ type ClientWithResponsesInterface interface {
 	// RotateSigningSecretWithResponse Rotate the signing secret
 	//
 	// Makes a new signing secret and shows it. For 24 hours every attempt is
-	// signed by both the new and the old secret, so that receivers can change
-	// over without losing a call. A second rotation within that time ends no
-	// secret: each old one signs to the end of its own 24 hours, so repeating
-	// the call is safe. At most ten old ones sign at a time; one rotation more
-	// is answered with 429 until the oldest ends. Takes no body.
+	// signed by both the new and the old secret, so that a receiver can change
+	// to the new one without losing a call. A second rotation within that time
+	// ends no secret: each old one signs to the end of its own 24 hours, so
+	// repeating the call is safe. At most ten old secrets sign at a time. The
+	// answer to a further rotation is 429 until the oldest ends. Takes no
+	// body.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3681,8 +3690,8 @@ func (r RotateSigningSecretResponse) ContentType() string {
 // DeleteAccountWithResponse Erase an account
 //
 // Erases the account with its webhook, its API keys, and every event,
-// delivery and attempt. The keys and the webhook go first. If it was
-// interrupted (500), repeat it.
+// delivery and attempt. The keys and the webhook are erased first. If the
+// call was interrupted (500), repeat it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3712,7 +3721,7 @@ func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, accoun
 
 // PutAccountWithResponse Provision an account
 //
-// Makes the account if there is none. Repeating it changes nothing. Takes no body.
+// Makes the account if there is none. A repeated call changes nothing. Takes no body.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3743,8 +3752,8 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, accou
 // CreateAPIKeyWithBodyWithResponse Add an API key
 //
 // Without a body, or with an empty object, makes a key and shows it this
-// once. With `sha256`, imports a key that the platform has issued already,
-// by its digest. Any number of keys of an account work side by side.
+// once. With `sha256`, imports a key that the platform has already issued,
+// by its digest. An account may have any number of keys.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3760,8 +3769,8 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 // CreateAPIKeyWithResponse Add an API key
 //
 // Without a body, or with an empty object, makes a key and shows it this
-// once. With `sha256`, imports a key that the platform has issued already,
-// by its digest. Any number of keys of an account work side by side.
+// once. With `sha256`, imports a key that the platform has already issued,
+// by its digest. An account may have any number of keys.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3801,11 +3810,11 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, acco
 // 503, is simply sent again. An event with a known `id` but other content is
 // no repeat: it is skipped with ID_REUSED.
 //
-// An event that cannot be stored for its account's sake is skipped; the
-// others of the batch are stored all the same.
+// An event that cannot be stored because of its account is skipped. The
+// others of the batch are stored.
 //
 // Events of one message are delivered in the order in which they are
-// handed in, so do not hand in events of one message concurrently.
+// handed in. Do not hand in events of one message concurrently.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3830,11 +3839,11 @@ func (c *ClientWithResponses) SendEventsWithBodyWithResponse(ctx context.Context
 // 503, is simply sent again. An event with a known `id` but other content is
 // no repeat: it is skipped with ID_REUSED.
 //
-// An event that cannot be stored for its account's sake is skipped; the
-// others of the batch are stored all the same.
+// An event that cannot be stored because of its account is skipped. The
+// others of the batch are stored.
 //
 // Events of one message are delivered in the order in which they are
-// handed in, so do not hand in events of one message concurrently.
+// handed in. Do not hand in events of one message concurrently.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3849,9 +3858,9 @@ func (c *ClientWithResponses) SendEventsWithResponse(ctx context.Context, body S
 
 // DeleteWebhookWithResponse Remove the webhook
 //
-// Removes the webhook. It takes effect at once: attempts already under way
-// may still arrive, nothing else starts, and pending deliveries become
-// CANCELLED.
+// Removes the webhook. The removal takes effect at once: no attempt
+// starts, and pending deliveries become CANCELLED. Attempts already under
+// way may still arrive.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3882,14 +3891,15 @@ func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, reqEdi
 // CreateWebhookWithBodyWithResponse Register the callback URL
 //
 // Registers the one callback URL of the account and makes a signing
-// secret, which only this answer and the answer to a rotation show. Of two
-// concurrent calls exactly one succeeds. An account that has a webhook
-// already is answered with 409; use PUT to change the URL.
+// secret. Only this answer and the answer to a rotation show a secret.
+// Exactly one of two concurrent calls succeeds. If the account has a
+// webhook already, the answer is 409; use PUT to change the URL.
 //
-// The URL must be absolute, `https`, at most 2,048 printable ASCII
-// characters, with a host that is a public DNS name (in A-label form) or a
-// public IP address, and without userinfo or fragment. Whether the name
-// resolves to a public address is checked at each attempt, not here.
+// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+// characters. Its host must be a public DNS name (in A-label form) or a
+// public IP address. It must have no userinfo and no fragment. Each
+// attempt, not this call, checks that the name resolves to a public
+// address.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -3907,14 +3917,15 @@ func (c *ClientWithResponses) CreateWebhookWithBodyWithResponse(ctx context.Cont
 // CreateWebhookWithResponse Register the callback URL
 //
 // Registers the one callback URL of the account and makes a signing
-// secret, which only this answer and the answer to a rotation show. Of two
-// concurrent calls exactly one succeeds. An account that has a webhook
-// already is answered with 409; use PUT to change the URL.
+// secret. Only this answer and the answer to a rotation show a secret.
+// Exactly one of two concurrent calls succeeds. If the account has a
+// webhook already, the answer is 409; use PUT to change the URL.
 //
-// The URL must be absolute, `https`, at most 2,048 printable ASCII
-// characters, with a host that is a public DNS name (in A-label form) or a
-// public IP address, and without userinfo or fragment. Whether the name
-// resolves to a public address is checked at each attempt, not here.
+// The URL must be absolute, `https`, and at most 2,048 printable ASCII
+// characters. Its host must be a public DNS name (in A-label form) or a
+// public IP address. It must have no userinfo and no fragment. Each
+// attempt, not this call, checks that the name resolves to a public
+// address.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -3931,13 +3942,13 @@ func (c *ClientWithResponses) CreateWebhookWithResponse(ctx context.Context, bod
 
 // ReplaceWebhookWithBodyWithResponse Change the callback URL
 //
-// Replaces the callback URL. It never creates a webhook: without one it
-// answers 404. It takes effect at once: no attempt that starts after the
-// 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-// your endpoint has been repaired: everything that waits is attempted at
-// once, retries included, and probing ends. The rules for the URL,
-// and the call that Recapito makes to it, are those of POST.
+// Replaces the callback URL. PUT never creates a webhook: without one the
+// answer is 404. The change takes effect at once: no attempt that starts
+// after the 200 goes to the old URL, retries of older events included. The
+// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+// URL when your endpoint has been repaired: everything that waits is
+// attempted at once, retries included, and probing ends. The rules for the
+// URL, and the calls that Recapito makes to it, are those of POST.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3952,13 +3963,13 @@ func (c *ClientWithResponses) ReplaceWebhookWithBodyWithResponse(ctx context.Con
 
 // ReplaceWebhookWithResponse Change the callback URL
 //
-// Replaces the callback URL. It never creates a webhook: without one it
-// answers 404. It takes effect at once: no attempt that starts after the
-// 200 goes to the old URL, retries of older events included. The signing
-// secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same URL when
-// your endpoint has been repaired: everything that waits is attempted at
-// once, retries included, and probing ends. The rules for the URL,
-// and the call that Recapito makes to it, are those of POST.
+// Replaces the callback URL. PUT never creates a webhook: without one the
+// answer is 404. The change takes effect at once: no attempt that starts
+// after the 200 goes to the old URL, retries of older events included. The
+// signing secret stays. A SUSPENDED webhook becomes ACTIVE. PUT the same
+// URL when your endpoint has been repaired: everything that waits is
+// attempted at once, retries included, and probing ends. The rules for the
+// URL, and the calls that Recapito makes to it, are those of POST.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3991,7 +4002,7 @@ func (c *ClientWithResponses) ListDeliveriesWithResponse(ctx context.Context, pa
 
 // GetDeliveryWithResponse Read a delivery
 //
-// Returns one delivery with what is sent and every attempt made so far.
+// Returns one delivery with its payload and every attempt made so far.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4007,11 +4018,12 @@ func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, event
 // RotateSigningSecretWithResponse Rotate the signing secret
 //
 // Makes a new signing secret and shows it. For 24 hours every attempt is
-// signed by both the new and the old secret, so that receivers can change
-// over without losing a call. A second rotation within that time ends no
-// secret: each old one signs to the end of its own 24 hours, so repeating
-// the call is safe. At most ten old ones sign at a time; one rotation more
-// is answered with 429 until the oldest ends. Takes no body.
+// signed by both the new and the old secret, so that a receiver can change
+// to the new one without losing a call. A second rotation within that time
+// ends no secret: each old one signs to the end of its own 24 hours, so
+// repeating the call is safe. At most ten old secrets sign at a time. The
+// answer to a further rotation is 429 until the oldest ends. Takes no
+// body.
 //
 // Returns a wrapper object for the known response body format(s).
 //
