@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/sqlite"
 )
 
 type accountCmd struct {
@@ -32,10 +33,11 @@ func (a accountArg) Validate() error {
 	return nil
 }
 
-// with calls do with the store open; shared: beside a running server.
+// with calls do with the store open, which must exist; shared: beside a running
+// server.
 func (f *storeFlags) with(ctx context.Context, std stdio, shared bool, do func(store.Store) error) (err error) {
 	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	st, err := f.open(ctx, shared, log, func(store.Commit) {})
+	st, err := f.open(ctx, sqlite.Config{Shared: shared, MustExist: true, Logger: log})
 	if err != nil {
 		return err
 	}

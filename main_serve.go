@@ -22,6 +22,7 @@ import (
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
 	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/sqlite"
 )
 
 type serveCmd struct {
@@ -93,7 +94,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
 	m := newMetrics()
-	st, err := c.open(ctx, false, log, m.committed)
+	st, err := c.open(ctx, sqlite.Config{OnCommit: m.committed, Logger: log})
 	if err != nil {
 		return err
 	}

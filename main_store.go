@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/recapito/recapito/store"
@@ -38,19 +37,18 @@ func (k *secretKey) UnmarshalText(text []byte) error {
 	return errors.New("must be 32 bytes in hexadecimal (64 digits) or base64 (44 characters)")
 }
 
-// open opens the store. shared: beside a running server.
-func (f *storeFlags) open(ctx context.Context, shared bool, log *slog.Logger, onCommit func(store.Commit)) (store.Store, error) {
+// open opens the store; cfg says how, but for what the flags say.
+func (f *storeFlags) open(ctx context.Context, cfg sqlite.Config) (store.Store, error) {
 	kind, rest, found := strings.Cut(f.Store, ":")
 	switch {
 	case found && kind == "memory" && rest == "":
-		if shared {
+		if cfg.Shared {
 			return nil, errors.New("--store memory: lives in the server's process only; use the server's /accounts API")
 		}
 		return memory.New(memory.Config{}), nil
 	case found && kind == "sqlite" && rest != "":
-		return sqlite.Open(ctx, sqlite.Config{
-			Path: rest, SecretKey: f.SecretKey, Shared: shared, OnCommit: onCommit, Logger: log,
-		})
+		cfg.Path, cfg.SecretKey = rest, f.SecretKey
+		return sqlite.Open(ctx, cfg)
 	}
 	return nil, fmt.Errorf("--store %q: use memory: or sqlite:FILE", f.Store)
 }

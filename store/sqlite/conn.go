@@ -25,8 +25,8 @@ func (w *writer) open() (err error) {
 	t := &totals{}
 	err = w.assertDurable(ctx)
 	if err == nil {
-		err = conn.QueryRowContext(ctx, `SELECT last_seq, listed, pending, delivered, failed, cancelled FROM totals`).
-			Scan(&t.lastSeq, &t.listed, &t.count[pending], &t.count[delivered], &t.count[failed], &t.count[cancelled])
+		err = conn.QueryRowContext(ctx, `SELECT last_seq, listed, pending, delivered, failed, cancelled, log_needed FROM totals`).
+			Scan(&t.lastSeq, &t.listed, &t.count[pending], &t.count[delivered], &t.count[failed], &t.count[cancelled], &t.logNeeded)
 	}
 	if err == nil {
 		err = w.loadTail(t)

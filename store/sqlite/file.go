@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,49 +10,79 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/gofrs/flock"
-	"github.com/pressly/goose/v3"
+	"time"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
-// applicationID marks our files: "RCPT".
-const applicationID = 0x52435054
-
-// claim looks whether the database is ours, and takes the lock file.
-func (s *Store) claim() error {
+// claim looks whether the database is ours, and locks it.
+func (s *Store) claim(ctx context.Context) (err error) {
 	dir := filepath.Dir(s.cfg.Path)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("the directory %s does not exist", dir)
 	}
-	if err := checkFile(s.cfg.Path); err != nil || s.cfg.Shared {
+	if err := checkFile(s.cfg.Path, s.cfg.MustExist); err != nil {
 		return err
 	}
-	return s.takeLock()
+	// SQLite, too, looks for the log beside what a symbolic link leads to.
+	if s.path, err = filepath.EvalSymlinks(s.cfg.Path); err != nil {
+		return err
+	}
+	if s.cfg.Shared {
+		return s.claimShared(ctx)
+	}
+	for end := time.Now().Add(lockWait); ; time.Sleep(lockGap) {
+		if err = s.takeLock(); err == nil {
+			return s.checkLog(ctx)
+		}
+		if !errors.Is(err, errInUse) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 var errInUse = errors.New("is in use by another recapito process")
 
-func (s *Store) takeLock() error {
-	lock := flock.New(s.cfg.Path + ".lock")
-	locked, err := lock.TryLock()
-	if err != nil {
-		return fmt.Errorf("cannot be locked: %w", err)
+const (
+	// lockWait is for longer than a command that provisions has the lock.
+	lockWait = 500 * time.Millisecond
+	lockGap  = 20 * time.Millisecond
+)
+
+// claimShared looks at the file with the lock, or beside a server, whose log is
+// never empty.
+func (s *Store) claimShared(ctx context.Context) (err error) {
+	for end := time.Now().Add(lockWait); ; time.Sleep(lockGap) {
+		if err = s.takeLock(); err == nil {
+			defer s.dropLock()
+			return s.checkLog(ctx)
+		}
+		if !errors.Is(err, errInUse) {
+			return err
+		}
+		if log, err := os.Stat(s.path + "-wal"); err == nil && log.Size() > 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%w by another name: use that one", errInUse)
+		}
 	}
-	if !locked {
-		return errInUse
-	}
-	s.lock = lock
-	return nil
+}
+
+func (s *Store) takeLock() (err error) {
+	s.unlock, err = lockFile(s.path)
+	return err
 }
 
 // checkFile refuses what is no database file that can be written, and makes a
-// new one.
-func checkFile(path string) error {
+// new one unless it must exist.
+func checkFile(path string, mustExist bool) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
+		if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+			return errNoDatabase
+		}
+		if mustExist {
+			return errNotMade
+		}
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return err
@@ -84,6 +113,8 @@ func checkFile(path string) error {
 	return nil
 }
 
+var errNotMade = errors.New("there is no such store; recapito serve makes it at its first start")
+
 // magic is how a database file begins.
 const magic = "SQLite format 3\x00"
 
@@ -109,7 +140,7 @@ func (s *Store) checkOwner(ctx context.Context) (err error) {
 
 // rewriteLog writes the log again that an earlier process has left, see log.go.
 func (s *Store) rewriteLog(ctx context.Context, db *sql.DB) (err error) {
-	log := s.cfg.Path + "-wal"
+	log := s.path + "-wal"
 	if info, err := os.Stat(log); err != nil || info.Size() == 0 {
 		return nil // nothing is left
 	}
@@ -139,52 +170,17 @@ func (c *Config) dsn(pragmas ...string) string {
 	if c.vfs != "" {
 		q.Set("vfs", c.vfs)
 	}
-	return "file:" + (&url.URL{Path: c.Path}).EscapedPath() + "?" + q.Encode()
+	return c.uri("mode=rw&" + q.Encode())
 }
 
-// migrate brings the schema up to date. It does not change it under a process
-// that serves the file.
-func (s *Store) migrate(ctx context.Context) (err error) {
-	if err := s.checkOwner(ctx); err != nil {
-		return err
-	}
-	db, err := sql.Open("sqlite", s.cfg.dsn("journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("application_id(%d)", applicationID)))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1)
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		return err
-	}
-	has, known, err := provider.GetVersions(ctx)
-	switch {
-	case err != nil:
-		return err
-	case has > known:
-		return fmt.Errorf("was written by a newer recapito (schema %d; this one knows %d)", has, known)
-	case has == known:
-		return nil
-	}
-	if s.cfg.Shared {
-		if err := s.takeLock(); err != nil {
-			return fmt.Errorf("has to be brought up to date first: %w", err)
-		}
-		defer s.dropLock()
-	}
-	_, err = provider.Up(ctx)
-	return err
+func (c *Config) uri(query string) string {
+	return "file:" + (&url.URL{Path: c.Path}).EscapedPath() + "?" + query
 }
 
 func (s *Store) dropLock() {
-	if s.lock != nil {
-		_ = s.lock.Unlock() // ends with the process in any case
-		s.lock = nil
+	if s.unlock != nil {
+		_ = s.unlock() // ends with the process in any case
+		s.unlock = nil
 	}
 }
 
@@ -196,6 +192,8 @@ func plain(err error) error {
 		return errors.New("cannot be written: permission denied")
 	case strings.Contains(text, "not a database"):
 		return errors.New("is not a SQLite database")
+	case strings.Contains(text, "malformed"), strings.Contains(text, "(11)"):
+		return fmt.Errorf("is damaged: restore a backup (SQLite says: %w)", err)
 	}
 	return err
 }

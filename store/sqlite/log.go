@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -31,6 +32,9 @@ const (
 	// logBound is how many times as many are too long a log: then readers are
 	// waited for.
 	logBound = 8
+	// longLog is how many pages another program may keep the log from being
+	// emptied without a warning: 64 MiB.
+	longLog = 16384
 	// readersWait is for how long, at most.
 	readersWait = 250 * time.Millisecond
 )
@@ -58,12 +62,19 @@ func (w *writer) boundLog() {
 		return // after the next commit, perhaps
 	}
 	if err = errReading; complete {
-		err = w.checkpoint(mode)
+		err = w.intoFile(mode)
 	}
 	w.logLimit = w.store.cfg.logPages
 	if err != nil {
 		w.logLimit += pages - done
-		w.store.cfg.Logger.Warn("the write-ahead log could not be emptied yet", "path", w.store.cfg.Path, "pages", pages, "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, errReading) && pages < longLog {
+			level = slog.LevelDebug // a backup, or a program that replicates the file
+		}
+		w.store.cfg.Logger.Log(context.Background(), level, "the write-ahead log could not be emptied yet", "path", w.store.cfg.Path, "pages", pages, "error", err)
+	}
+	if len(w.queue) == 0 {
+		w.settle()
 	}
 }
 
@@ -75,8 +86,8 @@ func (w *writer) checkpoint(mode string) error {
 	defer cancel()
 	var busy, pages, done int
 	err := w.conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &pages, &done)
-	if err == nil && busy != 0 {
-		err = errReading
+	if busy != 0 || ctx.Err() != nil {
+		return errReading
 	}
 	return err
 }

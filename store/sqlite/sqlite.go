@@ -20,7 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
 	_ "modernc.org/sqlite" // registers the driver
 
 	"github.com/recapito/recapito/store"
@@ -35,6 +34,8 @@ type Config struct {
 	// Shared opens the file beside a process that serves it, to provision
 	// accounts and keys. Webhooks and deliveries must be left alone then.
 	Shared bool
+	// MustExist opens a store that is there and makes none.
+	MustExist bool
 	// OthersGap is how long a change by another process may go unnoticed while
 	// nothing is written; default 250 ms.
 	OthersGap time.Duration
@@ -52,7 +53,8 @@ type Config struct {
 // Store implements [store.Store].
 type Store struct {
 	cfg    Config
-	lock   *flock.Flock // nil if shared
+	path   string       // of the database file, without symbolic links
+	unlock func() error // nil if shared
 	sealer *store.Sealer
 	read   *sql.DB // short reads
 	reads  readStatements
@@ -104,7 +106,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if s.sealer, err = store.NewSealer(cfg.SecretKey); err != nil {
 		return nil, err
 	}
-	if err := s.claim(); err != nil {
+	if err := s.claim(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.migrate(ctx); err != nil {
@@ -209,6 +211,9 @@ func (s *Store) release() {
 		if db != nil {
 			_ = db.Close() // only readers
 		}
+	}
+	if s.w != nil {
+		s.w.files.close()
 	}
 	s.dropLock()
 }

@@ -227,6 +227,19 @@ func execute(t *testing.T, path, statement string) {
 	}
 }
 
+// hold executes a statement and keeps the file open.
+func hold(t *testing.T, path, statement string) (end func()) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err == nil {
+		_, err = db.Exec(statement)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = db.Close() }
+}
+
 func foreign(t *testing.T, path string) {
 	t.Helper()
 	execute(t, path, `CREATE TABLE theirs (x)`)
@@ -494,11 +507,14 @@ func TestLogIsEmptiedCompletelyOnceReadersLetIt(t *testing.T) {
 
 func TestSharedOpenDoesNotMigrateUnderAServer(t *testing.T) {
 	path := file(t)
-	server := &Store{cfg: Config{Path: path}}
-	if err := server.takeLock(); err != nil {
+	execute(t, path, `PRAGMA journal_mode = WAL`)
+	conn := hold(t, path, `PRAGMA user_version = 1`) // which leaves a log
+	defer conn()
+	unlock, err := lockFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.dropLock()
+	defer unlock()
 	if _, err := Open(t.Context(), Config{Path: path, Shared: true}); !errors.Is(err, errInUse) {
 		t.Errorf("Open: %v, want that it is in use", err)
 	}

@@ -36,9 +36,10 @@ func newTxn(w *writer) *txn {
 
 // totals are the row of that name.
 type totals struct {
-	lastSeq int64
-	listed  int64
-	count   [4]int64 // by state
+	lastSeq   int64
+	listed    int64
+	count     [4]int64 // by state
+	logNeeded bool     // see log_check.go
 }
 
 // The states as they are kept.
@@ -112,10 +113,10 @@ func (tx *txn) row(query string, args []any, dest ...any) error {
 func (tx *txn) saveTotals() error {
 	t := &tx.totals
 	if *t == *tx.w.totals.Load() {
-		return nil
+		return tx.exec(`UPDATE totals SET commits = commits + 1 WHERE id = 1`)
 	}
-	return tx.exec(`UPDATE totals SET last_seq = ?, listed = ?, pending = ?, delivered = ?, failed = ?, cancelled = ? WHERE id = 1`,
-		t.lastSeq, t.listed, t.count[pending], t.count[delivered], t.count[failed], t.count[cancelled])
+	return tx.exec(`UPDATE totals SET commits = commits + 1, log_needed = ?, last_seq = ?, listed = ?, pending = ?, delivered = ?, failed = ?, cancelled = ? WHERE id = 1`,
+		t.logNeeded, t.lastSeq, t.listed, t.count[pending], t.count[delivered], t.count[failed], t.count[cancelled])
 }
 
 func (tx *txn) moved(from, to, n int) {

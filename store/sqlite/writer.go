@@ -31,9 +31,11 @@ type writer struct {
 	db      *sql.DB // one connection
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt
-	version int64 // of the file, as SQLite counts the changes of others
-	damaged bool  // the connection must be opened anew
-	failing bool  // the last transaction failed
+	files   *servedFiles // nil if shared
+	version int64        // of the file, as SQLite counts the changes of others
+	damaged bool         // the connection must be opened anew
+	failing bool         // the last transaction failed
+	away    bool         // the files were not in their place when that was looked at last
 	// told is when it was last said of an account that it cannot be read.
 	told     map[string]time.Time
 	logLimit int // how many pages of the log there are when a checkpoint is tried next
@@ -69,6 +71,11 @@ func newWriter(s *Store) (*writer, error) {
 	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logLimit: s.cfg.logPages, told: map[string]time.Time{}}
 	if err := w.open(); err != nil {
 		return nil, err
+	}
+	if !s.cfg.Shared {
+		if err := w.serve(); err != nil {
+			return nil, errors.Join(err, w.closeConn())
+		}
 	}
 	go w.run()
 	return w, nil
@@ -138,6 +145,8 @@ func (w *writer) run() {
 		select {
 		case <-others.C:
 			w.lookForOthers()
+			w.lookForFiles()
+			w.settle()
 		case op := <-w.queue:
 			w.commit(w.gather(op))
 		case <-w.store.closed:
@@ -146,6 +155,7 @@ func (w *writer) run() {
 				case op := <-w.queue:
 					w.commit(w.gather(op))
 				default:
+					w.settle()
 					return
 				}
 			}
@@ -221,6 +231,9 @@ func (w *writer) tellUnreadable(account string, err error) {
 // out, and the others are done without it.
 func (w *writer) transact(ops []*operation) (*txn, error) {
 	tx := newTxn(w)
+	if err := w.lookForFiles(); err != nil {
+		return tx, err
+	}
 	if w.damaged {
 		if err := w.reopen(); err != nil {
 			time.Sleep(reopenGap)
@@ -246,6 +259,7 @@ func (w *writer) try(tx *txn, ops []*operation) (again bool, err error) {
 	}
 	w.lookForOthers()
 	tx.totals = *w.totals.Load()
+	tx.totals.logNeeded = tx.totals.logNeeded && w.store.cfg.Shared
 	failed, err := tx.do(ops)
 	if err != nil {
 		w.rollback()
@@ -264,6 +278,10 @@ func (w *writer) try(tx *txn, ops []*operation) (again bool, err error) {
 		if failed := w.reopen(); failed != nil {
 			return false, fmt.Errorf("%w (and opening it anew: %w)", err, failed)
 		}
+		return false, err
+	}
+	if err := w.lookForFiles(); err != nil {
+		w.damaged = true // what was committed is not where it will be looked for
 		return false, err
 	}
 	return false, nil
