@@ -33,9 +33,10 @@ func TestLinksOfTheDocumentsWork(t *testing.T) {
 	}
 }
 
-// TestDocumentsNameWhatThereIs: tests and Go files that a document names exist.
+// TestDocumentsNameWhatThereIs: the tests, Go files and make targets that a document
+// names exist.
 func TestDocumentsNameWhatThereIs(t *testing.T) {
-	tests, files := map[string]bool{}, map[string]bool{}
+	tests, files, makefile := map[string]bool{}, map[string]bool{}, read(t, "Makefile")
 	for _, file := range filesEnding(t, ".go") {
 		files[file] = true
 		for _, m := range testFunc.FindAllStringSubmatch(read(t, file), -1) {
@@ -47,6 +48,9 @@ func TestDocumentsNameWhatThereIs(t *testing.T) {
 			name := strings.Trim(m, "`")
 			if strings.HasPrefix(name, "Test") && !tests[name] || goFile.MatchString(name) && !files[name] {
 				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+			if words := strings.Fields(name); len(words) > 1 && words[0] == "make" && !strings.Contains(makefile, "\n"+words[1]+":") {
+				t.Errorf("%s names make %s, which does not exist", file, words[1])
 			}
 		}
 	}
