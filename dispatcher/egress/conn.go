@@ -117,19 +117,13 @@ func (c *conn) drained(in *bufio.Reader) bool {
 type meter struct {
 	conn *conn
 	left int
-	err  error // the first one
 }
 
-var errTooLarge = errors.New("the answer's header is too large")
-
-func (m *meter) Read(p []byte) (n int, err error) {
-	err = errTooLarge
-	if m.left > 0 {
-		n, err = m.conn.Read(p[:min(len(p), m.left)])
-		m.left -= n
+func (m *meter) Read(p []byte) (int, error) {
+	if m.left <= 0 {
+		return 0, errTooLarge
 	}
-	if m.err == nil {
-		m.err = err
-	}
+	n, err := m.conn.Read(p[:min(len(p), m.left)])
+	m.left -= n
 	return n, err
 }

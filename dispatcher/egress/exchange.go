@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"strconv"
 	"sync"
@@ -18,9 +19,11 @@ const (
 	maxHeader   = 32 << 10 // of an answer, those of 1xx before it included
 	maxBody     = 64 << 10 // read of an answer, so that the connection can be reused
 	excerptSize = 1 << 10  // kept of a failed answer's body
-	// drainTime is how long a body may take after the header.
-	drainTime  = time.Second
-	bufferSize = 4 << 10
+	// drainTime is how long a body may take after the header; an
+	// acknowledgement's only so long that its endpoint is not taken for a slow one.
+	drainTime      = time.Second
+	briefDrainTime = 250 * time.Millisecond
+	bufferSize     = 4 << 10
 )
 
 // buffers are what an exchange needs beside its connection: an idle connection
@@ -48,27 +51,37 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	}
 	_, failed := c.Write(b.out)
 	// A receiver may answer and close without reading all.
-	resp, err := c.readHeader(b.in) //nolint:bodyclose // closing a body reads all of it; the connection is closed instead
+	a, err := c.await(b)
 	switch {
 	case err != nil && failed != nil:
 		return Result{}, failed
 	case err != nil:
 		return Result{}, err
 	}
-	res := Result{Kind: HTTPStatus, StatusCode: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After")}
+	res := Result{Kind: HTTPStatus, StatusCode: a.status, RetryAfter: a.retryAfter}
 	switch {
-	case resp.StatusCode < 200:
-		res.Kind = ResponseInvalid // 101: not what was asked; 000: not a status
+	case a.status == http.StatusSwitchingProtocols:
+		res.Kind = ResponseInvalid // not what was asked
 		return res, nil
-	case resp.StatusCode <= 299:
+	case a.acknowledges():
 		res.Kind = Acknowledged
 	}
-	excerpt, complete := c.readBody(resp, b)
-	if res.Kind != Acknowledged && len(excerpt) > 0 {
+	excerpt, complete := c.readBody(&a, b)
+	if len(excerpt) > 0 {
 		res.Excerpt = excerpt
 	}
-	c.reusable = complete && failed == nil && !resp.Close && c.drained(b.in)
+	c.reusable = complete && failed == nil && c.drained(b.in)
 	return res, nil
+}
+
+// await reads an answer up to its body; those of 1xx before it are none.
+func (c *conn) await(b *buffers) (answer, error) {
+	for c.meter = (meter{conn: c, left: maxHeader}); ; {
+		a, err := readAnswer(b)
+		if err != nil || a.status >= http.StatusOK || a.status == http.StatusSwitchingProtocols {
+			return a, err
+		}
+	}
 }
 
 // appendRequest writes a whole request, so that it can be sent at once.
@@ -79,6 +92,7 @@ func appendRequest(b []byte, u *url.URL, r *Request) ([]byte, error) {
 	}
 	b = append(append(b, "POST "...), target...)
 	b = append(append(b, " HTTP/1.1\r\nHost: "...), u.Host...)
+	b = append(b, "\r\nAccept: */*\r\nAccept-Encoding: identity"...)
 	for _, f := range r.Header {
 		if !httpguts.ValidHeaderFieldName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
 			return b, fmt.Errorf("header %q cannot be sent", f.Name)
@@ -91,44 +105,41 @@ func appendRequest(b []byte, u *url.URL, r *Request) ([]byte, error) {
 	return append(append(b, "\r\n\r\n"...), r.Body...), nil
 }
 
-// readHeader reads an answer up to its body; those of 1xx before it are none.
-func (c *conn) readHeader(in *bufio.Reader) (*http.Response, error) {
-	for c.meter = (meter{conn: c, left: maxHeader}); ; {
-		resp, err := http.ReadResponse(in, nil)
-		switch {
-		case err != nil && c.meter.err != nil:
-			return nil, c.meter.err // the parser may take a broken connection for a broken line
-		case err != nil:
-			return nil, err
-		case resp.StatusCode < 100 || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
-			return resp, nil
-		}
+// readBody reads a body: a failed answer's for its beginning, and any that lets
+// the connection be used again to its end. A receiver that takes its time loses
+// the connection, not the acknowledgement.
+func (c *conn) readBody(a *answer, b *buffers) (excerpt []byte, complete bool) {
+	reusable, patience := a.reusable(), drainTime
+	switch {
+	case a.bodyless():
+		return nil, reusable
+	case !a.acknowledges():
+		excerpt = make([]byte, 0, excerptSize)
+	case reusable:
+		patience = briefDrainTime
+	default:
+		return nil, false
 	}
-}
-
-// readBody reads the body, for its beginning and so that the connection can be
-// used again, if it is complete. A receiver that takes its time loses the
-// connection, not the acknowledgement.
-func (c *conn) readBody(resp *http.Response, b *buffers) (excerpt []byte, complete bool) {
-	if resp.ContentLength == 0 || resp.Body == http.NoBody {
-		return nil, true
-	}
-	until := time.Now().Add(drainTime)
-	if c.deadline.IsZero() || until.Before(c.deadline) {
-		if c.SetReadDeadline(until) != nil {
-			return nil, false
-		}
+	until := time.Now().Add(patience)
+	if (c.deadline.IsZero() || until.Before(c.deadline)) && c.SetReadDeadline(until) != nil {
+		return nil, false
 	}
 	c.meter.left = maxBody
-	if resp.StatusCode > 299 {
-		excerpt = make([]byte, 0, excerptSize)
+	body := io.Reader(b.in) // to the end of the connection
+	switch {
+	case a.chunked:
+		body = httputil.NewChunkedReader(b.in)
+	case a.length >= 0:
+		body = io.LimitReader(b.in, a.length)
 	}
-	for {
-		n, err := resp.Body.Read(b.skip[:])
+	for read := int64(0); reusable || len(excerpt) < cap(excerpt); {
+		n, err := body.Read(b.skip[:])
+		read += int64(n)
 		excerpt = append(excerpt, b.skip[:min(n, cap(excerpt)-len(excerpt))]...)
 		if err != nil {
-			// A body without a length ends with the connection: resp.Close is set.
-			return excerpt, errors.Is(err, io.EOF)
+			ended := errors.Is(err, io.EOF) && (read == a.length || a.chunked && b.trailer() == nil)
+			return excerpt, ended && reusable
 		}
 	}
+	return excerpt, false
 }

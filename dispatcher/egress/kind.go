@@ -15,8 +15,8 @@ import (
 type Kind int
 
 const (
-	Acknowledged       Kind = iota + 1 // a 2xx status line and a complete header
-	HTTPStatus                         // a complete header with another status
+	Acknowledged       Kind = iota + 1 // a 2xx status line, and its header's end
+	HTTPStatus                         // the same with another status
 	DNSFailed                          // the name did not resolve
 	ConnectFailed                      // no TCP connection
 	DestinationRefused                 // an address that is not public

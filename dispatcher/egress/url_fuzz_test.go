@@ -62,7 +62,7 @@ func FuzzCheckURL(f *testing.F) {
 			t.Errorf("%q: %s is dialled, want %s", raw, hostPort(u), want)
 		}
 		sent, err := appendRequest(nil, u, &Request{})
-		want := "POST " + target + " HTTP/1.1\r\nHost: " + host + port + "\r\nContent-Length: 0\r\n\r\n"
+		want := "POST " + target + " HTTP/1.1\r\nHost: " + host + port + "\r\nAccept: */*\r\nAccept-Encoding: identity\r\nContent-Length: 0\r\n\r\n"
 		if err != nil || string(sent) != want {
 			t.Errorf("%q: %q is sent (%v), want %q", raw, sent, err, want)
 		}
@@ -79,7 +79,7 @@ func wantReadAlike(t *testing.T, sent []byte, target, host string) {
 	if err != nil {
 		t.Fatalf("%q cannot be read: %v", sent, err)
 	}
-	if r.RequestURI != target || r.Host != host || len(r.Header) != 1 || in.Buffered() > 0 {
+	if r.RequestURI != target || r.Host != host || len(r.Header) != 3 || in.Buffered() > 0 {
 		t.Errorf("%q is read as %s of %s with %v and %d bytes more, want %s of %s and no more", sent, r.RequestURI, r.Host, r.Header, in.Buffered(), target, host)
 	}
 }

@@ -1,0 +1,175 @@
+package egress
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net/http"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// answer is what matters of an answer's status line and header. The status line
+// says what became of the event: a header that breaks RFC 9112 costs the
+// connection, as nobody knows where such an answer ends, and nothing else.
+type answer struct {
+	status     int
+	length     int64 // of the body; -1: not told
+	chunked    bool
+	last       bool // it says so, is not HTTP/1.1, or ends nobody knows where
+	retryAfter string
+}
+
+var (
+	errTooLarge  = errors.New("the answer's header is too large")
+	errNotHTTP   = errors.New("the answer is not HTTP")
+	errBadStatus = errors.New("the answer's status is none")
+)
+
+// readAnswer reads a status line and header. Of one that is too large it reads
+// the beginning.
+func readAnswer(b *buffers) (answer, error) {
+	a := answer{length: -1}
+	line, _, err := b.line()
+	if err != nil && isHTTP(line) {
+		return a, err
+	}
+	if err := a.parseStatus(line); err != nil {
+		return a, err
+	}
+	for {
+		line, cut, err := b.line()
+		switch {
+		case errors.Is(err, errTooLarge) && a.status >= http.StatusOK:
+			a.last = true
+			return a, nil
+		case err != nil:
+			return a, err
+		case len(line) == 0:
+			a.last = a.last || a.chunked && a.length >= 0
+			return a, nil
+		}
+		a.parseField(line, cut)
+	}
+}
+
+// isHTTP reports whether a line begins, as far as it is there, like one.
+func isHTTP(line []byte) bool { return strings.HasPrefix("HTTP/", string(line[:min(len(line), 5)])) }
+
+// parseStatus takes "HTTP/1.1 200" with anything behind it.
+func (a *answer) parseStatus(line []byte) error {
+	version, status, _ := bytes.Cut(line, []byte(" "))
+	if !isHTTP(version) || len(version) != len("HTTP/1.1") || version[6] != '.' || !isDigits(version[5:6]) || !isDigits(version[7:]) {
+		return errNotHTTP
+	}
+	status = bytes.TrimLeft(status, " ")
+	if len(status) < 3 || !isDigits(status[:3]) || len(status) > 3 && status[3] != ' ' {
+		return errBadStatus
+	}
+	a.status = int(status[0]-'0')*100 + int(status[1]-'0')*10 + int(status[2]-'0')
+	if a.status < http.StatusContinue {
+		a.status = 0
+		return errBadStatus
+	}
+	a.last = string(version) != "HTTP/1.1"
+	return nil
+}
+
+// parseField takes in a header line, or the beginning of a long one.
+func (a *answer) parseField(line []byte, cut bool) {
+	name, value, found := bytes.Cut(line, []byte(":"))
+	if !found || !isToken(name) || !isText(value) {
+		a.last = true
+		return
+	}
+	value = bytes.Trim(value, " \t")
+	switch {
+	case is(name, "Content-Length"):
+		a.parseLength(value, cut)
+	case is(name, "Transfer-Encoding"):
+		a.chunked = !a.chunked && !cut && is(value, "chunked")
+		a.last = a.last || !a.chunked
+	case is(name, "Connection"):
+		a.last = a.last || cut
+		for option := range bytes.SplitSeq(value, []byte(",")) {
+			a.last = a.last || is(bytes.Trim(option, " \t"), "close")
+		}
+	case is(name, "Retry-After") && a.status >= 300:
+		a.retryAfter = string(value)
+	}
+}
+
+func (a *answer) parseLength(value []byte, cut bool) {
+	if cut || a.length >= 0 || len(value) == 0 || len(value) > 15 || !isDigits(value) {
+		a.last = true
+		return
+	}
+	a.length = 0
+	for _, digit := range value {
+		a.length = 10*a.length + int64(digit-'0')
+	}
+}
+
+// bodyless: nothing follows the header, whatever it says.
+func (a *answer) bodyless() bool {
+	return a.length == 0 && !a.chunked || a.status == http.StatusNoContent || a.status == http.StatusNotModified
+}
+
+// reusable reports whether the next answer can be found behind this one.
+func (a *answer) reusable() bool {
+	return !a.last && (a.bodyless() || a.chunked || a.length >= 0 && a.length <= maxBody)
+}
+
+func (a *answer) acknowledges() bool { return a.status >= 200 && a.status <= 299 }
+
+// trailer reads what follows the last chunk.
+func (b *buffers) trailer() error {
+	for {
+		if line, _, err := b.line(); err != nil || len(line) == 0 {
+			return err
+		}
+	}
+}
+
+// line reads a line and returns it without its end, or the beginning of a long
+// one.
+func (b *buffers) line() (line []byte, cut bool, err error) {
+	line, err = b.in.ReadSlice('\n')
+	if cut = errors.Is(err, bufio.ErrBufferFull); cut {
+		line = b.skip[:copy(b.skip[:], line)]
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = b.in.ReadSlice('\n')
+		}
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), cut, err
+}
+
+func is(text []byte, word string) bool { return bytes.EqualFold(text, []byte(word)) }
+
+func isDigits(text []byte) bool {
+	for _, b := range text {
+		if b < '0' || b > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func isToken(text []byte) bool {
+	for _, b := range text {
+		if !httpguts.IsTokenRune(rune(b)) {
+			return false
+		}
+	}
+	return len(text) > 0
+}
+
+func isText(text []byte) bool {
+	for _, b := range text {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			return false
+		}
+	}
+	return true
+}
