@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -126,9 +127,13 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	if err != nil {
 		return errors.Join(err, apiListener.Close(), opsListener.Close())
 	}
+	cursorKey, err := keptKey(ctx, st)
+	if err != nil {
+		return errors.Join(err, apiListener.Close(), opsListener.Close())
+	}
 	api, err := server.New(server.Config{
 		Store: st, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
-		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin,
+		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, CursorKey: cursorKey,
 		CheckURL:  func(raw string) error { return egress.CheckURL(raw, c.AllowNetwork) },
 		Logger:    log,
 		OnRequest: m.requested,
@@ -222,6 +227,24 @@ func (c *serveCmd) platformKeyHash(ctx context.Context, st store.Settings, std s
 	}
 	_, err = fmt.Fprintf(std.err, "\nA platform key was made. It is shown only now; keep it:\n\n    %s\n\n", key)
 	return hash, err
+}
+
+// cursorKeySetting names the key of cursors, which outlive a restart by it.
+const cursorKeySetting = "cursor-key"
+
+// keptKey is the key of cursors that was made at the first start, now if this is
+// it.
+func keptKey(ctx context.Context, st store.Settings) ([]byte, error) {
+	key, err := st.Setting(ctx, cursorKeySetting)
+	if errors.Is(err, store.ErrNotFound) {
+		key = make([]byte, server.CursorKeySize)
+		_, _ = rand.Read(key) // never fails
+		err = st.PutSetting(ctx, cursorKeySetting, key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key of cursors: %w", err)
+	}
+	return key, nil
 }
 
 // newHTTPServer has limits against clients that are slow to send, slow to read,

@@ -483,7 +483,7 @@ type DeliveryDetail struct {
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 
-	// NextCursor Absent on the last page.
+	// NextCursor Absent on the last page, and on no other.
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
@@ -908,7 +908,7 @@ type ListDeliveriesParams struct {
 	// Limit The largest number of deliveries in the page.
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `nextCursor` of the page before. Opaque.
+	// Cursor `nextCursor` of the page before, of this account. Opaque.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 

@@ -2,13 +2,9 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/store"
@@ -28,22 +24,33 @@ func (s *server) ListDeliveries(ctx context.Context, r gen.ListDeliveriesRequest
 		AccountID: accountOf(ctx), State: store.State(value(p.State)), MessageID: value(p.MessageID),
 		From: value(p.From), To: value(p.To),
 	}
+	q.Limit = defaultLimit
+	if p.Limit != nil {
+		q.Limit = int(*p.Limit)
+	}
+	var err error
 	if p.Cursor != nil {
-		var err error
-		if q.BeforeTime, q.BeforeSeq, err = parseCursor(*p.Cursor); err != nil {
-			return nil, errBadCursor
+		if q.Before, err = s.cursors.read(*p.Cursor, q.AccountID); err != nil {
+			return nil, err
 		}
 	}
-	limit := defaultLimit
-	if p.Limit != nil {
-		limit = int(*p.Limit)
+	done, err := s.listings.take(ctx, q.AccountID)
+	if err != nil {
+		return nil, err
 	}
-	q.Limit = limit + 1 // one more tells whether there is a next page
+	defer done()
 	found, err := s.Store.Deliveries(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return gen.ListDeliveries200JSONResponse(showPage(found, limit)), nil
+	page := gen.DeliveryList{
+		Deliveries: make([]gen.Delivery, 0, len(found.Deliveries)),
+		NextCursor: s.cursors.write(found.Next, q.AccountID),
+	}
+	for _, d := range found.Deliveries {
+		page.Deliveries = append(page.Deliveries, showDelivery(d))
+	}
+	return gen.ListDeliveries200JSONResponse(page), nil
 }
 
 func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject) (gen.GetDeliveryResponseObject, error) {
@@ -62,20 +69,6 @@ func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject
 		out.Attempts = append(out.Attempts, showAttempt(a))
 	}
 	return out, nil
-}
-
-func showPage(found []store.Delivery, limit int) gen.DeliveryList {
-	var next *string
-	if len(found) > limit {
-		found = found[:limit]
-		c := cursor(found[limit-1])
-		next = &c
-	}
-	page := gen.DeliveryList{Deliveries: make([]gen.Delivery, 0, len(found)), NextCursor: next}
-	for _, d := range found {
-		page.Deliveries = append(page.Deliveries, showDelivery(d))
-	}
-	return page
 }
 
 func showDelivery(d store.Delivery) gen.Delivery {
@@ -106,32 +99,6 @@ func showAttempt(a store.Attempt) gen.Attempt {
 		out.Response = &text
 	}
 	return out
-}
-
-// A cursor is where a page ended: the time of acceptance in nanoseconds since
-// 1970 and the place in the order of acceptance, 8 bytes each.
-const cursorSize = 16
-
-func cursor(d store.Delivery) string {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, cursorSize), uint64(d.AcceptedAt.UnixNano()))
-	b = binary.BigEndian.AppendUint64(b, uint64(d.Seq))
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func parseCursor(text string) (at time.Time, seq int64, err error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
-		return time.Time{}, 0, err
-	}
-	if len(b) != cursorSize {
-		return time.Time{}, 0, errors.New("wrong length")
-	}
-	at = time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC()
-	seq = int64(binary.BigEndian.Uint64(b[8:]))
-	if at.IsZero() || seq <= 0 {
-		return time.Time{}, 0, errors.New("out of range")
-	}
-	return at, seq, nil
 }
 
 // value is what p points to, else the zero value.

@@ -1,17 +1,24 @@
 package server_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server"
 	"github.com/recapito/recapito/store"
 )
 
@@ -120,24 +127,148 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestForeignCursor: a cursor opens nothing.
+// TestForeignCursor: a cursor opens nothing to another account.
 func TestForeignCursor(t *testing.T) {
 	s := start(t)
 	id, key := s.subscriber()
 	_, stranger := s.subscriber()
 	s.accept(t, event("evt_1", id), event("evt_2", id))
 	cursor := *s.list(t, key, "limit=1").NextCursor
-	if got := s.list(t, stranger, "cursor="+cursor); len(got.Deliveries) != 0 {
-		t.Errorf("deliveries: got %v, want none", got.Deliveries)
-	}
+	s.do(call{method: "GET", path: webhookPath + "/deliveries?cursor=" + cursor, apiKey: stranger}).want(t, http.StatusBadRequest)
 	for name, bad := range map[string]string{
 		"cut": cursor[:len(cursor)-2], "longer": cursor + "AA", "zero": base64.RawURLEncoding.EncodeToString(make([]byte, 16)),
-		"loose last bits": cursor[:len(cursor)-1] + "_",
+		"loose last bits": cursor[:len(cursor)-1] + "_", "of another key": *start(t).page(t).NextCursor,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.do(call{method: "GET", path: webhookPath + "/deliveries?cursor=" + bad, apiKey: key}).want(t, http.StatusBadRequest)
 		})
 	}
+}
+
+// page is the first of two of a new account.
+func (s *service) page(t *testing.T) gen.DeliveryList {
+	t.Helper()
+	id, key := s.subscriber()
+	s.accept(t, event("evt_1", id), event("evt_2", id))
+	return s.list(t, key, "limit=1")
+}
+
+// TestCursorOutlivesARestart, as long as the key is the same.
+func TestCursorOutlivesARestart(t *testing.T) {
+	keyed := func(c *server.Config) { c.CursorKey = bytes.Repeat([]byte{7}, server.CursorKeySize) }
+	before, after := start(t, keyed), start(t, keyed)
+	cursor := *before.page(t).NextCursor
+	id, key := after.subscriber()
+	after.accept(t, event("evt_1", id), event("evt_2", id))
+	if got := eventIDs(after.list(t, key, "limit=1&cursor="+cursor)); !slices.Equal(got, []string{"evt_1"}) {
+		t.Errorf("deliveries: got %v, want evt_1", got)
+	}
+}
+
+// TestCursorTellsNothingOfOthers: the place in the order of all accounts'
+// deliveries would tell how much the others send.
+func TestCursorTellsNothingOfOthers(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	other, _ := s.subscriber()
+	s.accept(t, event("evt_1", id), event("evt_2", id))
+	quiet := *s.list(t, key, "limit=1").NextCursor
+	for i := range 700 {
+		s.accept(t, event(fmt.Sprint("evt_", i), other))
+	}
+	s.accept(t, event("evt_3", id))
+	for _, text := range []string{quiet, *s.list(t, key, "limit=1").NextCursor, *s.list(t, key, "limit=2").NextCursor} {
+		raw, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil || len(text) != len(quiet) {
+			t.Errorf("cursor %q: got %v, want base64 of always the same length", text, err)
+		}
+		for _, eventID := range []string{"evt_1", "evt_2", "evt_3"} {
+			d := s.stored(t, id, eventID)
+			for _, n := range []uint32{uint32(d.Seq), uint32(d.AcceptedAt.UnixNano()), uint32(d.AcceptedAt.UnixNano() >> 32)} {
+				if bytes.Contains(raw, binary.BigEndian.AppendUint32(nil, n)) {
+					t.Errorf("cursor %x holds %x", raw, n)
+				}
+			}
+		}
+	}
+	if again := *s.list(t, key, "limit=2").NextCursor; again == *s.list(t, key, "limit=2").NextCursor {
+		t.Errorf("the cursor of one place: got %s twice, want nothing that can be compared", again)
+	}
+}
+
+// gated is a store whose listings wait to be let through.
+type gated struct {
+	store.Store
+	begun chan string   // by account
+	pass  chan struct{} // one for each
+}
+
+func (g *gated) Deliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
+	g.begun <- q.AccountID
+	<-g.pass
+	return g.Store.Deliveries(ctx, q)
+}
+
+// TestListingsOfAnAccountTakeTurns: one account's listings, however many, leave
+// the store to the others.
+func TestListingsOfAnAccountTakeTurns(t *testing.T) {
+	const listings = 8
+	g := &gated{begun: make(chan string, listings+1), pass: make(chan struct{})}
+	s := start(t, func(c *server.Config) { g.Store = c.Store.(store.Store); c.Store = g })
+	busy, key := s.subscriber()
+	quiet, other := s.subscriber()
+	var all sync.WaitGroup
+	list := func(key string) { all.Go(func() { s.list(t, key, "") }) }
+	for range listings {
+		list(key)
+	}
+	if got := <-g.begun; got != busy {
+		t.Fatalf("the first listing: got one of %s, want of %s", got, busy)
+	}
+	list(other)
+	if got := <-g.begun; got != quiet {
+		t.Errorf("while one of %s runs: got one of %s, want of %s", busy, got, quiet)
+	}
+	g.pass <- struct{}{} // one of the two
+	for range listings - 1 {
+		g.pass <- struct{}{}
+		if got := <-g.begun; got != busy {
+			t.Errorf("next: got a listing of %s, want of %s", got, busy)
+		}
+	}
+	g.pass <- struct{}{}
+	all.Wait()
+	if len(g.begun) > 0 {
+		t.Errorf("got more than %d listings", listings+1)
+	}
+}
+
+// TestListingThatNobodyWaitsForTakesNoTurn: a caller who leaves is not waited
+// for.
+func TestListingThatNobodyWaitsForTakesNoTurn(t *testing.T) {
+	g := &gated{begun: make(chan string, 3), pass: make(chan struct{})}
+	s := start(t, func(c *server.Config) { g.Store = c.Store.(store.Store); c.Store = g })
+	_, key := s.subscriber()
+	var all sync.WaitGroup
+	all.Go(func() { s.list(t, key, "") })
+	<-g.begun
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+webhookPath+"/deliveries", nil)
+		if err == nil {
+			r.Header.Set("X-API-Key", key)
+			_, err = http.DefaultClient.Do(r)
+		}
+		left <- err
+	}()
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller who leaves: got %v, want that it was cancelled", err)
+	}
+	close(g.pass)
+	all.Wait()
+	s.list(t, key, "")
 }
 
 func TestGetDelivery(t *testing.T) {

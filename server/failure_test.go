@@ -50,8 +50,8 @@ func (d down) RotateSecret(context.Context, string, []byte, time.Time, time.Time
 func (d down) Accept(context.Context, []store.Event, time.Time) ([]store.Verdict, error) {
 	return nil, d.err
 }
-func (d down) Deliveries(context.Context, store.DeliveryQuery) ([]store.Delivery, error) {
-	return nil, d.err
+func (d down) Deliveries(context.Context, store.DeliveryQuery) (store.DeliveryPage, error) {
+	return store.DeliveryPage{}, d.err
 }
 func (d down) Delivery(context.Context, string, string) (store.Delivery, []store.Attempt, error) {
 	return store.Delivery{}, nil, d.err

@@ -14,6 +14,7 @@
 package server
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +58,9 @@ type Config struct {
 	// CORSOrigins are the origins whose pages may call, such as
 	// "https://console.example.com", or "*" for any. Default: none.
 	CORSOrigins []string
+	// CursorKey encrypts cursors: [CursorKeySize] bytes that no account knows.
+	// Default: new ones, and cursors end with the process.
+	CursorKey []byte
 	// CheckURL returns why a callback URL is refused, in words for the account.
 	CheckURL func(raw string) error
 	// Logger gets one line for every request that failed inside. Default:
@@ -73,7 +77,9 @@ type Config struct {
 // file per tag.
 type server struct {
 	Config
-	limiter *limiter // nil: no limit
+	limiter  *limiter // nil: no limit
+	cursors  cursors
+	listings *turns
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
@@ -85,7 +91,11 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s := &server{Config: cfg}
+	s := &server{Config: cfg, listings: newTurns()}
+	var err error
+	if s.cursors, err = newCursors(cfg.CursorKey); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if cfg.RateLimit > 0 {
 		s.limiter = newLimiter(cfg.RateLimit)
 	}
@@ -120,6 +130,10 @@ func (c *Config) complete() error {
 	}
 	if c.OnRequest == nil {
 		c.OnRequest = func(string, int, time.Duration) {}
+	}
+	if len(c.CursorKey) == 0 {
+		c.CursorKey = make([]byte, CursorKeySize)
+		_, _ = rand.Read(c.CursorKey) // never fails
 	}
 	switch {
 	case c.Store == nil:

@@ -174,9 +174,20 @@ type DeliveryQuery struct {
 	State     State
 	MessageID string
 	From, To  time.Time // accepted at From or later and before To
-	// BeforeTime and BeforeSeq continue a listing: they are AcceptedAt and Seq
-	// of the last delivery of the page before.
-	BeforeTime time.Time
-	BeforeSeq  int64
-	Limit      int
+	Before    Place     // continues a listing: Next of the page before
+	Limit     int
+}
+
+// Place is where a delivery stands in a listing, which begins with the greatest.
+type Place struct {
+	AcceptedAt time.Time
+	Seq        int64 // zero: the zero Place, which is before the first
+}
+
+// DeliveryPage is a part of a listing.
+type DeliveryPage struct {
+	Deliveries []Delivery // newest first, at most the query's Limit
+	// Next continues the listing; zero: it is complete. A page that has looked
+	// at many deliveries ends there, with fewer than Limit or none.
+	Next Place
 }

@@ -115,8 +115,9 @@ type Intake interface {
 
 // History answers what became of events.
 type History interface {
-	// Deliveries returns the deliveries that q asks for, newest first.
-	Deliveries(ctx context.Context, q DeliveryQuery) ([]Delivery, error)
+	// Deliveries lists the deliveries that q asks for, newest first. How much it
+	// looks through does not grow with what the account has.
+	Deliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
 	// Delivery returns one delivery with every attempt, in order, or
 	// [ErrNotFound].
 	Delivery(ctx context.Context, accountID, eventID string) (Delivery, []Attempt, error)

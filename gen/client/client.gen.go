@@ -483,7 +483,7 @@ type DeliveryDetail struct {
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 
-	// NextCursor Absent on the last page.
+	// NextCursor Absent on the last page, and on no other.
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
@@ -941,7 +941,7 @@ type ListDeliveriesParams struct {
 	// Limit The largest number of deliveries in the page.
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `nextCursor` of the page before. Opaque.
+	// Cursor `nextCursor` of the page before, of this account. Opaque.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
@@ -1228,6 +1228,11 @@ type ClientInterface interface {
 	// kept for a time that the operator sets (7 days unless changed), also
 	// after the webhook was removed. To read on, repeat the request with the
 	// same filters and `cursor` set to `nextCursor`.
+	//
+	// One request looks at a bounded number of deliveries. So where a filter
+	// matches few of many, a page may hold fewer than `limit`, even none, and
+	// still have a `nextCursor`: read on until there is none. Listings of one
+	// account run one after the other.
 	//
 	// Corresponds with GET /webhooks/delivery-status/deliveries (the `ListDeliveries` operationId).
 	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1600,6 +1605,11 @@ func (c *Client) ReplaceWebhook(ctx context.Context, body ReplaceWebhookJSONRequ
 // kept for a time that the operator sets (7 days unless changed), also
 // after the webhook was removed. To read on, repeat the request with the
 // same filters and `cursor` set to `nextCursor`.
+//
+// One request looks at a bounded number of deliveries. So where a filter
+// matches few of many, a page may hold fewer than `limit`, even none, and
+// still have a `nextCursor`: read on until there is none. Listings of one
+// account run one after the other.
 //
 // Corresponds with GET /webhooks/delivery-status/deliveries (the `ListDeliveries` operationId).
 func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2482,6 +2492,11 @@ type ClientWithResponsesInterface interface {
 	// kept for a time that the operator sets (7 days unless changed), also
 	// after the webhook was removed. To read on, repeat the request with the
 	// same filters and `cursor` set to `nextCursor`.
+	//
+	// One request looks at a bounded number of deliveries. So where a filter
+	// matches few of many, a page may hold fewer than `limit`, even none, and
+	// still have a `nextCursor`: read on until there is none. Listings of one
+	// account run one after the other.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3988,6 +4003,11 @@ func (c *ClientWithResponses) ReplaceWebhookWithResponse(ctx context.Context, bo
 // kept for a time that the operator sets (7 days unless changed), also
 // after the webhook was removed. To read on, repeat the request with the
 // same filters and `cursor` set to `nextCursor`.
+//
+// One request looks at a bounded number of deliveries. So where a filter
+// matches few of many, a page may hold fewer than `limit`, even none, and
+// still have a `nextCursor`: read on until there is none. Listings of one
+// account run one after the other.
 //
 // Returns a wrapper object for the known response body format(s).
 //

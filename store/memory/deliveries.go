@@ -318,9 +318,9 @@ func (s *Store) Sweep(_ context.Context, now time.Time, retention time.Duration,
 }
 
 // Deliveries implements [store.History].
-func (s *Store) Deliveries(_ context.Context, q store.DeliveryQuery) ([]store.Delivery, error) {
+func (s *Store) Deliveries(_ context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	if err := s.lock(); err != nil {
-		return nil, err
+		return store.DeliveryPage{}, err
 	}
 	defer s.mu.Unlock()
 	var found []*row
@@ -332,16 +332,20 @@ func (s *Store) Deliveries(_ context.Context, q store.DeliveryQuery) ([]store.De
 	slices.SortFunc(found, func(a, b *row) int {
 		return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), cmp.Compare(b.Seq, a.Seq))
 	})
-	var out []store.Delivery
+	var page store.DeliveryPage
 	for _, r := range found[:min(len(found), q.Limit)] {
-		out = append(out, history(r))
+		page.Deliveries = append(page.Deliveries, history(r))
 	}
-	return out, nil
+	if len(found) > q.Limit {
+		last := found[q.Limit-1]
+		page.Next = store.Place{AcceptedAt: last.AcceptedAt, Seq: last.Seq}
+	}
+	return page, nil
 }
 
 func selects(q *store.DeliveryQuery, r *row) bool {
-	before := q.BeforeTime.IsZero() || r.AcceptedAt.Before(q.BeforeTime) ||
-		(r.AcceptedAt.Equal(q.BeforeTime) && r.Seq < q.BeforeSeq)
+	before := q.Before.Seq == 0 || r.AcceptedAt.Before(q.Before.AcceptedAt) ||
+		(r.AcceptedAt.Equal(q.Before.AcceptedAt) && r.Seq < q.Before.Seq)
 	return before && r.AccountID == q.AccountID &&
 		(q.State == "" || r.State == q.State) &&
 		(q.MessageID == "" || r.MessageID == q.MessageID) &&

@@ -31,7 +31,7 @@ func (tx *txn) deliveriesOf(account string, limit int) ([]int64, error) {
 		return nil, err
 	}
 	seqs, err := collect(rows, scanSeq)
-	for _, p := range tx.w.tail.places(account, func(place) bool { return len(seqs) < limit }) {
+	for _, p := range tx.w.tail.places(account) {
 		seqs = append(seqs, p.seq)
 	}
 	for i, a := range tx.added {

@@ -1,132 +1,177 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/recapito/recapito/store"
 )
 
-// Deliveries implements [store.History]. What it has to look through has no
-// bound, so it has connections of its own, and ends with ctx. The newest are
-// looked for in the tail, the others in the table.
-func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) ([]store.Delivery, error) {
+const (
+	// scanRows is how many of an account's deliveries one listing looks at:
+	// about 20 ms. One that asks for more gets more.
+	scanRows = 10_000
+	// firstStep and lastStep are how many are looked at together where some are
+	// left out.
+	firstStep, lastStep = 100, 2000
+	// messageRows is how many deliveries of a message are looked at by
+	// themselves; if it has more, it is looked for among the account's.
+	messageRows = 1000
+)
+
+// Deliveries implements [store.History]. Listings have connections of their own,
+// and end with ctx. The newest are looked for in the tail, the others in the
+// table.
+func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	if s.isClosed() {
-		return nil, store.ErrClosed
+		return store.DeliveryPage{}, store.ErrClosed
 	}
-	places := s.w.tail.places(q.AccountID, selected(&q))
+	l := listing{ctx: ctx, query: &q, newest: s.w.tail.places(q.AccountID)}
 	defer s.readers.begin()()
-	tx, err := s.history.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, s.orClosed(err)
+	var err error
+	if l.tx, err = s.history.BeginTx(ctx, nil); err != nil {
+		return store.DeliveryPage{}, s.orClosed(err)
 	}
-	found, err := s.listDeliveries(ctx, tx, &q, places)
-	if err := errors.Join(err, tx.Rollback()); err != nil {
-		return nil, s.orClosed(err)
+	page, err := l.page(max(s.cfg.scanRows, q.Limit+1))
+	if err := errors.Join(err, l.tx.Rollback()); err != nil {
+		return store.DeliveryPage{}, s.orClosed(err)
 	}
-	return found, nil
+	return page, nil
 }
 
-func (s *Store) listDeliveries(ctx context.Context, tx *sql.Tx, q *store.DeliveryQuery, newest []place) (all []store.Delivery, err error) {
-	query, args := listing(q)
-	rows, err := tx.QueryContext(ctx, query, append(args, q.Limit)...)
+// listing reads one page.
+type listing struct {
+	ctx    context.Context
+	tx     *sql.Tx
+	query  *store.DeliveryQuery
+	newest []place // of the account, in the tail, newest first
+	few    bool    // only the message's own are looked at
+}
+
+// The statements of a listing: which deliveries come after a place, all of the
+// account's in the table or those of a message, and which of them are asked for.
+const (
+	listedPlaces  = `SELECT accepted_at, seq FROM listed WHERE account_id = ? AND (accepted_at, seq) < (?, ?) ORDER BY accepted_at DESC, seq DESC LIMIT ?`
+	messagePlaces = `SELECT accepted_at, seq FROM deliveries INDEXED BY deliveries_message WHERE message_id = ? AND account_id = ?
+		AND (accepted_at, seq) < (?, ?) ORDER BY accepted_at DESC, seq DESC LIMIT ?`
+	messageCount = `SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = ? AND account_id = ? LIMIT ?)`
+	askedFor     = `SELECT ` + deliveryColumns + `, 0
+		FROM json_each(?1) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value
+		WHERE (?2 < 0 OR coalesce(end.state, 0) = ?2) AND (?3 = '' OR d.message_id = ?3)`
+)
+
+// page looks at the next deliveries, more at a time each time, until it has
+// found enough or has looked at so many.
+func (l *listing) page(scan int) (page store.DeliveryPage, err error) {
+	q := l.query
+	at, step := l.begin(), q.Limit+1
+	if q.MessageID != "" {
+		var n int
+		err = l.tx.QueryRowContext(l.ctx, messageCount, q.MessageID, q.AccountID, messageRows+1).Scan(&n)
+		l.few = n <= messageRows
+	}
+	if q.MessageID != "" || q.State != "" {
+		step = max(step, firstStep)
+	}
+	for looked := 0; err == nil; step = min(2*step, max(lastStep, q.Limit+1)) {
+		n := min(step, scan-looked)
+		var places []place
+		if places, err = l.places(at, n); err != nil {
+			break
+		}
+		var found []store.Delivery
+		if found, err = l.read(places); err != nil {
+			break
+		}
+		looked += len(places)
+		page.Deliveries = append(page.Deliveries, found...)
+		switch {
+		case len(page.Deliveries) > q.Limit:
+			page.Deliveries = page.Deliveries[:q.Limit]
+			last := &page.Deliveries[q.Limit-1]
+			page.Next = store.Place{AcceptedAt: last.AcceptedAt, Seq: last.Seq}
+			return page, nil
+		case len(places) < n:
+			return page, nil
+		case looked >= scan:
+			last := places[len(places)-1]
+			page.Next = store.Place{AcceptedAt: instant(last.accepted), Seq: last.seq}
+			return page, nil
+		}
+		at = places[len(places)-1]
+	}
+	return page, err
+}
+
+// begin is the place before the first.
+func (l *listing) begin() place {
+	at := place{math.MaxInt64, 0}
+	if to := l.query.To; !to.IsZero() {
+		at.accepted = ceilMicros(to)
+	}
+	if b := l.query.Before; b.Seq > 0 {
+		if before := (place{micros(b.AcceptedAt), b.Seq}); before.compare(at) < 0 {
+			return before
+		}
+	}
+	return at
+}
+
+// places finds the next n places after one; fewer: there are no more.
+func (l *listing) places(at place, n int) ([]place, error) {
+	q, query, args := l.query, listedPlaces, []any{l.query.AccountID, at.accepted, at.seq, n}
+	if l.few {
+		query, args = messagePlaces, slices.Insert(args, 0, any(q.MessageID))
+	}
+	rows, err := l.tx.QueryContext(l.ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
-	if all, err = collect(rows, scanDelivery); err != nil || q.MessageID != "" {
-		return all, err
+	all, err := collect(rows, func(rows *sql.Rows) (p place, err error) { return p, rows.Scan(&p.accepted, &p.seq) })
+	if err != nil {
+		return nil, err
 	}
-	// As many of the newest as are wanted; more only if the state drops some.
-	step := q.Limit
-	if q.State != "" {
-		step = max(step, 100)
+	if !l.few {
+		for len(l.newest) > 0 && l.newest[0].compare(at) >= 0 {
+			l.newest = l.newest[1:]
+		}
+		all = append(all, l.newest[:min(n, len(l.newest))]...)
+		slices.SortFunc(all, newestFirst)
+		all = slices.Compact(all)
+		all = all[:min(n, len(all))]
 	}
-	for found := 0; len(newest) > 0 && found < q.Limit; {
-		seqs := make([]int64, 0, step)
-		for _, p := range newest[:min(len(newest), step)] {
-			seqs = append(seqs, p.seq)
+	if from := ceilMicros(q.From); !q.From.IsZero() {
+		end := slices.IndexFunc(all, func(p place) bool { return p.accepted < from })
+		if end >= 0 {
+			all = all[:end]
 		}
-		newest = newest[len(seqs):]
-		query, args := listingOf(q, seqs)
-		rows, err := tx.QueryContext(ctx, query, args...)
-		if err != nil {
-			return nil, err
-		}
-		more, err := collect(rows, scanDelivery)
-		if err != nil {
-			return nil, err
-		}
-		found += len(more)
-		all = append(all, more...)
 	}
-	slices.SortFunc(all, func(a, b store.Delivery) int {
-		return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), cmp.Compare(b.Seq, a.Seq))
+	return all, nil
+}
+
+// read reads those deliveries that are asked for.
+func (l *listing) read(places []place) ([]store.Delivery, error) {
+	seqs := make([]int64, len(places))
+	for i, p := range places {
+		seqs[i] = p.seq
+	}
+	state := -1
+	if l.query.State != "" {
+		state = stateCodes[l.query.State]
+	}
+	rows, err := l.tx.QueryContext(l.ctx, askedFor, list(seqs), state, l.query.MessageID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := collect(rows, scanDelivery)
+	slices.SortFunc(found, func(a, b store.Delivery) int {
+		return newestFirst(place{micros(a.AcceptedAt), a.Seq}, place{micros(b.AcceptedAt), b.Seq})
 	})
-	all = slices.CompactFunc(all, func(a, b store.Delivery) bool { return a.Seq == b.Seq })
-	return all[:min(len(all), q.Limit)], nil
-}
-
-// listing is the statement for a query, but for what is in the tail. One for a
-// message finds that, too.
-func listing(q *store.DeliveryQuery) (query string, args []any) {
-	from, t := `listed t CROSS JOIN deliveries d ON d.seq = t.seq`, "t"
-	if q.MessageID != "" {
-		from, t = `deliveries d INDEXED BY deliveries_message`, "d"
-	}
-	where, args := conditions(q, t)
-	return `SELECT ` + deliveryColumns + `, 0 FROM ` + from + joinEnd + ` WHERE ` + strings.Join(where, ` AND `) +
-		` ORDER BY ` + t + `.accepted_at DESC, ` + t + `.seq DESC LIMIT ?`, args
-}
-
-// listingOf selects, of some deliveries in the tail, those that a query asks
-// for, as far as the tail cannot tell.
-func listingOf(q *store.DeliveryQuery, seqs []int64) (query string, args []any) {
-	query = `SELECT ` + deliveryColumns + `, 0 FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinEnd
-	args = []any{list(seqs)}
-	if q.State != "" {
-		query += ` WHERE coalesce(end.state, 0) = ?`
-		args = append(args, stateCodes[q.State])
-	}
-	return query, args
-}
-
-// selected is what the tail can tell of a query.
-func selected(q *store.DeliveryQuery) func(place) bool {
-	before := place{micros(q.BeforeTime), q.BeforeSeq}
-	return func(p place) bool {
-		return (q.From.IsZero() || p.accepted >= ceilMicros(q.From)) && (q.To.IsZero() || p.accepted < ceilMicros(q.To)) &&
-			(q.BeforeTime.IsZero() || p.compare(before) < 0)
-	}
-}
-
-// conditions are on the table or alias t, which has the order.
-func conditions(q *store.DeliveryQuery, t string) (where []string, args []any) {
-	add := func(condition string, values ...any) {
-		where = append(where, condition)
-		args = append(args, values...)
-	}
-	add(t+`.account_id = ?`, q.AccountID)
-	if q.State != "" {
-		add(`coalesce(end.state, 0) = ?`, stateCodes[q.State])
-	}
-	if q.MessageID != "" {
-		add(`d.message_id = ?`, q.MessageID)
-	}
-	if !q.From.IsZero() {
-		add(t+`.accepted_at >= ?`, ceilMicros(q.From))
-	}
-	if !q.To.IsZero() {
-		add(t+`.accepted_at < ?`, ceilMicros(q.To))
-	}
-	if !q.BeforeTime.IsZero() {
-		add(`(`+t+`.accepted_at, `+t+`.seq) < (?, ?)`, micros(q.BeforeTime), q.BeforeSeq)
-	}
-	return where, args
+	return found, err
 }
 
 // ceilMicros rounds up, as what is kept is whole microseconds.

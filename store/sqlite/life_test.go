@@ -300,10 +300,11 @@ func (t *tenant) holdings(s store.Store) (h holdings, err error) {
 		return h, err
 	}
 	h.Pending = slices.Contains(pending, t.id)
-	if h.Deliveries, err = s.Deliveries(ctx, store.DeliveryQuery{AccountID: t.id, Limit: everything}); err != nil {
+	page, err := s.Deliveries(ctx, store.DeliveryQuery{AccountID: t.id, Limit: everything})
+	if err != nil {
 		return h, err
 	}
-	h.Deliveries = withoutSeq(h.Deliveries)
+	h.Deliveries = withoutSeq(page.Deliveries)
 	for _, d := range h.Deliveries {
 		_, attempts, err := s.Delivery(ctx, t.id, d.EventID)
 		if err != nil {

@@ -46,6 +46,7 @@ type Config struct {
 	// For tests.
 	tailSize int                     // default: tailSize
 	logPages int                     // default: logPages
+	scanRows int                     // default: scanRows
 	vfs      string                  // beneath SQLite; default: its own
 	rewrite  func(path string) error // default: rewrite
 }
@@ -92,6 +93,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	if cfg.logPages == 0 {
 		cfg.logPages = logPages
+	}
+	if cfg.scanRows == 0 {
+		cfg.scanRows = scanRows
 	}
 	if cfg.rewrite == nil {
 		cfg.rewrite = rewrite

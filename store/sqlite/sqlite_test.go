@@ -115,8 +115,8 @@ func TestTailOfShortLives(t *testing.T) {
 		t.Fatalf("%d are fresh (%v), want %d", len(b.Fresh), err, lives)
 	}
 	list, err := s.Deliveries(t.Context(), store.DeliveryQuery{AccountID: "a", Limit: 2 * lives})
-	if err != nil || len(list) != lives {
-		t.Errorf("%d are listed (%v), want %d", len(list), err, lives)
+	if err != nil || len(list.Deliveries) != lives {
+		t.Errorf("%d are listed (%v), want %d", len(list.Deliveries), err, lives)
 	}
 }
 

@@ -121,18 +121,30 @@ func (p place) compare(q place) int {
 	return cmp.Or(cmp.Compare(p.accepted, q.accepted), cmp.Compare(p.seq, q.seq))
 }
 
-// places copies the account's deliveries that are selected, newest first.
-func (t *tail) places(account string, selected func(place) bool) (all []place) {
+func newestFirst(a, b place) int { return b.compare(a) }
+
+// places copies the account's deliveries, newest first. The sorting is done
+// without the lock, which the writer waits for.
+func (t *tail) places(account string) []place {
+	all := t.copy(account)
+	slices.SortFunc(all, newestFirst)
+	return all
+}
+
+// copy begins with the last, so that there is little to sort.
+func (t *tail) copy(account string) []place {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if r := t.accounts[account]; r != nil {
-		for _, seq := range r.seqs {
-			if e := t.at(seq); e != nil && selected(place{e.accepted, seq}) {
-				all = append(all, place{e.accepted, seq})
-			}
+	r := t.accounts[account]
+	if r == nil {
+		return nil
+	}
+	all := make([]place, 0, len(r.seqs))
+	for _, seq := range slices.Backward(r.seqs) {
+		if e := t.at(seq); e != nil {
+			all = append(all, place{e.accepted, seq})
 		}
 	}
-	slices.SortFunc(all, func(a, b place) int { return b.compare(a) })
 	return all
 }
 

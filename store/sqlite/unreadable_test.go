@@ -90,8 +90,8 @@ func TestRowThatCannotBeReadStopsNobodyElsesEvents(t *testing.T) {
 	if _, err := s.Backlog(ctx, store.BacklogQuery{AccountID: "a", Now: now, Fresh: 100}); !errors.Is(err, errUnreadable) {
 		t.Errorf("Backlog of a: %v, want that it cannot be read", err)
 	}
-	if list, err := s.Deliveries(ctx, store.DeliveryQuery{AccountID: "a", Limit: 10}); err != nil || len(list) != 1 {
-		t.Errorf("the history of a: %d deliveries, %v; want 1", len(list), err)
+	if list, err := s.Deliveries(ctx, store.DeliveryQuery{AccountID: "a", Limit: 10}); err != nil || len(list.Deliveries) != 1 {
+		t.Errorf("the history of a: %d deliveries, %v; want 1", len(list.Deliveries), err)
 	}
 
 	// The account itself gets out of it.

@@ -34,8 +34,8 @@ func testHistory(t *testing.T, open Opener) {
 			{"from", store.DeliveryQuery{From: at(time.Minute)}, " e5 e4 e3 e2"},
 			{"to is exclusive", store.DeliveryQuery{To: at(time.Minute)}, " e1 e0"},
 			{"window", store.DeliveryQuery{From: at(time.Minute), To: at(2 * time.Minute)}, " e3 e2"},
-			{"continued", store.DeliveryQuery{BeforeTime: ds[3].AcceptedAt, BeforeSeq: ds[3].Seq}, " e2 e1 e0"},
-			{"continued with filters", store.DeliveryQuery{State: store.Pending, BeforeTime: ds[3].AcceptedAt, BeforeSeq: ds[3].Seq, Limit: 1}, " e2"},
+			{"continued", store.DeliveryQuery{Before: store.Place{AcceptedAt: ds[3].AcceptedAt, Seq: ds[3].Seq}}, " e2 e1 e0"},
+			{"continued with filters", store.DeliveryQuery{State: store.Pending, Before: store.Place{AcceptedAt: ds[3].AcceptedAt, Seq: ds[3].Seq}, Limit: 1}, " e2"},
 			{"nothing", store.DeliveryQuery{State: store.Failed}, ""},
 		} {
 			tt.q.AccountID = "a"
@@ -44,7 +44,38 @@ func testHistory(t *testing.T, open Opener) {
 			}
 			got, err := s.Deliveries(t.Context(), tt.q)
 			must(t, err)
-			wantIDs(t, tt.name, got, tt.want)
+			wantIDs(t, tt.name, got.Deliveries, tt.want)
+		}
+	})
+	t.Run("pages follow each other until there is no more", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		var want string
+		for i := range 7 { // the clock stands, and is set back
+			accept(t, s, at(time.Duration(-i/4)*time.Minute), event("a", fmt.Sprint("e", i), "m"), event("b", fmt.Sprint("e", i), "m"))
+		}
+		for _, id := range []int{3, 2, 1, 0, 6, 5, 4} {
+			want += fmt.Sprint(" e", id)
+		}
+		for _, limit := range []int{1, 3, 7, 8} {
+			q := store.DeliveryQuery{AccountID: "a", Limit: limit}
+			var got []store.Delivery
+			for pages := 1; ; pages++ {
+				page, err := s.Deliveries(t.Context(), q)
+				must(t, err)
+				got = append(got, page.Deliveries...)
+				if page.Next == (store.Place{}) {
+					if n := (7 + limit - 1) / limit; pages != n {
+						t.Errorf("limit %d: %d pages, want %d", limit, pages, n)
+					}
+					break
+				}
+				if len(page.Deliveries) != limit || pages > 7 {
+					t.Fatalf("limit %d: page %d has %d deliveries and another after it, want %d", limit, pages, len(page.Deliveries), limit)
+				}
+				q.Before = page.Next
+			}
+			wantIDs(t, fmt.Sprint("limit ", limit), got, want)
 		}
 	})
 	t.Run("one with its attempts", func(t *testing.T) {

@@ -274,7 +274,7 @@ func (m *machine) List(r *rapid.T) {
 	}
 	if filters&16 != 0 && len(m.known) > 0 {
 		last := rapid.SampledFrom(m.known).Draw(r, "last")
-		q.BeforeTime, q.BeforeSeq = last.AcceptedAt, last.Seq
+		q.Before = store.Place{AcceptedAt: last.AcceptedAt, Seq: last.Seq}
 	}
 	m.both(r, "List", func(s store.Store) answer {
 		ds, err := s.Deliveries(context.Background(), q)
@@ -325,7 +325,8 @@ func (m *machine) checkHistory(r *rapid.T, accountID string) {
 		ds, err := s.Deliveries(context.Background(), q)
 		return answered(err, ds)
 	})
-	ds, err := m.model.Deliveries(context.Background(), q)
+	page, err := m.model.Deliveries(context.Background(), q)
+	ds := page.Deliveries
 	if err != nil || len(ds) == 0 {
 		return
 	}

@@ -1,0 +1,80 @@
+package sqlite
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// A listing looks at no more than a part of what the account has, whatever is
+// asked for and wherever it is.
+func TestListingLooksAtABoundedPart(t *testing.T) {
+	const total, scan = 1200, 100 // more than messageRows
+	for name, tail := range map[string]int{"in the tail": 2 * total, "in the table": 10, "in both": 900} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, file(t), func(c *Config) { c.scanRows, c.tailSize = scan, tail })
+			withWebhook(t, s)
+			h := &handed{}
+			s.Listen(h)
+			var events []store.Event
+			for i := range total {
+				e := event(fmt.Sprint("e", i))
+				e.MessageID = "m"
+				if i == 7 {
+					e.MessageID = "n"
+				}
+				events = append(events, e)
+			}
+			for i := 0; i < total; i += 100 {
+				if _, err := s.Accept(t.Context(), events[i:i+100], now.Add(time.Duration(i)*time.Second)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var outcomes []store.Outcome
+			for _, d := range h.deliveries {
+				outcomes = append(outcomes, store.Outcome{Delivery: d, Attempt: &store.Attempt{Number: 1, At: now}, State: store.Delivered})
+			}
+			if err := s.Record(t.Context(), outcomes, now); err != nil {
+				t.Fatal(err)
+			}
+			for _, tt := range []struct {
+				q            store.DeliveryQuery
+				found, pages int
+			}{
+				{store.DeliveryQuery{State: store.Failed}, 0, total/scan + 1},
+				{store.DeliveryQuery{State: store.Pending, MessageID: "m"}, 0, total/scan + 1},
+				{store.DeliveryQuery{State: store.Failed, MessageID: "n"}, 0, 1}, // few: by the message's index
+				{store.DeliveryQuery{MessageID: "n"}, 1, 1},
+				{store.DeliveryQuery{State: store.Failed, From: now.Add(1000 * time.Second)}, 0, 3}, // 200 of them
+				{store.DeliveryQuery{State: store.Failed, To: now.Add(300 * time.Second)}, 0, 4},    // 300
+				{store.DeliveryQuery{State: store.Delivered}, total, total / 50},
+				{store.DeliveryQuery{}, total, total / 50},
+			} {
+				q, found, pages := tt.q, 0, 0
+				q.AccountID, q.Limit = "a", 50
+				for {
+					before := q.Before.Seq
+					page, err := s.Deliveries(t.Context(), q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					found, pages = found+len(page.Deliveries), pages+1
+					if q.Before = page.Next; q.Before.Seq == 0 {
+						break
+					}
+					if before > 0 && before-q.Before.Seq > scan {
+						t.Errorf("%+v: page %d goes from Seq %d to %d, want at most %d further", tt.q, pages, before, q.Before.Seq, scan)
+					}
+					if pages > 2*total/50 {
+						t.Fatalf("%+v: no end after %d pages", tt.q, pages)
+					}
+				}
+				if found != tt.found || pages != tt.pages {
+					t.Errorf("%+v: %d found on %d pages, want %d on %d", tt.q, found, pages, tt.found, tt.pages)
+				}
+			}
+		})
+	}
+}
