@@ -73,6 +73,8 @@ type cli struct {
 	Send    sendCmd    `cmd:"" help:"Feed status events from NDJSON to a running server."`
 	Account accountCmd `cmd:"" help:"Provision accounts in the store."`
 	Key     keyCmd     `cmd:"" help:"Provision the API keys of an account in the store."`
+	Backup  backupCmd  `cmd:"" help:"Copy the store to a new file, beside a running server."`
+	Restore restoreCmd `cmd:"" help:"Put a backup in place of the store. The server must not run."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

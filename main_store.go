@@ -15,8 +15,22 @@ import (
 
 // storeFlags name the store; serve, account and key have them.
 type storeFlags struct {
-	Store     string    `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, or memory: (lost at the end). Default: ${default}."`
+	storeFlag
 	SecretKey secretKey `placeholder:"KEY" help:"Encrypts the signing secrets and the callback URLs in the store: 32 bytes in hexadecimal or base64 (make one with: openssl rand -hex 32). Keep it: without it they cannot be read."`
+}
+
+// storeFlag is for what does not read secrets, too.
+type storeFlag struct {
+	Store string `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, or memory: (lost at the end). Default: ${default}."`
+}
+
+// file is the database file of the store.
+func (f *storeFlag) file() (string, error) {
+	kind, rest, _ := strings.Cut(f.Store, ":")
+	if kind != "sqlite" || rest == "" {
+		return "", fmt.Errorf("--store %q: use sqlite:FILE", f.Store)
+	}
+	return rest, nil
 }
 
 // secretKey is a 32-byte key in text form.

@@ -113,6 +113,8 @@ func checkFile(path string, mustExist bool) error {
 	return nil
 }
 
+var errOthers = errors.New("is a SQLite database of another program")
+
 var errNotMade = errors.New("there is no such store; recapito serve makes it at its first start")
 
 // magic is how a database file begins.
@@ -130,7 +132,7 @@ func (s *Store) checkOwner(ctx context.Context) (err error) {
 	var id, tables int64
 	err = db.QueryRowContext(ctx, `SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id`).Scan(&id, &tables)
 	if err == nil && id != applicationID && (id != 0 || tables > 0) {
-		err = errors.New("is a SQLite database of another program")
+		err = errOthers
 	}
 	if err != nil {
 		return err
