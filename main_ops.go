@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/store"
 )
 
@@ -125,8 +126,8 @@ func (m *metrics) requested(operation string, status int, took time.Duration) {
 }
 
 // watch adds the gauges, read when Prometheus asks.
-func (m *metrics) watch(st store.Store, d *dispatcher.Dispatcher) {
-	m.registry.MustRegister(&gauges{store: st, dispatcher: d})
+func (m *metrics) watch(st store.Store, d *dispatcher.Dispatcher, c *egress.Client) {
+	m.registry.MustRegister(&gauges{store: st, dispatcher: d, egress: c})
 }
 
 // gauges read the present state of the store and the dispatcher once per
@@ -134,6 +135,7 @@ func (m *metrics) watch(st store.Store, d *dispatcher.Dispatcher) {
 type gauges struct {
 	store      store.Store
 	dispatcher *dispatcher.Dispatcher
+	egress     *egress.Client
 }
 
 var (
@@ -144,6 +146,10 @@ var (
 	slotsMaxDesc   = prometheus.NewDesc("recapito_slots", "Attempts that may be under way (--max-in-flight).", nil, nil)
 	heldDesc       = prometheus.NewDesc("recapito_window_bytes", "Event bodies held in memory.", nil, nil)
 	unrecordedDesc = prometheus.NewDesc("recapito_unrecorded_outcomes", "Outcomes not on disk yet.", nil, nil)
+	dialsDesc      = prometheus.NewDesc("recapito_dials_total", "Connections to endpoints that were begun.", nil, nil)
+	resumedDesc    = prometheus.NewDesc("recapito_dials_resumed_total", "Of these, TLS sessions that were resumed.", nil, nil)
+	reusedDesc     = prometheus.NewDesc("recapito_connections_reused_total", "Attempts that found a connection kept.", nil, nil)
+	idleDesc       = prometheus.NewDesc("recapito_connections_idle", "Connections kept for the next attempt.", nil, nil)
 )
 
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(g, ch) }
@@ -167,4 +173,12 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(slotsMaxDesc, s.MaxSlots)
 	gauge(heldDesc, s.HeldBytes)
 	gauge(unrecordedDesc, s.Unrecorded)
+	e := g.egress.Stats()
+	counter := func(d *prometheus.Desc, v uint64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	counter(dialsDesc, e.Dials)
+	counter(resumedDesc, e.Resumed)
+	counter(reusedDesc, e.Reused)
+	gauge(idleDesc, e.Idle)
 }

@@ -45,9 +45,10 @@ type serveCmd struct {
 	OrderWait      time.Duration   `default:"60s" placeholder:"TIME" help:"How long an event waits for an earlier one of its message that is being retried. Default: ${default}."`
 	MaxInFlight    int             `default:"1024" placeholder:"N" help:"Attempts at a time, of all accounts. Default: ${default}."`
 
-	AllowNetwork []netip.Prefix `placeholder:"CIDR" help:"Opens a private range to callbacks, for example 127.0.0.0/8; repeatable. Default: none."`
-	CallbackCA   string         `type:"existingfile" placeholder:"FILE" help:"Certificate authorities (PEM) trusted for callbacks, beside the system's."`
-	Retention    time.Duration  `default:"168h" placeholder:"TIME" help:"How long finished deliveries can be read. Default: ${default}."`
+	AllowNetwork           []netip.Prefix `placeholder:"CIDR" help:"Opens a private range to callbacks, for example 127.0.0.0/8; repeatable. Default: none."`
+	CallbackConnectionLife time.Duration  `default:"60s" placeholder:"TIME" help:"Age at which a connection to an endpoint is given up, so that its name is looked up again. Default: ${default}."`
+	CallbackCA             string         `type:"existingfile" placeholder:"FILE" help:"Certificate authorities (PEM) trusted for callbacks, beside the system's."`
+	Retention              time.Duration  `default:"168h" placeholder:"TIME" help:"How long finished deliveries can be read. Default: ${default}."`
 
 	LogFormat string     `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json. Default: ${default}."`
 	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
@@ -73,7 +74,8 @@ func (c *serveCmd) Validate() error {
 		}
 	}
 	for flag, d := range map[string]time.Duration{
-		"retry-horizon": c.RetryHorizon, "attempt-timeout": c.AttemptTimeout, "order-wait": c.OrderWait, "retention": c.Retention,
+		"retry-horizon": c.RetryHorizon, "attempt-timeout": c.AttemptTimeout, "order-wait": c.OrderWait,
+		"callback-connection-life": c.CallbackConnectionLife, "retention": c.Retention,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("--%s: must be longer than zero", flag)
@@ -105,7 +107,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	client := egress.New(egress.Config{Allow: c.AllowNetwork, RootCAs: roots})
+	client := egress.New(egress.Config{Allow: c.AllowNetwork, RootCAs: roots, ConnectionLife: c.CallbackConnectionLife})
 	defer client.Close()
 	disp, err := dispatcher.New(dispatcher.Config{
 		Store: st, Sender: client, Suspend: st.SuspendWebhook,
@@ -117,7 +119,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 		return err
 	}
 	st.Listen(disp)
-	m.watch(st, disp)
+	m.watch(st, disp, client)
 
 	apiListener, opsListener, err := c.listen()
 	if err != nil {

@@ -35,7 +35,8 @@ type flight struct {
 	webhook *store.Webhook // as of the start
 	term    int            // of the lane, then
 	probe   bool
-	trust   trust // as which it is counted
+	since   time.Time // its connection was made then or later
+	trust   trust     // as which it is counted
 	slow    bool
 	sent    bool // it has a connection
 	started time.Time
@@ -63,7 +64,7 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 	if l == nil {
 		return nil
 	}
-	f := &flight{lane: l, webhook: l.webhook, term: l.term, trust: l.trust(), started: now, probe: l.pace.open}
+	f := &flight{lane: l, webhook: l.webhook, term: l.term, trust: l.trust(), started: now, probe: l.pace.open, since: l.dialledSince}
 	if f.probe {
 		f.item = l.probe
 	} else {
@@ -99,8 +100,8 @@ func (d *Dispatcher) post(f *flight) egress.Result {
 		URL:      f.webhook.CallbackURL,
 		Header:   d.header(f, time.Now()),
 		Body:     f.item.delivery.Body,
-		Deadline: f.started.Add(d.cfg.AttemptTimeout),
-		Proceed:  func() error { return d.proceed(f) },
+		Deadline: f.started.Add(d.cfg.AttemptTimeout), MadeSince: f.since,
+		Proceed: func() error { return d.proceed(f) },
 	})
 }
 
@@ -250,6 +251,7 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	}
 	if f.probe {
 		o.State, o.DueAt = store.Pending, del.DueAt
+		l.dialledSince = now
 		l.pace.probeFailed(now, after)
 		return
 	}
@@ -268,6 +270,7 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	}
 	if l.pace.failed(overload(res), res.Kind == egress.Timeout, f.started, now) {
 		l.expireAt = now
+		l.dialledSince = now
 		d.fallBehind(l)
 	}
 }

@@ -30,8 +30,6 @@ import (
 type Sender interface {
 	// Post ends by the request's deadline at the latest, and when ctx does.
 	Post(ctx context.Context, r *egress.Request) egress.Result
-	// CloseIdle closes the connections to a callback URL that are not in use.
-	CloseIdle(callbackURL string)
 }
 
 // Config is everything a [Dispatcher] can be told.

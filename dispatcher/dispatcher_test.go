@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +25,7 @@ type call struct {
 	URL     string
 	ID      string
 	Attempt int
+	Made    time.Duration // its connection
 }
 
 // receiver stands for every endpoint there is.
@@ -34,13 +36,19 @@ type receiver struct {
 	answer func(ctx context.Context, c call) egress.Result
 	open   map[string]int // attempts under way, by URL
 	peak   map[string]int
-	closed []string // URLs whose idle connections were closed
 	// connect is how long a request takes to its first byte, dial how much
 	// longer if it finds no idle connection.
 	connect atomic.Int64
 	dial    time.Duration
-	idle    map[string]int // connections, by URL
+	idle    idle
 }
+
+// idle are the connections that a process keeps, by host, the one used last at
+// the end.
+type idle map[string][]link
+
+// link is a connection.
+type link struct{ made, used time.Time }
 
 func (r *receiver) connects() time.Duration { return time.Duration(r.connect.Load()) }
 
@@ -48,16 +56,12 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	ctx, cancel := context.WithDeadline(ctx, req.Deadline)
 	defer cancel()
 	time.Sleep(r.connects())
-	r.mu.Lock()
-	wait := r.dial
-	if r.idle[req.URL] > 0 {
-		r.idle[req.URL]--
-		wait = 0
+	pool, l, kept := r.take(req)
+	if !kept {
+		time.Sleep(r.dial)
 	}
-	r.mu.Unlock()
-	time.Sleep(wait)
 	attempt, _ := strconv.Atoi(field(req, "Webhook-Attempt"))
-	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt}
+	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt, Made: l.made.Sub(r.start)}
 	if err := req.Proceed(); err != nil {
 		return egress.Result{Kind: egress.Withdrawn, Err: err}
 	}
@@ -67,9 +71,35 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	r.peak[c.URL] = max(r.peak[c.URL], r.open[c.URL])
 	answer := r.answer
 	r.mu.Unlock()
-	defer func() { r.mu.Lock(); r.open[c.URL]--; r.idle[c.URL]++; r.mu.Unlock() }()
+	defer func() { r.mu.Lock(); r.open[c.URL]--; pool.put(host(c.URL), l); r.mu.Unlock() }()
 	return answer(ctx, c)
 }
+
+// take returns an idle connection, as egress has them, or a new one, and where
+// it is to be put.
+func (r *receiver) take(req *egress.Request) (pool idle, l link, kept bool) {
+	now, at := time.Now(), host(req.URL)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pool = r.idle
+	pool[at] = slices.DeleteFunc(pool[at], func(l link) bool {
+		return now.Sub(l.made) >= time.Minute || now.Sub(l.used) >= 45*time.Second
+	})
+	for i, l := range slices.Backward(pool[at]) {
+		if !l.made.Before(req.MadeSince) {
+			pool[at] = slices.Delete(pool[at], i, i+1)
+			return pool, l, true
+		}
+	}
+	return pool, link{made: now}, false
+}
+
+func (p idle) put(at string, l link) {
+	l.used = time.Now()
+	p[at] = append(p[at], l)
+}
+
+func host(callbackURL string) string { return strings.Split(callbackURL, "/")[2] }
 
 func field(req *egress.Request, name string) string {
 	for _, f := range req.Header {
@@ -78,21 +108,6 @@ func field(req *egress.Request, name string) string {
 		}
 	}
 	return ""
-}
-
-func (r *receiver) CloseIdle(url string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = append(r.closed, url)
-}
-
-func (r *receiver) wantClosed(t *testing.T, urls ...string) {
-	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !slices.Equal(r.closed, urls) {
-		t.Errorf("idle connections closed to %q, want %q", r.closed, urls)
-	}
 }
 
 func (r *receiver) set(answer func(context.Context, call) egress.Result) {
@@ -155,7 +170,7 @@ type rig struct {
 func newRig(t *testing.T, change ...func(*dispatcher.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, store: memory.New(memory.Config{}), recv: &receiver{
-		start: time.Now(), answer: ok, open: map[string]int{}, peak: map[string]int{}, idle: map[string]int{},
+		start: time.Now(), answer: ok, open: map[string]int{}, peak: map[string]int{}, idle: idle{},
 	}}
 	r.cfg = dispatcher.Config{
 		Store: r.store, Sender: r.recv, Suspend: r.store.SuspendWebhook,

@@ -21,16 +21,20 @@ type lane struct {
 	handed  bool           // something has been accepted or changed since it was found
 	// told is the webhook that the lane was last brought up to date with: a
 	// page may show a change before the listener is told of it.
-	told    *store.Webhook
-	term    int // counts those changes, but for rotations
-	pace    pace
-	window  window
-	flights map[*flight]struct{} // under way; of these
-	sent    int                  // so many have a connection
-	probe   *item                // to be attempted by the open breaker
-	held    int                  // bytes of bodies waiting in memory, and
-	kept    int                  // of these, for a page under way
-	heldAs  trust                // where they are counted
+	told *store.Webhook
+	term int // counts those changes, but for rotations
+	pace pace
+	// dialledSince is when the webhook was changed, or the open breaker saw a
+	// failure: the host may be elsewhere now, so that no attempt uses a
+	// connection made before. Other accounts on the host keep theirs.
+	dialledSince time.Time
+	window       window
+	flights      map[*flight]struct{} // under way; of these
+	sent         int                  // so many have a connection
+	probe        *item                // to be attempted by the open breaker
+	held         int                  // bytes of bodies waiting in memory, and
+	kept         int                  // of these, for a page under way
+	heldAs       trust                // where they are counted
 
 	direct bool
 	cursor int64 // fresh deliveries up to this Seq have been in memory

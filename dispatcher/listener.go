@@ -127,14 +127,12 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 	l.term++
 	l.handed = true
 	l.pace = d.freshPace(l)
+	l.dialledSince = now
 	d.fallBehind(l)
 	l.makeDue = w != nil
 	l.cancel = w == nil
 	l.retryAt = time.Time{}
 	d.reconsider(l, now)
-	if before != nil && d.running {
-		d.attempts.Go(func() { d.cfg.Sender.CloseIdle(before.CallbackURL) })
-	}
 }
 
 // newSecretOnly: a PUT, of the same URL as well, says that the endpoint has been

@@ -142,6 +142,18 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 	if end.failures >= 10 && since > w.recv.connects() && (since < minGap || end.open > 0) {
 		w.errorf("%s began %v after failure %d in a row, beside %d others", c.ID, since, end.failures, end.open)
 	}
+	w.checkConnection(c, account)
+}
+
+// checkConnection: where the host may have moved, its name is looked up again.
+func (w *world) checkConnection(c call, account int) {
+	made, changed, end := w.recv.start.Add(c.Made), w.slow.toldOf(name(account)).changed, &w.accounts[account]
+	if changed.Before(time.Now()) && made.Before(changed) {
+		w.errorf("%s went over a connection made %v before the webhook was changed", c.ID, changed.Sub(made))
+	}
+	if end.failures >= 10 && time.Since(end.failed) > w.recv.connects() && made.Before(end.failed) {
+		w.errorf("%s went over a connection made %v before failure %d in a row", c.ID, end.failed.Sub(made), end.failures)
+	}
 }
 
 // goesThere: an attempt goes where the dispatcher has been told, or where a

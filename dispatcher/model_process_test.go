@@ -123,6 +123,7 @@ func (w *world) begin() {
 	}
 	w.kept, w.slow = kept, w.slow.reopened(kept)
 	w.starts++
+	w.recv.idle = idle{}
 	clear(w.open)
 	for i := range w.accounts {
 		end := &w.accounts[i] // what it had learnt is lost

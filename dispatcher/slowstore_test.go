@@ -39,7 +39,8 @@ const (
 type told struct {
 	webhook, before *store.Webhook
 	at              time.Time
-	term            int // counts the changes but for those of the secret
+	term            int       // counts the changes but for those of the secret
+	changed         time.Time // the last change that the listener cannot take for another
 	// anew: the listener has not been told of a change yet, so that a page can
 	// hide from it what has changed.
 	anew bool
@@ -59,7 +60,7 @@ func (s *slowStore) reopened(kept store.Store) *slowStore {
 	defer s.mu.Unlock()
 	next.n, next.trouble = s.n, s.trouble
 	for account, t := range s.told {
-		next.told[account] = &told{at: t.at, term: t.term}
+		next.told[account] = &told{at: t.at, term: t.term, changed: t.changed}
 		if w, err := kept.Webhook(context.Background(), account); err == nil {
 			next.told[account].webhook = &w
 		}
@@ -116,9 +117,14 @@ func (s *slowStore) tell(account string, w *store.Webhook) {
 	defer s.mu.Unlock()
 	t := &told{webhook: w, at: time.Now()}
 	if last := s.told[account]; last != nil {
-		t.before, t.term = last.webhook, last.term
+		t.before, t.term, t.changed = last.webhook, last.term, last.changed
 	}
-	if b := t.before; b == nil || s.told[account].anew || w == nil || b.ID != w.ID || bytes.Equal(b.Secret, w.Secret) {
+	b := t.before
+	changed := b == nil || w == nil || b.ID != w.ID || bytes.Equal(b.Secret, w.Secret)
+	if changed {
+		t.changed = t.at
+	}
+	if changed || s.told[account].anew {
 		t.term++
 	}
 	s.told[account] = t

@@ -15,29 +15,41 @@ import (
 // conn is a connection to one host. It is used by one request at a time, whose
 // goroutine writes and reads itself.
 type conn struct {
-	net.Conn // TLS
-	host     *host
+	net.Conn                 // TLS
 	plain    net.Conn        // below TLS
 	raw      syscall.RawConn // of plain
+	at       string          // host and port
+	made     time.Time       // before its name was looked up
+	dies     time.Time       // no request begins then, or later
 	meter    meter
 	deadline time.Time
 	reusable bool // after an exchange
-	// idleSince is the pool's.
-	idleSince time.Time
+
+	// The pool's, while it is idle:
+	expires time.Time
+	place   int // among the pool's expiries
 }
 
+// lifeSpread is the part of its life by which that of a connection is cut at
+// most.
+const lifeSpread = 0.25
+
 // dial makes a connection whose request may begin.
-func (c *Client) dial(ctx context.Context, u *url.URL, h *host, deadline time.Time) (*conn, error) {
+func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*conn, error) {
+	c.dials.Add(1)
+	made := &conn{at: hostPort(u), made: time.Now()}
+	// Those that were made together do not end together.
+	made.dies = made.made.Add(c.life - time.Duration(c.jitter()*lifeSpread*float64(c.life)))
 	if !deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	plain, err := c.dialer.DialContext(ctx, "tcp", h.at)
+	plain, err := c.dialer.DialContext(ctx, "tcp", made.at)
 	if err != nil {
 		return nil, err
 	}
-	made := &conn{Conn: plain, plain: plain, host: h}
+	made.Conn, made.plain = plain, plain
 	if tcp, ok := plain.(*net.TCPConn); ok {
 		made.raw, err = tcp.SyscallConn()
 	}
@@ -65,6 +77,9 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	session := tls.Client(t, cfg)
 	made.Conn = session
 	err := session.HandshakeContext(ctx)
+	if err == nil && session.ConnectionState().DidResume {
+		c.resumed.Add(1)
+	}
 	if t.none { // TLS says only that ctx ended
 		err = errNoTurn
 	}

@@ -189,8 +189,9 @@ func TestRebinding(t *testing.T) {
 	url := "https://receiver.example.com:" + port(r) + "/"
 	wantKind(t, post(t, c, newRequest(url)), egress.Acknowledged)
 	rebound.Store(true)
-	c.CloseIdle(url)
-	wantKind(t, post(t, c, newRequest(url)), egress.DestinationRefused)
+	req := newRequest(url)
+	req.MadeSince = time.Now()
+	wantKind(t, post(t, c, req), egress.DestinationRefused)
 	if got := r.requests.Load(); got != 1 {
 		t.Errorf("requests received: %d, want 1", got)
 	}

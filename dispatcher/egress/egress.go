@@ -16,9 +16,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,9 +36,15 @@ type Config struct {
 	// phases of an attempt wait. Default: 5 s each.
 	ConnectTimeout, TLSTimeout time.Duration
 	// IdleTimeout is how long a connection is kept for the next request.
-	// Default: 45 s; a reused connection asks neither the resolver nor the
-	// guard again.
+	// Default: 45 s.
 	IdleTimeout time.Duration
+	// ConnectionLife is how old a connection is at most when a request begins on
+	// it. Default: 60 s; a reused connection asks neither the resolver nor the
+	// guard again.
+	ConnectionLife time.Duration
+	// Jitter returns numbers in [0, 1) that spread the ends of connections;
+	// default math/rand/v2's Float64.
+	Jitter func() float64
 }
 
 // Client makes requests. It is safe for concurrent use.
@@ -46,11 +54,15 @@ type Client struct {
 	tlsTimeout time.Duration
 	turns      turns
 	pool       *pool
+	life       time.Duration // of a connection
+	jitter     func() float64
+
+	dials, resumed, reused atomic.Uint64
 }
 
 // New returns a client that keeps connections alive between requests.
 func New(cfg Config) *Client {
-	return &Client{
+	c := &Client{
 		dialer: &net.Dialer{
 			Timeout:        or(cfg.ConnectTimeout, 5*time.Second),
 			Resolver:       cfg.Resolver,
@@ -59,12 +71,31 @@ func New(cfg Config) *Client {
 		tls: &tls.Config{
 			RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12,
 			NextProtos:         []string{"http/1.1"}, // HTTP/2 repeats POSTs by itself
-			ClientSessionCache: tls.NewLRUClientSessionCache(1024),
+			ClientSessionCache: tls.NewLRUClientSessionCache(maxHosts),
 		},
 		tlsTimeout: or(cfg.TLSTimeout, 5*time.Second),
 		turns:      newTurns(),
 		pool:       newPool(or(cfg.IdleTimeout, 45*time.Second)),
+		life:       or(cfg.ConnectionLife, time.Minute),
+		jitter:     cfg.Jitter,
 	}
+	if c.jitter == nil {
+		c.jitter = rand.Float64
+	}
+	return c
+}
+
+// Stats count since the client was made, but for Idle.
+type Stats struct {
+	Dials   uint64 // begun, whatever came of them
+	Resumed uint64 // of these, TLS sessions that were resumed
+	Reused  uint64 // requests on a connection that was kept
+	Idle    int    // connections that are kept now
+}
+
+// Stats tells them.
+func (c *Client) Stats() Stats {
+	return Stats{Dials: c.dials.Load(), Resumed: c.resumed.Load(), Reused: c.reused.Load(), Idle: c.pool.idle()}
 }
 
 func or(d, otherwise time.Duration) time.Duration {
@@ -80,6 +111,8 @@ type Request struct {
 	Header   []Field // complete, but for Host and Content-Length
 	Body     []byte
 	Deadline time.Time // the request ends by then, with its answer or without; zero: never
+	// MadeSince: its connection was made then or later. Zero: any will do.
+	MadeSince time.Time
 	// Proceed is asked once, at the last moment before the first byte is
 	// written; its error ends the attempt with nothing sent. Nil: yes.
 	Proceed func() error
@@ -105,7 +138,7 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return Result{Kind: ResponseInvalid, Err: errNotCallable}
 	}
-	conn, err := c.connect(ctx, u, r.Deadline)
+	conn, err := c.connect(ctx, u, r)
 	if err != nil {
 		res := Result{Kind: classify(ctx, err), Err: err}
 		if res.Kind == Exhausted {
@@ -148,23 +181,16 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // connect takes an idle connection, or dials.
-func (c *Client) connect(ctx context.Context, u *url.URL, deadline time.Time) (*conn, error) {
-	host := c.pool.host(u)
-	for conn := c.pool.take(host); conn != nil; conn = c.pool.take(host) {
-		if conn.begin(deadline) && conn.quiet() {
+func (c *Client) connect(ctx context.Context, u *url.URL, r *Request) (*conn, error) {
+	at := hostPort(u)
+	for conn := c.pool.take(at, r.MadeSince); conn != nil; conn = c.pool.take(at, r.MadeSince) {
+		if conn.begin(r.Deadline) && conn.quiet() {
+			c.reused.Add(1)
 			return conn, nil
 		}
 		conn.close()
 	}
-	return c.dial(ctx, u, host, deadline)
-}
-
-// CloseIdle closes the connections to a URL's host and port that are not in
-// use; those in use are closed after their request. The next request dials.
-func (c *Client) CloseIdle(callbackURL string) {
-	if u, err := url.Parse(callbackURL); err == nil {
-		c.pool.drop(hostPort(u))
-	}
+	return c.dial(ctx, u, r.Deadline)
 }
 
 // Close ends the client; requests under way go on to their deadline.

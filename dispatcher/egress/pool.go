@@ -1,171 +1,171 @@
 package egress
 
 import (
-	"net"
-	"net/url"
-	"strings"
+	"container/heap"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	// maxHosts is how many hosts keep connections at a time.
+	// maxHosts is how many hosts keep connections at a time, and how many TLS
+	// sessions are kept: some 5 KiB each (measured with small certificates).
 	maxHosts = 8192
 	// idlePerHost: many accounts may share a host, as behind an API gateway, and
 	// a connection closed for want of a place costs a handshake of 0.7 ms.
 	idlePerHost = 1024
 )
 
-// pool keeps idle connections by host and port. It is safe for concurrent use.
+// pool keeps idle connections by host and port. One that is in use is not its
+// concern, so a host without an idle connection is not known here. It is safe
+// for concurrent use.
 type pool struct {
 	idleTimeout time.Duration
 
 	mu     sync.Mutex
-	hosts  map[string]*host
-	tidier *time.Timer // nil: nothing is idle
+	hosts  map[string][]*conn // idle; of each host the one that was used last at the end
+	due    expiries           // the same connections
+	timer  *time.Timer
+	wakeAt time.Time // when the timer fires; zero: it does not
 	closed bool
 }
 
-// host is a host and port; a dropped one takes no connection back.
-type host struct {
-	at      string
-	idle    []*conn // the longest idle first
-	dropped bool
-}
-
 func newPool(idleTimeout time.Duration) *pool {
-	return &pool{idleTimeout: idleTimeout, hosts: map[string]*host{}}
+	return &pool{idleTimeout: idleTimeout, hosts: map[string][]*conn{}}
 }
 
-// host returns the one of a URL.
-func (p *pool) host(u *url.URL) *host {
-	at := hostPort(u)
+// take returns the connection that was used last, of those made at since or
+// later, or nil.
+func (p *pool) take(at string, since time.Time) *conn {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h := p.hosts[at]
-	if h == nil {
-		for other := range p.hosts {
-			if len(p.hosts) < maxHosts {
-				break
-			}
-			p.discard(other) // any: it costs a handshake
-		}
-		h = &host{at: at, dropped: p.closed}
-		if !p.closed {
-			p.hosts[at] = h
+	for _, c := range slices.Backward(p.hosts[at]) {
+		if !c.made.Before(since) && now.Before(c.expires) {
+			p.remove(c)
+			return c
 		}
 	}
-	return h
-}
-
-// take returns the connection that was used last, or nil.
-func (p *pool) take(h *host) *conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := len(h.idle)
-	if n == 0 {
-		return nil
-	}
-	c := h.idle[n-1]
-	h.idle[n-1] = nil
-	h.idle = h.idle[:n-1]
-	return c
+	return nil
 }
 
 // put keeps a connection for the next request, or closes it.
 func (p *pool) put(c *conn) {
-	c.idleSince = time.Now()
+	now := time.Now()
+	c.expires = now.Add(p.idleTimeout)
+	if c.dies.Before(c.expires) {
+		c.expires = c.dies
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c.host.dropped || len(c.host.idle) >= idlePerHost {
+	if p.closed || !now.Before(c.expires) {
 		c.close()
 		return
 	}
-	c.host.idle = append(c.host.idle, c)
-	if p.tidier == nil {
-		p.tidier = time.AfterFunc(p.idleTimeout, p.tidy)
+	idle := p.hosts[c.at]
+	if len(idle) == 0 && len(p.hosts) >= maxHosts {
+		p.discard(p.hosts[p.due[0].at]...)
+	}
+	if len(idle) >= idlePerHost {
+		p.discard(idle[0])
+	}
+	p.hosts[c.at] = append(p.hosts[c.at], c)
+	heap.Push(&p.due, c)
+	p.wakeBy(c.expires)
+}
+
+// wakeBy sets the timer, unless it fires earlier. The caller holds mu.
+func (p *pool) wakeBy(at time.Time) {
+	if !p.wakeAt.IsZero() && !at.Before(p.wakeAt) {
+		return
+	}
+	p.wakeAt = at
+	if p.timer == nil {
+		p.timer = time.AfterFunc(time.Until(at), p.expire)
+	} else {
+		p.timer.Reset(time.Until(at))
 	}
 }
 
-// tidy closes the connections that were idle for long enough, and comes back
-// for the next.
-func (p *pool) tidy() {
+// expire closes the connections whose time has come, and comes back for the
+// next. It looks at no other.
+func (p *pool) expire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now, next := time.Now(), time.Duration(-1)
-	for at, h := range p.hosts {
-		n := 0
-		for n < len(h.idle) && now.Sub(h.idle[n].idleSince) >= p.idleTimeout {
-			h.idle[n].close()
-			n++
-		}
-		h.idle = append([]*conn(nil), h.idle[n:]...)
-		if len(h.idle) == 0 {
-			delete(p.hosts, at) // one in use finds no way back, and is closed
-			h.dropped = true
-			continue
-		}
-		if left := p.idleTimeout - now.Sub(h.idle[0].idleSince); next < 0 || left < next {
-			next = left
-		}
+	now := time.Now()
+	for len(p.due) > 0 && !now.Before(p.due[0].expires) {
+		p.discard(p.due[0])
 	}
-	p.tidier = nil
-	if next >= 0 {
-		p.tidier = time.AfterFunc(next, p.tidy)
+	p.wakeAt = time.Time{}
+	if len(p.due) > 0 {
+		p.wakeBy(p.due[0].expires)
 	}
 }
 
-// drop closes a host's idle connections now, and those in use when their
-// requests end.
-func (p *pool) drop(at string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.discard(at)
-}
-
-// shed drops all hosts, for the sake of the files that their connections are.
+// shed closes all idle connections, for the sake of the files that they are.
 func (p *pool) shed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.discardAll()
+	p.discard(p.due...)
 }
 
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	p.discardAll()
-	if p.tidier != nil {
-		p.tidier.Stop()
-		p.tidier = nil
+	p.discard(p.due...)
+	if p.timer != nil {
+		p.timer.Stop()
 	}
 }
 
-// discardAll forgets every host. The caller holds mu.
-func (p *pool) discardAll() {
-	for at := range p.hosts {
-		p.discard(at)
-	}
+// idle is how many there are.
+func (p *pool) idle() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.due)
 }
 
-// discard forgets a host. The caller holds mu.
-func (p *pool) discard(at string) {
-	h := p.hosts[at]
-	if h == nil {
-		return
-	}
-	delete(p.hosts, at)
-	h.dropped = true
-	for _, c := range h.idle {
+// discard closes idle connections. The caller holds mu.
+func (p *pool) discard(idle ...*conn) {
+	for _, c := range slices.Clone(idle) {
+		p.remove(c)
 		c.close()
 	}
-	h.idle = nil
 }
 
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = "443"
+// remove takes an idle connection out. The caller holds mu.
+func (p *pool) remove(c *conn) {
+	heap.Remove(&p.due, c.place)
+	idle := p.hosts[c.at]
+	if len(idle) == 1 {
+		delete(p.hosts, c.at)
+		return
 	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	i := slices.Index(idle, c)
+	p.hosts[c.at] = slices.Delete(idle, i, i+1)
+}
+
+// expiries are connections, the one that expires first at the top.
+type expiries []*conn
+
+func (e expiries) Len() int           { return len(e) }
+func (e expiries) Less(i, j int) bool { return e[i].expires.Before(e[j].expires) }
+func (e expiries) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].place, e[j].place = i, j
+}
+
+func (e *expiries) Push(x any) {
+	c, _ := x.(*conn)
+	c.place = len(*e)
+	*e = append(*e, c)
+}
+
+func (e *expiries) Pop() any {
+	last := len(*e) - 1
+	c := (*e)[last]
+	(*e)[last] = nil
+	*e = (*e)[:last]
+	return c
 }

@@ -33,16 +33,17 @@ func TestWithdrawnSendsNothing(t *testing.T) {
 			if !errors.Is(res.Err, errNo) {
 				t.Errorf("Post: error %v, want %v", res.Err, errNo)
 			}
-			c.CloseIdle(r.url()) // the connection itself is good
+			c.Close() // the connection itself is good
 			<-ended
 			if got := r.bytes.Load(); got != 0 {
 				t.Errorf("new connection: the receiver got %d bytes, want 0", got)
 			}
 
+			c = newClient(t)
 			wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
 			sent := r.bytes.Load()
 			wantKind(t, post(t, c, no), egress.Withdrawn)
-			c.CloseIdle(r.url())
+			c.Close()
 			<-ended
 			if got := r.bytes.Load(); got != sent {
 				t.Errorf("reused connection: the receiver got %d bytes, want 0", got-sent)

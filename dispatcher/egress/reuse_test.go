@@ -3,9 +3,10 @@ package egress_test
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
@@ -205,70 +206,47 @@ func TestAnswerWithoutReadingBody(t *testing.T) {
 	}
 }
 
-func TestCloseIdleClosesOneHost(t *testing.T) {
-	changed, other := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200)), listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
-	c := newClient(t)
-	both := func() {
-		for _, r := range []*receiver{changed, other} {
-			wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
-		}
-	}
-	both()
-	c.CloseIdle(strings.Replace(changed.url(), "https", "HTTPS", 1))
-	c.CloseIdle("://not a URL")
-	c.CloseIdle("https://example.com/")
-	both()
-	if got := changed.conns.Load(); got != 2 {
-		t.Errorf("connections to the changed one: %d, want 2", got)
-	}
-	if got := other.conns.Load(); got != 1 {
-		t.Errorf("connections to the other: %d, want 1", got)
-	}
-}
-
-// A connection in use when CloseIdle is called serves its request, and no
-// other.
-func TestCloseIdleDuringRequest(t *testing.T) {
-	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
-		s.Request()
-		close(arrived)
-		<-release
-		s.Say(hostile.OK200)
-		s.Hang()
-		close(ended)
-	})
-	c := newClient(t)
-	go func() {
-		<-arrived
-		c.CloseIdle(r.url())
-		close(release)
-	}()
-	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
-	select {
-	case <-ended:
-	case <-time.After(5 * time.Second):
-		t.Error("the connection is open 5 s after its request, want it closed")
-	}
-}
-
-// Many posts beside many CloseIdle: for the race detector, and none is lost.
-func TestCloseIdleConcurrently(t *testing.T) {
+// Two accounts share a host. What the one asks for since its URL was put does
+// not touch the connection of the other.
+func TestConnectionMadeSinceAChange(t *testing.T) {
 	r := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
 	c := newClient(t)
-	const workers, each = 8, 20
-	var running sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			for range each {
-				res := postWithin(t, c, newRequest(r.url()), 10*time.Second)
-				wantKind(t, res, egress.Acknowledged)
-				c.CloseIdle(r.url())
-			}
-		})
+	attempt := func(since time.Time, conns int32) {
+		t.Helper()
+		req := newRequest(r.url())
+		req.MadeSince = since
+		wantKind(t, post(t, c, req), egress.Acknowledged)
+		if got := r.conns.Load(); got != conns {
+			t.Errorf("connections so far: %d, want %d", got, conns)
+		}
 	}
-	running.Wait()
-	if got := r.requests.Load(); got != workers*each {
-		t.Errorf("requests received: %d, want %d", got, workers*each)
+	attempt(time.Time{}, 1)
+	put := time.Now()
+	attempt(put, 2)
+	attempt(put, 2)
+	attempt(time.Time{}, 2)
+	attempt(time.Now(), 3)
+	want := egress.Stats{Dials: 3, Resumed: 2, Reused: 2, Idle: 3}
+	if diff := cmp.Diff(want, c.Stats()); diff != "" {
+		t.Errorf("Stats (-want +got):\n%s", diff)
+	}
+}
+
+// A busy connection ends, too: a name that has moved is looked up again.
+func TestBusyConnectionEndsWithItsLife(t *testing.T) {
+	r := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
+	c := egress.New(egress.Config{
+		Allow: loopback, RootCAs: testCA().pool, ConnectionLife: 100 * time.Millisecond, Jitter: func() float64 { return 0 },
+	})
+	t.Cleanup(c.Close)
+	begin := time.Now()
+	for r.conns.Load() < 2 {
+		if time.Since(begin) > 10*time.Second {
+			t.Fatal("after 10 s there has been one connection, want the second after 0.1 s")
+		}
+		wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	}
+	if took := time.Since(begin); took < 100*time.Millisecond {
+		t.Errorf("the second connection was made after %v, want the first used for 100ms", took)
 	}
 }

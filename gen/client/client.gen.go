@@ -1161,9 +1161,11 @@ type ClientInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. Each
-	// attempt, not this call, checks that the name resolves to a public
-	// address.
+	// public IP address. It must have no userinfo and no fragment. This call
+	// does not resolve the name. Whenever Recapito makes a connection, it
+	// resolves the name and checks that the address is public. A connection
+	// serves for 60 s at most, unless the operator has changed that. So for
+	// as long, an old address may still be called after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -1181,9 +1183,11 @@ type ClientInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. Each
-	// attempt, not this call, checks that the name resolves to a public
-	// address.
+	// public IP address. It must have no userinfo and no fragment. This call
+	// does not resolve the name. Whenever Recapito makes a connection, it
+	// resolves the name and checks that the address is public. A connection
+	// serves for 60 s at most, unless the operator has changed that. So for
+	// as long, an old address may still be called after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -1498,9 +1502,11 @@ func (c *Client) GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) 
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. Each
-// attempt, not this call, checks that the name resolves to a public
-// address.
+// public IP address. It must have no userinfo and no fragment. This call
+// does not resolve the name. Whenever Recapito makes a connection, it
+// resolves the name and checks that the address is public. A connection
+// serves for 60 s at most, unless the operator has changed that. So for
+// as long, an old address may still be called after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -1528,9 +1534,11 @@ func (c *Client) CreateWebhookWithBody(ctx context.Context, contentType string, 
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. Each
-// attempt, not this call, checks that the name resolves to a public
-// address.
+// public IP address. It must have no userinfo and no fragment. This call
+// does not resolve the name. Whenever Recapito makes a connection, it
+// resolves the name and checks that the address is public. A connection
+// serves for 60 s at most, unless the operator has changed that. So for
+// as long, an old address may still be called after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -2425,9 +2433,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. Each
-	// attempt, not this call, checks that the name resolves to a public
-	// address.
+	// public IP address. It must have no userinfo and no fragment. This call
+	// does not resolve the name. Whenever Recapito makes a connection, it
+	// resolves the name and checks that the address is public. A connection
+	// serves for 60 s at most, unless the operator has changed that. So for
+	// as long, an old address may still be called after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -2445,9 +2455,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. Each
-	// attempt, not this call, checks that the name resolves to a public
-	// address.
+	// public IP address. It must have no userinfo and no fragment. This call
+	// does not resolve the name. Whenever Recapito makes a connection, it
+	// resolves the name and checks that the address is public. A connection
+	// serves for 60 s at most, unless the operator has changed that. So for
+	// as long, an old address may still be called after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -3912,9 +3924,11 @@ func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, reqEdi
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. Each
-// attempt, not this call, checks that the name resolves to a public
-// address.
+// public IP address. It must have no userinfo and no fragment. This call
+// does not resolve the name. Whenever Recapito makes a connection, it
+// resolves the name and checks that the address is public. A connection
+// serves for 60 s at most, unless the operator has changed that. So for
+// as long, an old address may still be called after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -3938,9 +3952,11 @@ func (c *ClientWithResponses) CreateWebhookWithBodyWithResponse(ctx context.Cont
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. Each
-// attempt, not this call, checks that the name resolves to a public
-// address.
+// public IP address. It must have no userinfo and no fragment. This call
+// does not resolve the name. Whenever Recapito makes a connection, it
+// resolves the name and checks that the address is public. A connection
+// serves for 60 s at most, unless the operator has changed that. So for
+// as long, an old address may still be called after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
