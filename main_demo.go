@@ -52,7 +52,7 @@ const demoTimeout = 28 * time.Second
 // prints.
 type demo struct {
 	out      *log.Logger
-	paint    palette
+	screen   screen
 	dir      string // temporary; holds everything that is written
 	store    string
 	url      string // the receiver's
@@ -69,7 +69,7 @@ func (c *demoCmd) Run(ctx context.Context, std stdio) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
-	d := &demo{out: log.New(std.out, "", 0), paint: newPalette(std.out), mux: http.NewServeMux()}
+	d := &demo{out: log.New(std.out, "", 0), screen: newScreen(std.out), mux: http.NewServeMux()}
 	err := d.show(ctx, c.Store)
 	if err := errors.Join(err, d.end(err, std)); err != nil {
 		return err
@@ -183,7 +183,7 @@ func (d *demo) play(ctx context.Context, steady, recovering *endpoint) error {
 	if err := d.register(ctx, recovering); err != nil {
 		return err
 	}
-	d.step("the first retry comes after 5 s; later events of a message wait for the earlier one")
+	d.step("the first retry comes after 5 s; later events of a message wait for it")
 	return d.feed(ctx, recovering)
 }
 
@@ -251,9 +251,12 @@ func (d *demo) eraseAccounts(std stdio) error {
 }
 
 func (d *demo) title(format string, args ...any) {
-	d.out.Printf("\n%s", d.paint.title(fmt.Sprintf(format, args...)))
+	d.out.Printf("\n%s", d.screen.title(fmt.Sprintf(format, args...)))
 }
 
+// indent is before each line below a title.
+const indent = "   "
+
 func (d *demo) step(format string, args ...any) {
-	d.out.Printf("   %s", fmt.Sprintf(format, args...))
+	d.out.Print(indent + fmt.Sprintf(format, args...))
 }

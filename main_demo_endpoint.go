@@ -56,13 +56,13 @@ func ofFirstMessages(lines batch, n int) batch {
 }
 
 // secrets is the one that the registration showed.
-func (e *endpoint) secrets() [][]byte {
+func (e *endpoint) secrets() ([][]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.secret == nil {
-		return nil
+		return nil, errUnverified
 	}
-	return [][]byte{e.secret}
+	return [][]byte{e.secret}, nil
 }
 
 func (e *endpoint) answer(nth int) int {
@@ -133,7 +133,7 @@ func (d *demo) register(ctx context.Context, e *endpoint) error {
 
 func (d *demo) registerURL(ctx context.Context, api *client.ClientWithResponses, e *endpoint, key string) error {
 	d.mux.Handle("/"+e.account, newReceiver(e.secrets, e.answer, func(c callback) {
-		d.step("%s", c.line(d.paint))
+		d.step("%s", c.line(d.screen, len(indent)))
 		e.saw(c)
 	}))
 	url := d.url + "/" + e.account
@@ -147,7 +147,8 @@ func (d *demo) registerURL(ctx context.Context, api *client.ClientWithResponses,
 	if webhook.JSON201 == nil {
 		return answered(webhook.HTTPResponse, webhook.Body)
 	}
-	d.step("POST /webhooks/delivery-status  → 201  %s  %s", webhook.JSON201.ID, url)
+	d.step("POST /webhooks/delivery-status  → 201  %s", webhook.JSON201.ID)
+	d.step("  callback URL: %s", url)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.secret.UnmarshalText([]byte(webhook.JSON201.SigningSecret))

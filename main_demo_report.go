@@ -88,18 +88,30 @@ The same by hand. In one terminal, the account's endpoint:
 In another one, the service:
 
    export RECAPITO_PLATFORM_KEY=a-key-for-this-tour
-   recapito serve --allow-network 127.0.0.0/8 --callback-ca recapito-listen-ca.pem
+   recapito serve --allow-network 127.0.0.0/8 \
+     --callback-ca recapito-listen-ca.pem
 
 In a third one, the platform and the account:
 
-   export RECAPITO_PLATFORM_KEY=a-key-for-this-tour SERVER=http://127.0.0.1:8080
+   export RECAPITO_PLATFORM_KEY=a-key-for-this-tour
+   SERVER=http://127.0.0.1:8080
    recapito account create acc_demo
    KEY=$(recapito key create acc_demo)
-   curl -X POST -H "X-API-Key: $KEY" -H 'Content-Type: application/json' -d '{"callbackUrl":"https://127.0.0.1:8443/status"}' $SERVER/webhooks/delivery-status | tee webhook.json
+   curl -f -o webhook.json -H "X-API-Key: $KEY" \
+     -H 'Content-Type: application/json' \
+     -d '{"callbackUrl":"https://127.0.0.1:8443/status"}' \
+     $SERVER/webhooks/delivery-status && cat webhook.json
    recapito send testdata/events.ndjson
-   curl -X POST -H "Authorization: Bearer $RECAPITO_PLATFORM_KEY" -H 'Content-Type: application/json' -d '{"events":[{"id":"evt_mine","accountId":"acc_demo","messageId":"m-1","channel":"SMS","destination":"+393401234567","status":"DELIVERED","timestamp":"2026-11-20T10:30:00Z"}]}' $SERVER/events
+   curl -H "Authorization: Bearer $RECAPITO_PLATFORM_KEY" \
+     -H 'Content-Type: application/json' \
+     -d '{"events":[{"id":"evt_mine","accountId":"acc_demo",
+       "messageId":"m-1","channel":"SMS","destination":"+393401234567",
+       "status":"DELIVERED","timestamp":"2026-11-20T10:30:00Z"}]}' \
+     $SERVER/events
    curl -H "X-API-Key: $KEY" $SERVER/webhooks/delivery-status
-   curl -H "X-API-Key: $KEY" "$SERVER/webhooks/delivery-status/deliveries?limit=3"
-   curl -H "X-API-Key: $KEY" $SERVER/webhooks/delivery-status/deliveries/evt_mine
+   curl -H "X-API-Key: $KEY" \
+     "$SERVER/webhooks/delivery-status/deliveries?limit=3"
+   curl -H "X-API-Key: $KEY" \
+     $SERVER/webhooks/delivery-status/deliveries/evt_mine
 `)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -15,9 +16,9 @@ import (
 )
 
 type listenCmd struct {
-	Listen string   `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Address of the receiver. Default: ${default}."`
-	Host   []string `placeholder:"NAME" help:"A further name or address for the certificate, beside localhost, 127.0.0.1 and ::1; repeatable."`
-	CAOut  string   `name:"ca-out" default:"recapito-listen-ca.pem" placeholder:"FILE" help:"Where the certificate of the authority is written, for serve --callback-ca. A new one at each start; its key is never written. Default: ${default}."`
+	Receiver string   `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Address of the receiver. Default: ${default}."`
+	Host     []string `placeholder:"NAME" help:"A further name or address for the certificate, beside localhost, 127.0.0.1 and ::1; repeatable."`
+	CAFile   string   `name:"ca-file" default:"recapito-listen-ca.pem" placeholder:"FILE" help:"The certificate of the receiver's authority, for serve --callback-ca. Made, with its key in a .key file beside it, unless it is there. Default: ${default}."`
 
 	Secret     []signingSecret `placeholder:"whsec_…" help:"Signing secret to verify with; repeatable, for rotations."`
 	SecretFile string          `placeholder:"FILE" help:"Verify with every whsec_… that stands in this file, such as the saved answer of the registration. Read anew for each callback; it need not exist yet."`
@@ -26,15 +27,15 @@ type listenCmd struct {
 	Status int           `placeholder:"CODE" help:"Misbehave: the status of the failed answers, 500 unless given; without --fail, of all answers."`
 	Delay  time.Duration `placeholder:"TIME" help:"Misbehave: wait before every answer; an attempt ends after 10 s."`
 
-	JSON bool `name:"json" help:"Print the raw body of each callback, one a line, and nothing else on standard output."`
+	JSON bool `name:"json" help:"Print each callback as a JSON object, one a line: verification is GENUINE, FORGED or NOT_VERIFIED, with a reason; event is the body."`
 }
 
 // Help is shown by listen --help.
 func (listenCmd) Help() string {
 	return `Each callback is printed as one line: time, event, message, channel, status, attempt,
-whether its signature verified, latency since the event was handed in, and the answer.
-A callback whose signature does not verify is answered with 401. Ctrl-C ends it with a
-summary.`
+latency since the event was handed in, answer, and whether its signature verified; on
+a terminal without what does not fit. A callback whose signature does not verify is
+answered with 401. Ctrl-C ends it with a summary.`
 }
 
 // Validate is called by the parser.
@@ -52,22 +53,22 @@ func (c *listenCmd) Validate() error {
 
 // Run receives until ctx ends.
 func (c *listenCmd) Run(ctx context.Context, std stdio) error {
-	ca, err := newAuthority(time.Now())
+	ca, replaced, err := keepAuthority(c.CAFile, time.Now())
 	if err != nil {
-		return err
+		return fmt.Errorf("--ca-file: %w", err)
 	}
 	cert, err := ca.issue(append([]string{"localhost", "127.0.0.1", "::1"}, c.Host...), time.Now())
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", c.Listen)
+	l, err := net.Listen("tcp", c.Receiver)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	if err := os.WriteFile(c.CAOut, ca.pem(), 0o644); err != nil {
-		return errors.Join(fmt.Errorf("--ca-out: %w", err), l.Close())
+		return fmt.Errorf("--receiver: %w", err)
 	}
 	notes := log.New(std.err, "", 0)
+	if replaced {
+		notes.Printf("The authority in %s was made anew: restart the service that trusts it.\n\n", c.CAFile)
+	}
 	c.greet(notes, l.Addr())
 	r := newReceiver(c.secrets, c.answer, c.printer(std))
 	r.delay = c.Delay
@@ -79,16 +80,23 @@ func (c *listenCmd) Run(ctx context.Context, std stdio) error {
 // greet says what to do next.
 func (c *listenCmd) greet(notes *log.Logger, at net.Addr) {
 	url := c.url(at)
-	notes.Printf(`Receiving at %s. To send callbacks here, start the service with
+	notes.Printf(`Receiving at %s.
+To send callbacks here, start the service with
 
-    recapito serve --allow-network 127.0.0.0/8 --callback-ca %s
+    recapito serve --allow-network 127.0.0.0/8 \
+      --callback-ca %s
 
 and register this URL with the API key of an account:
 
-    curl -X POST -H "X-API-Key: $KEY" -H 'Content-Type: application/json' -d '{"callbackUrl":"%s"}' http://127.0.0.1:8080/webhooks/delivery-status
-`, url, c.CAOut, url)
-	if len(c.Secret) == 0 && c.SecretFile == "" {
+    curl -X POST -H "X-API-Key: $KEY" -H 'Content-Type: application/json' \
+      -d '{"callbackUrl":"%s"}' \
+      http://127.0.0.1:8080/webhooks/delivery-status
+`, url, c.CAFile, url)
+	switch _, err := c.secrets(); {
+	case len(c.Secret) == 0 && c.SecretFile == "":
 		notes.Print("\nNothing is verified without --secret or --secret-file.\n\n")
+	case err != nil:
+		notes.Printf("\nUntil then: %v.\n\n", err)
 	}
 }
 
@@ -123,10 +131,10 @@ func (c *listenCmd) answer(nth int) int {
 func (c *listenCmd) printer(std stdio) func(callback) {
 	out := log.New(std.out, "", 0)
 	if c.JSON {
-		return func(cb callback) { out.Print(string(cb.Body)) }
+		return func(cb callback) { out.Print(string(cb.record())) }
 	}
-	p := newPalette(std.out)
-	return func(cb callback) { out.Print(cb.line(p)) }
+	s := newScreen(std.out)
+	return func(cb callback) { out.Print(cb.line(s, 0)) }
 }
 
 // signingSecret is a webhook's secret in its text form.
@@ -142,17 +150,15 @@ func (s *signingSecret) UnmarshalText(text []byte) (err error) {
 var secretPattern = regexp.MustCompile(signature.SecretPrefix + `[A-Za-z0-9+/=]+`)
 
 // secrets are those of --secret and those that stand in --secret-file now.
-func (c *listenCmd) secrets() [][]byte {
+func (c *listenCmd) secrets() ([][]byte, error) {
 	var out [][]byte
 	for _, s := range c.Secret {
 		out = append(out, s)
 	}
-	if c.SecretFile == "" {
-		return out
-	}
-	text, err := os.ReadFile(c.SecretFile)
-	if err != nil {
-		return out // not there yet
+	var text []byte
+	var err error
+	if c.SecretFile != "" {
+		text, err = os.ReadFile(c.SecretFile)
 	}
 	for _, found := range secretPattern.FindAll(text, -1) {
 		var s signingSecret
@@ -160,5 +166,13 @@ func (c *listenCmd) secrets() [][]byte {
 			out = append(out, s)
 		}
 	}
-	return out
+	switch {
+	case len(out) > 0:
+		return out, nil
+	case c.SecretFile == "":
+		return nil, fmt.Errorf("%w: no signing secret given", errUnverified)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: %w", errUnverified, err)
+	}
+	return nil, fmt.Errorf("%w: waiting for a secret in %s", errUnverified, c.SecretFile)
 }

@@ -32,15 +32,26 @@ type callback struct {
 // latency is the time since the platform handed the event in.
 func (c *callback) latency() time.Duration { return c.At.Sub(c.Event.ReceivedAt) }
 
-// errNoSecret: nothing to verify with.
-var errNoSecret = errors.New("not verified: no signing secret given")
+// errUnverified: there is nothing to verify with.
+var errUnverified = errors.New("not verified")
+
+// proof is GENUINE, FORGED or NOT_VERIFIED.
+func (c *callback) proof() string {
+	switch {
+	case c.Unproven == nil:
+		return "GENUINE"
+	case errors.Is(c.Unproven, errUnverified):
+		return "NOT_VERIFIED"
+	}
+	return "FORGED"
+}
 
 // receiver is an endpoint for callbacks, as an account would have one: it
 // verifies, answers, and tells what it saw. Forgeries are answered with 401.
 type receiver struct {
 	// secrets are those of the webhook, present and previous; asked for each
-	// callback.
-	secrets func() [][]byte
+	// callback. The error, if there are none, is an [errUnverified].
+	secrets func() ([][]byte, error)
 	// answer chooses the status of the answer to the nth callback, from 1.
 	answer func(nth int) int
 	// delay goes before every answer.
@@ -56,7 +67,7 @@ type receiver struct {
 	answers      map[int]int     // how often each status was given; 0: the caller had left
 }
 
-func newReceiver(secrets func() [][]byte, answer func(nth int) int, saw func(callback)) *receiver {
+func newReceiver(secrets func() ([][]byte, error), answer func(nth int) int, saw func(callback)) *receiver {
 	return &receiver{
 		secrets: secrets, answer: answer, saw: saw,
 		acknowledged: make(map[string]bool), answers: make(map[int]int),
@@ -88,9 +99,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *receiver) verify(header http.Header, body []byte, now time.Time) error {
-	secrets := r.secrets()
-	if len(secrets) == 0 {
-		return errNoSecret
+	secrets, err := r.secrets()
+	if err != nil {
+		return err
 	}
 	return signature.Verify(secrets, header, body, now)
 }
@@ -104,7 +115,7 @@ func (r *receiver) arrive(c *callback) {
 	switch {
 	case c.Unproven == nil:
 		r.verified++
-	case !errors.Is(c.Unproven, errNoSecret):
+	case !errors.Is(c.Unproven, errUnverified):
 		c.Status = http.StatusUnauthorized
 	}
 	if c.Duplicate = r.acknowledged[c.EventID]; c.Duplicate {
