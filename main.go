@@ -100,14 +100,7 @@ func run(ctx context.Context, args []string, std stdio) (err error) {
 			panic(r)
 		}
 	}()
-	var c cli
-	parser, err := kong.New(&c,
-		kong.Name("recapito"), kong.Description(description),
-		kong.DefaultEnvars("RECAPITO"),
-		kong.Writers(std.out, std.err), kong.Exit(func(int) { panic(helpShown) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
-	)
+	parser, err := newParser(ctx, &cli{}, std)
 	if err != nil {
 		return err
 	}
@@ -115,10 +108,24 @@ func run(ctx context.Context, args []string, std stdio) (err error) {
 		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
+	if misspelt := checkVariables(parser.Model, os.Environ()); misspelt != nil {
+		err = misspelt
+	}
 	if err != nil {
 		return &exitError{exitUsage, fmt.Errorf("%s (see: %s --help)", withoutValue(err.Error()), at(err))}
 	}
 	return command.Run()
+}
+
+// newParser makes the command line's.
+func newParser(ctx context.Context, c *cli, std stdio) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("recapito"), kong.Description(description),
+		kong.DefaultEnvars(strings.TrimSuffix(variablePrefix, "_")),
+		kong.Writers(std.out, std.err), kong.Exit(func(int) { panic(helpShown) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
+	)
 }
 
 // at is the command that a parse error is about.
