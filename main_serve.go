@@ -93,7 +93,7 @@ func (c *serveCmd) Validate() error {
 // those under way finish, their outcomes are recorded, the store closes.
 func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	log := c.logger(std)
-	// net/http's client complains to package log alone.
+	// net/http's client logs only to package log.
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
 	m := newMetrics()
@@ -250,8 +250,8 @@ func keptKey(ctx context.Context, st store.Settings) ([]byte, error) {
 }
 
 // newHTTPServer has limits against clients that are slow to send, slow to read,
-// or idle: reliability demands them, net/http's zero value has none. The longest
-// answer, the docs page's renderer, is 1.2 MiB.
+// or idle; net/http's zero value has none. The longest answer, the docs page's
+// renderer, is 1.2 MiB.
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

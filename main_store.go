@@ -33,7 +33,7 @@ func (f *storeFlag) file() (string, error) {
 	return rest, nil
 }
 
-// secretKey is a 32-byte key in text form.
+// secretKey is a 32-byte key, given as text.
 type secretKey []byte
 
 // UnmarshalText implements [encoding.TextUnmarshaler]. It never repeats the

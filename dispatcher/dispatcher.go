@@ -32,7 +32,7 @@ type Sender interface {
 	Post(ctx context.Context, r *egress.Request) egress.Result
 }
 
-// Config is everything a [Dispatcher] can be told.
+// Config configures a [Dispatcher].
 type Config struct {
 	Store  store.Queue
 	Sender Sender
@@ -56,7 +56,7 @@ type Config struct {
 	Logger  *slog.Logger // default: discards
 }
 
-// Dispatcher owns the lanes and everything that works on them. It is the
+// Dispatcher owns the lanes and every goroutine that works on them. It is the
 // store's [store.Listener].
 type Dispatcher struct {
 	cfg Config
@@ -92,8 +92,8 @@ type Dispatcher struct {
 	attempts sync.WaitGroup
 }
 
-// New checks the configuration, fills in the defaults, and looks whether the
-// clock is behind what is in the store.
+// New checks the configuration, fills in the defaults, and checks whether the
+// clock is behind the newest delivery in the store.
 func New(cfg Config) (*Dispatcher, error) {
 	if cfg.Store == nil || cfg.Sender == nil || cfg.Suspend == nil {
 		return nil, errors.New("dispatcher: Store, Sender and Suspend are required")
@@ -119,8 +119,8 @@ func New(cfg Config) (*Dispatcher, error) {
 	return d, nil
 }
 
-// choreWorkers read and write the store for the lanes. Two keep a read under
-// way while another lane's answer is merged; more only compete for the disk.
+// choreWorkers is how many goroutines do chores. With two, a read is under way
+// while another lane's answer is merged. More only compete for the disk.
 const choreWorkers = 2
 
 // Run delivers until ctx ends, then starts no more attempts, lets those under
@@ -175,8 +175,8 @@ func (d *Dispatcher) awaitAttempts(hardStop context.CancelFunc) {
 	}
 }
 
-// loop owns the alarms: it gives each lane attention when it is due, marks
-// slow attempts, and looks for lanes left by an earlier process.
+// loop owns the alarms. It looks at each lane when it is due, marks slow
+// attempts, and finds the accounts with work that an earlier process left.
 func (d *Dispatcher) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -203,8 +203,8 @@ const (
 	idleGap = time.Hour
 )
 
-// attend gives attention to the lanes whose alarm has come and says when to
-// look again.
+// attend looks at the lanes whose time has come and returns the time until the
+// next.
 func (d *Dispatcher) attend(now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()

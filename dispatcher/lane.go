@@ -39,8 +39,9 @@ type lane struct {
 	direct bool
 	cursor int64 // fresh deliveries up to this Seq have been in memory
 	more   bool  // the store may have fresh ones beyond cursor
-	// dueAt is when the store has deliveries that were put off; zero: it has
-	// none, but for those that aside counts, which are on their way there.
+	// dueAt is when deliveries that were put off become due in the store. Zero
+	// means that it has none, except those on their way there, which aside
+	// counts.
 	dueAt    time.Time
 	aside    int
 	makeDue  bool      // everything put off is to be made due
@@ -88,8 +89,8 @@ func (l *lane) runnable(now time.Time) bool {
 	return !l.pace.resting(now) && l.window.ready.len() > 0 && len(l.flights) < int(l.pace.limit)
 }
 
-// windowPerLimit: the window grows with what the endpoint takes, so that lanes
-// that get nowhere hold little, and one that takes the most reads little back
+// windowPerLimit makes the window grow with the endpoint's concurrency limit.
+// So lanes that make no progress hold little, and a fast one reads little back
 // from the store (with a quarter of it, one endpoint's rate was 15 % less).
 const (
 	windowPerLimit = 64
@@ -110,7 +111,7 @@ func (l *lane) dueBy(at time.Time) {
 // hasPutOff reports whether the store may hold deliveries that were put off.
 func (l *lane) hasPutOff() bool { return !l.dueAt.IsZero() || l.aside > 0 }
 
-// earliest takes the zero time for never.
+// earliest treats the zero time as never.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b

@@ -7,20 +7,21 @@ import (
 
 const (
 	sweepGap = time.Minute // between looks when there is nothing to remove
-	// sweepPause is between two commits that remove something, unless so much is
-	// owed that the next one removes maxSweep.
+	// sweepPause is the time between two commits that remove deliveries, unless
+	// so many are owed that the next one removes maxSweep.
 	sweepPause = 25 * time.Millisecond
 	// minSweep and maxSweep bound what one commit removes.
 	minSweep = 25
 	maxSweep = 500
-	// maxOwed: what was accepted in a long while is not removed all at once.
+	// maxOwed bounds what is owed, so that a long backlog of removals is not
+	// removed all at once.
 	maxOwed = 4 * maxSweep
 )
 
 // owing is how many deliveries a sweep is to remove: half as many again as are
-// accepted, so that it catches up, but not as many as it could. Removing costs
-// the store as much as accepting, and those who wait for a delivery would feel
-// it (at 2,000 events a second, their p99 was doubled).
+// accepted, so that it catches up. It does not remove as fast as it could:
+// removing costs the store as much as accepting, and would slow down deliveries
+// (at 2,000 events a second, their p99 was doubled).
 type owing int
 
 func (o *owing) accepted(n int) { *o = min(*o+owing(n*3/2), maxOwed) }
@@ -28,7 +29,7 @@ func (o *owing) accepted(n int) { *o = min(*o+owing(n*3/2), maxOwed) }
 // next is how many the next commit removes.
 func (o owing) next() int { return min(max(int(o), minSweep), maxSweep) }
 
-// removed takes in that a commit removed n of so many, and returns the time to
+// removed notes that a commit removed n of so many, and returns the time until
 // the next.
 func (o *owing) removed(n, of int) (gap time.Duration) {
 	*o = max(0, *o-owing(n))
@@ -42,8 +43,8 @@ func (o *owing) removed(n, of int) (gap time.Duration) {
 	return sweepPause
 }
 
-// sweep removes finished deliveries when their retention ends, in batches
-// small enough not to be felt, until ctx ends.
+// sweep removes finished deliveries when their retention ends, in small
+// batches, until ctx ends.
 func (d *Dispatcher) sweep(ctx context.Context) {
 	timer := time.NewTimer(sweepGap)
 	defer timer.Stop()

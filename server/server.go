@@ -37,8 +37,7 @@ type Store interface {
 	store.History
 }
 
-// Config says what a server answers from. Fields without a default are
-// required.
+// Config configures a server. Fields without a default are required.
 type Config struct {
 	Store Store
 	// Spec is the text of openapi.yaml.
@@ -73,7 +72,7 @@ type Config struct {
 	OnRequest func(operationID string, status int, duration time.Duration)
 }
 
-// server is the strict server that gen describes; its operations stand in one
+// server is the strict server that gen describes. Its operations are in one
 // file per tag.
 type server struct {
 	Config
@@ -153,7 +152,7 @@ func (c *Config) complete() error {
 	return checkBasePath(c.BasePath)
 }
 
-// checkBasePath refuses what the router would not take literally.
+// checkBasePath refuses characters that are special to the router.
 func checkBasePath(p string) error {
 	if p == "" {
 		return nil

@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// The errors on which callers decide. Any other error of a method that writes
-// means that the outcome is unknown: it may have happened or not. Repeating it
-// is safe everywhere. What fails for one account fails for no other.
+// The errors on which callers decide. After any other error of a method that
+// writes, the outcome is unknown: it may have happened or not. Every method can
+// be repeated safely. A failure of one account is no failure of another.
 var (
 	// ErrNotFound: there is no such thing, or it belongs to another account.
 	ErrNotFound = errors.New("not found")
@@ -40,8 +40,8 @@ type Store interface {
 	History
 	Queue
 	Settings
-	// Ready reports whether the store can durably write, by doing it. Nil
-	// means ready.
+	// Ready reports whether the store can write durably. It writes to find out.
+	// Nil means ready.
 	Ready(ctx context.Context) error
 	// Stats are exact as of the last commit and cost nothing to read.
 	Stats() Stats
@@ -52,14 +52,14 @@ type Store interface {
 
 // Accounts are the tenants.
 type Accounts interface {
-	// PutAccount makes the account if it is new and returns it as it is kept;
-	// created tells which.
+	// PutAccount makes the account if it is new and returns it as it is kept.
+	// created says whether it is new.
 	PutAccount(ctx context.Context, id string, now time.Time) (a Account, created bool, err error)
 	// Account returns [ErrNotFound] when there is none.
 	Account(ctx context.Context, id string) (Account, error)
-	// DeleteAccount erases the account with all its data; the webhook and the
-	// keys go first. [ErrNotFound] when there is none. Interrupted, it can be
-	// repeated.
+	// DeleteAccount erases the account with all its data, the webhook and the
+	// keys first. [ErrNotFound] when there is none. If it was interrupted, it
+	// can be repeated.
 	DeleteAccount(ctx context.Context, id string) error
 }
 
@@ -78,8 +78,8 @@ type APIKeys interface {
 	APIKeyByHash(ctx context.Context, hash KeyHash) (APIKey, error)
 }
 
-// Webhooks are the registrations, at most one for an account. The [Listener]
-// has been told of a change before the method that made it returns.
+// Webhooks are the registrations, at most one for an account. The [Listener] is
+// told of a change before the method that makes it returns.
 type Webhooks interface {
 	// CreateWebhook returns [ErrConflict] if the account has a webhook, and
 	// [ErrNotFound] if there is no such account. Of concurrent calls exactly
@@ -106,14 +106,14 @@ type Webhooks interface {
 // Intake takes events in.
 type Intake interface {
 	// Accept stores the events, and a PENDING delivery for each, in one commit
-	// and in the given order, and returns one verdict for each event. When it
-	// returns without an error, everything that it calls Accepted is on disk
-	// and the [Listener] has been told. An account that cannot be read stops
-	// nobody else's events: its own are Unreadable.
+	// and in the given order. It returns one verdict for each event. When it
+	// returns without an error, every Accepted event is on disk and the
+	// [Listener] has been told. The events of an account that cannot be read
+	// are Unreadable; the others are not affected.
 	Accept(ctx context.Context, events []Event, now time.Time) ([]Verdict, error)
 }
 
-// History answers what became of events.
+// History answers questions about deliveries.
 type History interface {
 	// Deliveries lists the deliveries that q asks for, newest first. How much it
 	// looks through does not grow with what the account has.
@@ -123,7 +123,7 @@ type History interface {
 	Delivery(ctx context.Context, accountID, eventID string) (Delivery, []Attempt, error)
 }
 
-// Queue is what the dispatcher works from.
+// Queue is the dispatcher's part of the store.
 //
 // A PENDING delivery is fresh (never attempted and never put off: DueAt is
 // zero) or has been put off until DueAt. Fresh ones are taken in order of Seq,
@@ -133,7 +133,7 @@ type Queue interface {
 	// nobody is told.
 	Listen(l Listener)
 	// LastAccepted is when the newest delivery was accepted, by the clock of
-	// then; zero: there is none.
+	// that time. Zero means that there is none.
 	LastAccepted(ctx context.Context) (time.Time, error)
 	// PendingAccounts lists accounts that have PENDING deliveries, in order of
 	// ID, beginning after the given one.
@@ -165,7 +165,7 @@ type Queue interface {
 	Sweep(ctx context.Context, now time.Time, retention time.Duration, limit int) (int, error)
 }
 
-// Settings keep what the service made up for itself at its first start.
+// Settings keep what the service generated at its first start.
 type Settings interface {
 	// Setting returns [ErrNotFound] when the name was never set.
 	Setting(ctx context.Context, name string) ([]byte, error)
@@ -179,10 +179,11 @@ type Settings interface {
 type Listener interface {
 	// Accepted hands over fresh deliveries with the webhook of each.
 	Accepted(batch []Acceptance)
-	// WebhookChanged tells the account's present webhook; nil: it has none.
+	// WebhookChanged gives the account's present webhook. Nil means that it has
+	// none.
 	WebhookChanged(accountID string, w *Webhook)
-	// Uncertain tells that a commit failed in a way that leaves open whether
-	// it happened: the listener must read everything anew.
+	// Uncertain says that a commit failed and may have happened nevertheless.
+	// The listener must read everything anew.
 	Uncertain()
 }
 

@@ -232,7 +232,7 @@ func (s *Service) RegisterAll(from, n int, url func(i int) string) ([]string, er
 	return keys, errors.Join(errs...)
 }
 
-// Vitals are what must not grow while nothing but time passes.
+// Vitals are the figures that must not grow over time.
 type Vitals struct{ RSS, OpenFiles, Goroutines int } // RSS in KiB
 
 // Vitals reads them. The rig's own connections that are idle do not count.

@@ -14,9 +14,9 @@ import (
 // maxURL is in characters; common servers take no more.
 const maxURL = 2048
 
-// CheckURL says why raw may not be a callback URL; nil: it may. The text is one
-// sentence for the caller. Ranges in allow were opened by the operator. What a
-// name resolves to is not looked up here, but each time it is dialled.
+// CheckURL returns why raw may not be a callback URL, or nil. The text is one
+// sentence for the caller. The operator opened the ranges in allow. The address
+// of a name is not checked here, but each time it is dialled.
 func CheckURL(raw string, allow []netip.Prefix) error {
 	if err := checkText(raw); err != nil {
 		return err
@@ -61,8 +61,8 @@ func checkText(raw string) error {
 	return nil
 }
 
-// checkRest refuses what [url.Parse] lets pass after the host though RFC 3986
-// has no such URI: clients that parse it strictly could not read it back.
+// checkRest refuses what [url.Parse] accepts after the host although RFC 3986
+// does not. Clients that parse URLs strictly could not read it back.
 func checkRest(u *url.URL) error {
 	if strings.ContainsAny(u.EscapedPath()+u.RawQuery, "[]") {
 		return errors.New("it must not contain '[' or ']' after the host: percent-encode them")

@@ -35,8 +35,8 @@ var (
 )
 
 // Sign returns the value of webhook-signature for one secret: "v1," and the
-// base64 of the HMAC-SHA256 of "id.timestamp.body", at being this attempt's
-// time in whole seconds.
+// base64 of the HMAC-SHA256 of "id.timestamp.body". The timestamp is at, in
+// whole seconds.
 func Sign(secret []byte, id string, at time.Time, body []byte) string {
 	return string(appendSignature(nil, secret, id, strconv.FormatInt(at.Unix(), 10), body))
 }

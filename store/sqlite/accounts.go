@@ -9,8 +9,8 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// eraseRows bounds what one transaction erases, so that the writer is never
-// held for long.
+// eraseRows bounds what one transaction erases, so that it never occupies the
+// writer for long.
 const eraseRows = 1000
 
 // PutAccount implements [store.Accounts].
@@ -34,8 +34,8 @@ func (s *Store) Account(ctx context.Context, id string) (store.Account, error) {
 	return store.Account{ID: id, CreatedAt: instant(at)}, nil
 }
 
-// DeleteAccount implements [store.Accounts]. The account itself goes with the
-// last of its deliveries.
+// DeleteAccount implements [store.Accounts]. The account itself is erased with
+// the last of its deliveries.
 func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	err := s.w.do(ctx, func(tx *txn) error {
 		if err := tx.mustHaveAccount(id); err != nil {

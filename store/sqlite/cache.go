@@ -7,9 +7,9 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// cache holds what is asked for with every request and changes rarely: the keys
-// and webhooks that exist. The writer changes it after its commits, before they
-// are answered.
+// cache holds the keys and webhooks that exist: every request needs them, and
+// they change rarely. The writer changes it after its commits, before it
+// answers them.
 type cache struct {
 	mu       sync.RWMutex
 	changes  int // so far: what was read before one is not kept after it
@@ -17,7 +17,7 @@ type cache struct {
 	webhooks map[string]*store.Webhook // shared; must not be changed
 }
 
-// cacheSize bounds each kind; a full one begins anew.
+// cacheSize bounds each kind. A full cache is emptied.
 const cacheSize = 16384
 
 func newCache() *cache {
@@ -46,7 +46,7 @@ func (c *cache) key(hash store.KeyHash) (k store.APIKey, ok bool, changes int) {
 	return k, ok, c.changes
 }
 
-// keepWebhook keeps what was read, unless there was a change since.
+// keepWebhook keeps a webhook that was read, unless one was changed since.
 func (c *cache) keepWebhook(w *store.Webhook, changes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +70,7 @@ func put[K comparable, V any](m map[K]V, key K, value V) {
 	m[key] = value
 }
 
-// apply takes in a committed transaction.
+// apply updates the cache with a committed transaction.
 func (c *cache) apply(tx *txn) {
 	if len(tx.webhooks) == 0 && len(tx.stale) == 0 && !tx.keysChanged {
 		return
@@ -93,8 +93,8 @@ func (c *cache) apply(tx *txn) {
 	}
 }
 
-// lookForOthers empties the cache if another process has written: accounts and
-// keys are provisioned beside a service, too.
+// lookForOthers empties the cache if another process has written: the commands
+// provision accounts and keys beside a running service.
 func (w *writer) lookForOthers() {
 	var version int64
 	if w.damaged || w.conn.QueryRowContext(context.Background(), `PRAGMA data_version`).Scan(&version) != nil {

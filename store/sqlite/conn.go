@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// open makes the writer's connection, asserts that it is durable, and reads
-// what the writer keeps in memory.
+// open makes the writer's connection, asserts that its commits are durable, and
+// reads what the writer keeps in memory.
 func (w *writer) open() (err error) {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite", w.store.cfg.dsn("journal_mode(WAL)", "synchronous(FULL)",
@@ -63,20 +63,20 @@ func (w *writer) closeConn() error {
 	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
 }
 
-// rollback undoes a transaction that was not committed. Nothing of it has
-// happened. If even this fails, the connection is opened anew.
+// rollback undoes a transaction that was not committed. If that fails, the
+// connection is opened anew.
 func (w *writer) rollback() {
 	_, err := w.conn.ExecContext(context.Background(), `ROLLBACK`)
 	var one int
-	// SQLite itself has rolled back after some errors, and then says that there
-	// is no transaction; whether the connection still works is asked of it.
+	// After some errors SQLite has rolled back by itself and says that there is
+	// no transaction. A query shows whether the connection still works.
 	if err != nil && w.conn.QueryRowContext(context.Background(), `SELECT count(*) FROM totals`).Scan(&one) != nil {
 		w.damaged = true
 	}
 }
 
-// reopen replaces the connection after a failure and reads everything anew, as
-// the listener then must.
+// reopen replaces the connection after a failure and reads everything anew. The
+// listener must do the same.
 func (w *writer) reopen() error {
 	_ = w.closeConn() // it has failed before
 	if err := w.open(); err != nil {

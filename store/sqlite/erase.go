@@ -42,8 +42,7 @@ func (tx *txn) deliveriesOf(account string, limit int) ([]int64, error) {
 	return seqs[:min(limit, len(seqs))], err
 }
 
-// erase removes deliveries with all that is kept of them and returns how many
-// there were.
+// erase removes deliveries with all their rows and returns how many there were.
 func (tx *txn) erase(seqs []int64) (n int, err error) {
 	tx.erased = append(tx.erased, seqs...)
 	err = bulk(len(seqs), func(from, to int) error {

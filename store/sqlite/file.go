@@ -121,8 +121,9 @@ var errNotMade = errors.New("there is no such store; recapito serve makes it at 
 const magic = "SQLite format 3\x00"
 
 // checkOwner refuses databases that are not ours before anything is changed in
-// them. It asks SQLite, which first undoes what a power cut has left. Of ours it
-// makes the log durable, before closing it has SQLite build on it.
+// them. It asks SQLite, which first undoes what a power cut has left. It makes
+// the log of ours durable before it closes the file, when SQLite would use the
+// log.
 func (s *Store) checkOwner(ctx context.Context) (err error) {
 	db, err := sql.Open("sqlite", s.cfg.dsn())
 	if err != nil {
@@ -186,7 +187,7 @@ func (s *Store) dropLock() {
 	}
 }
 
-// plain words the errors of SQLite that people meet.
+// plain puts the errors of SQLite that people meet into words.
 func plain(err error) error {
 	text := err.Error()
 	switch {

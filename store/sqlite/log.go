@@ -10,27 +10,27 @@ import (
 	"time"
 )
 
-// What is here keeps the file whole when a sync fails and the power goes later.
-// After a sync that failed the kernel takes pages for written that are not on
-// the disk, and the next sync says nothing about them: they must be written
-// again.
+// This file keeps the database intact when a sync fails and the power is cut
+// later. After a failed sync the kernel marks pages as written that are not on
+// the disk. The next sync does not report them, so they must be written again.
 //
-// Of the database file, those are the pages of a checkpoint. The next one writes
-// them again unless SQLite counts them as done; and where a reader keeps a
-// checkpoint from being complete, it counts what it has done without a sync. So
-// none is made that would not be complete.
+// In the database file, those are the pages of a checkpoint. The next
+// checkpoint writes them again unless SQLite counts them as done. If a reader
+// keeps a checkpoint from being complete, SQLite counts what it has done
+// without a sync. So no checkpoint is made that would not be complete.
 //
-// Of the log, those are the pages of a commit that failed. The next commit
-// writes over them; but if the process ends before, the next one takes them for
-// a commit like others. So it begins by writing all of the log again.
+// In the log, those are the pages of a commit that failed. The next commit
+// writes over them. If the process ends before that, the next process takes
+// them for a commit like others. So each process begins by writing the whole
+// log again.
 
 const (
 	// logPages is how many pages of the log go into the database with one
 	// checkpoint: 4 MiB. What is accepted meanwhile waits for it: with 16 MiB the
 	// callbacks' p99 at half load was twice as long.
 	logPages = 1000
-	// logBound is how many times as many are too long a log: then readers are
-	// waited for.
+	// logBound times as many pages are too long a log. Then a checkpoint waits
+	// for readers.
 	logBound = 8
 	// longLog is how many pages another program may keep the log from being
 	// emptied without a warning: 64 MiB.
@@ -41,9 +41,9 @@ const (
 
 var errReading = errors.New("a reader takes too long")
 
-// boundLog brings the log into the database once it is long enough, in a moment
-// without a reader; SQLite begins it anew in another. Only when there was none
-// for too long does it wait for one.
+// boundLog writes the log into the database once it is long enough, at a moment
+// without a reader. SQLite restarts the log at another such moment. Only if
+// there was none for too long does boundLog wait for one.
 func (w *writer) boundLog() {
 	if w.damaged || w.store.cfg.Shared {
 		return
@@ -79,8 +79,8 @@ func (w *writer) boundLog() {
 }
 
 // checkpoint is called when none of our readers would keep it from being
-// complete. Another program may: SQLite waits for it, and is then interrupted,
-// lest it go on with a part.
+// complete. A reader of another program may. SQLite waits for that and is then
+// interrupted, so that it does not go on with a part.
 func (w *writer) checkpoint(mode string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), readersWait)
 	defer cancel()
@@ -92,7 +92,7 @@ func (w *writer) checkpoint(mode string) error {
 	return err
 }
 
-// readers are the reads under way, by the order in which they began.
+// readers are the reads under way, in the order in which they began.
 type readers struct {
 	mu   sync.Mutex
 	last int64
@@ -112,8 +112,8 @@ func (r *readers) begin() (end func()) {
 	}
 }
 
-// end waits for the end of all that have begun before, and reports whether it
-// has come. Those that begin later see the last commit.
+// end waits until all reads that began before have ended, and reports whether
+// they have. Reads that begin later see the last commit.
 func (r *readers) end(wait time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

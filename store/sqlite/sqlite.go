@@ -25,7 +25,7 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// Config is everything a [Store] can be told.
+// Config configures a [Store].
 type Config struct {
 	Path string // of the database file; its directory must exist
 	// SecretKey encrypts the signing secrets and the callback URLs: 32 bytes,
@@ -59,7 +59,7 @@ type Store struct {
 	sealer *store.Sealer
 	read   *sql.DB // short reads
 	reads  readStatements
-	// history is for listings, which may look through much.
+	// history is for listings, which may read many rows.
 	history *sql.DB
 	readers readers // of both
 	w       *writer
@@ -76,8 +76,8 @@ const (
 	historyConnections = 2
 )
 
-// Open opens the file, or makes it. Its errors are for people: a file of
-// another program, a second server, a directory that cannot be written.
+// Open opens the file, or makes it. Its errors are for people: another
+// program's file, a second server, a directory that cannot be written.
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -148,7 +148,7 @@ func (s *Store) openReaders() (err error) {
 }
 
 // connect opens all connections of a pool, which keeps them: later there may be
-// no file descriptors left.
+// no file descriptor left.
 func connect(db *sql.DB, n int) (err error) {
 	for range n {
 		conn, failed := db.Conn(context.Background())
@@ -209,7 +209,7 @@ func (s *Store) Close() (err error) {
 	return err
 }
 
-// release gives back what Open took.
+// release releases what Open acquired.
 func (s *Store) release() {
 	for _, db := range []*sql.DB{s.read, s.history} {
 		if db != nil {

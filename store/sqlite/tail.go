@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// tail knows the newest deliveries, which are not entered yet in the two tables
-// that begin with the account: an entry there costs a page for each account of
+// tail knows the newest deliveries, which are not yet entered in the two tables
+// that begin with the account. An entry there costs a page for each account of
 // a commit, unless many are entered together. Most deliveries have ended by
-// then, and never wait at all.
+// then and never wait.
 //
-// The writer changes it after its commits; it is read by all. A reader copies
-// what it needs first and opens its snapshot then: what has left the tail in
+// The writer changes it after its commits; everyone reads it. A reader first
+// copies what it needs and then opens its snapshot: what left the tail in
 // between is in the tables.
 type tail struct {
 	size     int // how many deliveries are entered together
@@ -40,8 +40,8 @@ type recent struct {
 	seqs    []int64 // ascending; with those gone since
 }
 
-// tailSize is how many deliveries are entered together: so many that there are
-// some of each account. A start reads up to twice as many.
+// tailSize is how many deliveries are entered together: enough for several of
+// each account. A start reads up to twice as many.
 const tailSize = 16384
 
 func newTail(size int, first int64) *tail {
@@ -148,7 +148,7 @@ func (t *tail) copy(account string) []place {
 	return all
 }
 
-// freeze lets the entering begin, if there is enough to enter.
+// freeze begins the entering if there is enough to enter.
 func (t *tail) freeze() {
 	if len(t.full) > 0 || len(t.entries) < t.size {
 		return
@@ -160,8 +160,8 @@ func (t *tail) freeze() {
 	sort.Strings(t.full)
 }
 
-// batch is what is entered with the present transaction: up to n deliveries,
-// and how many accounts are done with them.
+// batch is what the present transaction enters: up to n deliveries, and the
+// number of accounts that are then complete.
 func (t *tail) batch(n int) (seqs []int64, accounts int) {
 	for _, account := range t.full {
 		for _, seq := range t.accounts[account].seqs {
@@ -178,7 +178,8 @@ func (t *tail) batch(n int) (seqs []int64, accounts int) {
 	return seqs, accounts
 }
 
-// entered forgets a batch. When all is entered, so are the entries.
+// entered forgets a batch. When everything is entered, it forgets the entries
+// too.
 func (t *tail) entered(seqs []int64, accounts int) {
 	for _, seq := range seqs {
 		t.entries[seq-t.first].gone = true

@@ -34,7 +34,7 @@ func newTxn(w *writer) *txn {
 	return &txn{w: w, webhooks: map[string]*store.Webhook{}, change: change{left: map[int64]struct{}{}}}
 }
 
-// totals are the row of that name.
+// totals are the table's one row.
 type totals struct {
 	lastSeq   int64
 	listed    int64
@@ -124,8 +124,8 @@ func (tx *txn) moved(from, to, n int) {
 	tx.totals.count[to] += int64(n)
 }
 
-// bulk splits n rows into the sizes for which statements are prepared: one
-// statement for many rows costs a third of one for each (measured).
+// bulk splits n rows into the sizes for which statements are prepared. One
+// statement for many rows costs a third of one statement for each (measured).
 func bulk(n int, do func(from, to int) error) error {
 	for from := 0; from < n; {
 		size := 1

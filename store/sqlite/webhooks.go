@@ -201,7 +201,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, accountID string, now time.Ti
 	})
 }
 
-// webhook is the account's webhook as of this point of the transaction. It is
+// webhook is the account's webhook at this point of the transaction. It is
 // shared and must not be changed.
 func (tx *txn) webhook(accountID string) (*store.Webhook, error) {
 	if w, ok := tx.webhooks[accountID]; ok {
@@ -242,8 +242,8 @@ func (tx *txn) putWebhook(w store.Webhook) error {
 	return nil
 }
 
-// setWebhook makes a change known to the rest of the transaction, and after the
-// commit to the cache and the listener. Everyone gets a copy.
+// setWebhook makes a change visible to the rest of the transaction, and after
+// the commit to the cache and the listener. Each gets a copy.
 func (tx *txn) setWebhook(accountID string, w *store.Webhook) {
 	tx.webhooks[accountID] = copyWebhook(w)
 	told := copyWebhook(w)

@@ -16,9 +16,9 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// writer is the goroutine that owns the writing connection. It takes all the
-// operations that wait, runs them in one transaction, commits, tells the
-// listener, and answers: the group commit.
+// writer is the goroutine that owns the writing connection. It makes the group
+// commit: it takes all operations that wait, runs them in one transaction,
+// commits, tells the listener, and answers.
 type writer struct {
 	store    *Store
 	queue    chan *operation
@@ -36,7 +36,7 @@ type writer struct {
 	damaged bool         // the connection must be opened anew
 	failing bool         // the last transaction failed
 	away    bool         // the files were not in their place when that was looked at last
-	// told is when it was last said of an account that it cannot be read.
+	// told is when the log last said of an account that it cannot be read.
 	told     map[string]time.Time
 	logLimit int // how many pages of the log there are when a checkpoint is tried next
 }
@@ -57,13 +57,13 @@ type operation struct {
 const (
 	queueSize = 1024
 	// maxOps and maxRows bound one transaction, so that nobody waits long for
-	// what others write.
+	// others' writes.
 	maxOps  = 256
 	maxRows = 5000
-	// reopenGap is how long the writer waits before it opens a database anew
-	// that failed it.
+	// reopenGap is how long the writer waits before it opens a failed database
+	// anew.
 	reopenGap = 100 * time.Millisecond
-	// tellGap is how often it is said of an account that it cannot be read.
+	// tellGap is how often the log says of an account that it cannot be read.
 	tellGap = time.Minute
 )
 
@@ -117,7 +117,7 @@ func (w *writer) submit(op *operation) error {
 }
 
 // write runs an operation that has a result. A caller that stopped waiting does
-// not see it, so that the writer never writes what a caller reads.
+// not get it, so the writer never writes what a caller reads.
 func write[T any](ctx context.Context, w *writer, rows int, run func(*txn) (T, error)) (T, error) {
 	result := new(T)
 	err := w.doRows(ctx, rows, func(tx *txn) (err error) {
@@ -163,8 +163,8 @@ func (w *writer) run() {
 	}
 }
 
-// gather takes what is waiting, and what goroutines that could run now are
-// about to hand in: where the processors are busy, commits are fewer for it.
+// gather takes the operations that wait, and those that runnable goroutines are
+// about to hand in. On busy processors this makes commits fewer.
 func (w *writer) gather(first *operation) []*operation {
 	runtime.Gosched()
 	ops, rows := append(make([]*operation, 0, 16), first), first.rows
@@ -227,8 +227,8 @@ func (w *writer) tellUnreadable(account string, err error) {
 		"path", w.store.cfg.Path, "account", account, "error", err)
 }
 
-// transact does the operations in one transaction. One that fails by itself is
-// out, and the others are done without it.
+// transact does the operations in one transaction. An operation that fails by
+// itself is removed, and the others are done without it.
 func (w *writer) transact(ops []*operation) (*txn, error) {
 	tx := newTxn(w)
 	if err := w.lookForFiles(); err != nil {
@@ -250,8 +250,8 @@ func (w *writer) transact(ops []*operation) (*txn, error) {
 	}
 }
 
-// try says to try again if an operation failed, and is out, or if it is not
-// known yet which one failed.
+// try asks for another try if an operation failed and was removed, or if it is
+// not known yet which one failed.
 func (w *writer) try(tx *txn, ops []*operation) (again bool, err error) {
 	if err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
 		w.rollback()
@@ -272,7 +272,7 @@ func (w *writer) try(tx *txn, ops []*operation) (again bool, err error) {
 		return true, nil
 	}
 	if err := tx.exec(`COMMIT`); err != nil {
-		// It may have happened all the same. If the database cannot be opened
+		// It may have happened nevertheless. If the database cannot be opened
 		// now, the next transaction tries again.
 		w.damaged = true
 		if failed := w.reopen(); failed != nil {
@@ -316,7 +316,7 @@ func (tx *txn) do(ops []*operation) (failed *operation, err error) {
 	return nil, errors.Join(tx.enter(), tx.saveTotals())
 }
 
-// ofTheDatabase reports whether an error would meet any operation, as that of a
+// ofTheDatabase reports whether an error concerns every operation, as that of a
 // full disk.
 func ofTheDatabase(err error) bool {
 	failure, ok := errors.AsType[*sqlite.Error](err)

@@ -40,11 +40,11 @@ type machine struct {
 	webhooks               int
 }
 
-// everything is beyond what a run makes: which ones a smaller limit takes is
-// not laid down.
+// everything is more than a run makes. The contract does not say which ones a
+// smaller limit takes.
 const everything = 1 << 20
 
-// answer is what an operation returns: its values and which sentinel.
+// answer is what an operation returns: its values and its sentinel.
 type answer struct {
 	Values []any
 	Err    string
@@ -131,7 +131,7 @@ func (m *machine) Accept(r *rapid.T) {
 }
 
 func (m *machine) events(r *rapid.T) (events []store.Event) {
-	// One draw for each event, as draws are what a run spends its time on.
+	// One draw for each event: a run spends its time on draws.
 	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 2*2*3*10*200*4-1), 1, 100).Draw(r, "events") {
 		e := event([]string{"a", "b"}[n%2], fmt.Sprint("e", n/120%200), fmt.Sprint("m", n/12%10))
 		if n/24000 == 0 {

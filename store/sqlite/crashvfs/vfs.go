@@ -42,7 +42,7 @@ const (
 	Delete   Op = "delete"
 )
 
-// Code is what SQLite is told of an operation that fails.
+// Code is the result that SQLite gets of an operation that fails.
 type Code int32
 
 // The codes of a fault.
@@ -52,10 +52,9 @@ const (
 	Full    Code = sqlite3.SQLITE_FULL
 )
 
-// A Fault decides whether an operation on a file, by its base name, fails. Of a
-// write that fails the beginning has been written; after a sync that fails any
-// part has been written, and the rest never will be: a later sync that succeeds
-// changes nothing about it.
+// A Fault decides whether an operation on a file, by its base name, fails. A
+// write that fails has written its beginning. A sync that fails has written any
+// part; the rest is never written, also not by a later sync that succeeds.
 type Fault func(op Op, name string) Code
 
 // VFS is one machine with one directory. All of its methods may be called at
@@ -74,8 +73,8 @@ type VFS struct {
 	fault Fault
 }
 
-// SQLite calls functions, not methods: this is how they find what they are
-// called for. Its own list of VFSs belongs to the whole process, too.
+// SQLite calls functions, not methods: these tables lead them to their VFS and
+// file. SQLite's own list of VFSs also belongs to the whole process.
 var (
 	count   atomic.Int64
 	vfss    sync.Map // *VFS by the address of its sqlite3_vfs
@@ -91,9 +90,9 @@ type handle struct {
 	syncNames bool                         // at the next sync
 }
 
-// New switches a machine on. The seed says what its power cuts leave; files
-// that are in its directory already are durable, unless they are empty: those
-// have just been made.
+// New starts a machine. The seed decides what its power cuts leave. Files that
+// are already in its directory are durable, except empty ones, which have just
+// been made.
 func New(seed uint64) (*VFS, error) { return boot(newDisk(rand.New(rand.NewPCG(seed, 0)))) }
 
 func boot(d *disk) (_ *VFS, err error) {
@@ -125,19 +124,18 @@ func (v *VFS) Close() {
 	v.tls.Close()
 }
 
-// Name is what opens a database with it, in a DSN: vfs=NAME.
+// Name is its name in a DSN: vfs=NAME.
 func (v *VFS) Name() string { return v.name }
 
-// CutAfter lets the power go with the nth operation from now that changes the
-// disk.
+// CutAfter cuts the power at the nth operation from now that changes the disk.
 func (v *VFS) CutAfter(n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.left = n
 }
 
-// Off is closed when the power has gone. From then on every operation that
-// would change something fails.
+// Off is closed when the power was cut. From then on every operation that would
+// change something fails.
 func (v *VFS) Off() <-chan struct{} { return v.off }
 
 // Fail makes operations fail from now on; nil ends it.
@@ -156,9 +154,9 @@ func (v *VFS) Cut(dir string) error {
 	return write(dir, v.disk.afterCut())
 }
 
-// Kill ends the process, not the power: nothing more is changed by it. The next
-// process finds everything in dir as this one saw it; it runs on the VFS that is
-// returned, whose disk goes on from here.
+// Kill ends the process without a power cut: the process changes nothing more.
+// The next process finds everything in dir as this one saw it. It runs on the
+// returned VFS, which has the same disk.
 func (v *VFS) Kill(dir string) (*VFS, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -173,7 +171,7 @@ func (v *VFS) Kill(dir string) (*VFS, error) {
 	return boot(v.disk)
 }
 
-// Rewrite does what writing a file again as it is does, and syncing it.
+// Rewrite has the effect of writing a file again as it is, and syncing it.
 func (v *VFS) Rewrite(path string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -212,7 +210,7 @@ func (v *VFS) powerOff() {
 	}
 }
 
-// fate is what becomes of an operation.
+// fate is what happens to an operation.
 type fate int
 
 const (
@@ -400,13 +398,13 @@ func closeFile(tls *libc.TLS, file uintptr) int32 {
 	return call[func(*libc.TLS, uintptr) int32](h.methods.FxClose)(tls, file)
 }
 
-// What follows is how SQLite in Go keeps pointers: as numbers, and functions as
-// the address of the function value.
+// SQLite in Go keeps pointers as numbers, and a function as the address of the
+// function value.
 
-// at is what is there.
+// at is the value at an address.
 func at[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) }
 
-// call is the function that is there.
+// call is the function at an address.
 func call[F any](address uintptr) F { return *(*F)(unsafe.Pointer(&struct{ uintptr }{address})) }
 
 // setFunc puts a function there, which must be one declared at the top.
