@@ -42,7 +42,7 @@ type serveCmd struct {
 	RetrySchedule  []time.Duration `placeholder:"GAP" help:"Gaps between the attempts of a delivery. Default: 5s,30s,2m,10m,30m,1h,2h,4h,8h,12h,20h,24h."`
 	RetryHorizon   time.Duration   `default:"72h" placeholder:"AGE" help:"Age at which a pending delivery is given up. Default: ${default}."`
 	AttemptTimeout time.Duration   `default:"10s" placeholder:"TIME" help:"Deadline of one attempt, whole. Default: ${default}."`
-	OrderWait      time.Duration   `default:"60s" placeholder:"TIME" help:"How long an event waits for an earlier one of its message that is being retried. Default: ${default}."`
+	OrderWait      time.Duration   `default:"60s" placeholder:"TIME" help:"How long an event waits for an earlier one of its message, from when that one first failed. Default: ${default}."`
 	MaxInFlight    int             `default:"1024" placeholder:"N" help:"Attempts at a time, of all accounts. Default: ${default}."`
 
 	AllowNetwork           []netip.Prefix `placeholder:"CIDR" help:"Opens a private range to callbacks, for example 127.0.0.0/8; repeatable. Default: none."`

@@ -192,8 +192,9 @@ func (d *Dispatcher) takeBack(f *flight) {
 		l.window.ready.pushFront(f.item)
 		return
 	}
-	for _, it := range l.window.finish(f.item, true, func(*item) bool { return false }) {
-		d.putOff(l, it)
+	now := time.Now()
+	for _, it := range l.window.finish(f.item, now, func(time.Time) bool { return false }) {
+		d.putOff(l, it, now)
 	}
 	l.window.forget(f.item)
 	d.fallBehind(l) // to be read again, if it is still PENDING
@@ -218,12 +219,22 @@ func (d *Dispatcher) conclude(f *flight, res *egress.Result, now time.Time) *att
 		}
 	}
 	d.settle(f.lane, f.item, o, suspend)
-	for _, it := range f.lane.window.finish(f.item, o.State == store.Pending, func(it *item) bool { return d.overtakes(it, now) }) {
-		d.putOff(f.lane, it)
-	}
+	d.finish(f, o.State, now)
 	return &attemptLine{flight: f, attempt: a, err: res.Err, due: o.DueAt, observation: Observation{
 		Outcome: outcomeWord(a), Duration: a.Duration, State: o.State, AcceptedAt: del.AcceptedAt, Now: now, Probe: f.probe,
 	}}
+}
+
+// finish lets the next event of the message go, or puts the later ones off: one
+// that stays PENDING holds them back from when it first failed to go.
+func (d *Dispatcher) finish(f *flight, state store.State, now time.Time) {
+	var failed time.Time
+	if state == store.Pending {
+		failed = orNow(f.item.delivery.FailedAt, now)
+	}
+	for _, it := range f.lane.window.finish(f.item, failed, d.overtaking(now)) {
+		d.putOff(f.lane, it, it.chain.since)
+	}
 }
 
 func (d *Dispatcher) acknowledged(f *flight, took time.Duration) {

@@ -27,7 +27,12 @@ func (s *rewoundStore) Backlog(ctx context.Context, q store.BacklogQuery) (store
 	}
 	for _, part := range [][]store.Delivery{page.Due, page.Fresh} {
 		for i := range part {
-			part[i].AcceptedAt = part[i].AcceptedAt.Add(s.back)
+			d := &part[i]
+			for _, at := range []*time.Time{&d.AcceptedAt, &d.FailedAt, &d.Behind.DueAt, &d.Behind.FailedAt} {
+				if !at.IsZero() {
+					*at = at.Add(s.back)
+				}
+			}
 		}
 	}
 	return page, err
@@ -100,6 +105,22 @@ func TestClockSetBackStallsNothingThatIsPutOff(t *testing.T) {
 		for _, id := range ev {
 			r.wantState("a", id, store.Delivered)
 		}
+	})
+}
+
+// What waits for one that failed by the clock of before does not wait until that
+// time comes again.
+func TestClockSetBackStallsNothingBehindAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRewoundRig(t)
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return c.ID == "a-m-1" }))
+		ev := r.accept("a", "m", "m")
+		r.after(4 * time.Second)
+		s.back = time.Hour
+		r.disp.SetClockBack(time.Hour)
+		r.after(time.Minute + time.Second)
+		r.wantState("a", ev[1], store.Delivered)
 	})
 }
 

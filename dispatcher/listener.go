@@ -60,7 +60,7 @@ func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 		// A page that was read between its commit and this call had it.
 	case l.direct && d.hasRoom(l):
 		l.cursor = a.Delivery.Seq
-		d.take(l, &a.Delivery, now)
+		d.take(l, &a.Delivery, false, now)
 	case l.direct:
 		l.direct, l.more = false, true
 	case l.working && !l.lost && len(l.late) < maxWindow && d.memory.left(l.heldAs) > 0:
@@ -77,23 +77,32 @@ func (d *Dispatcher) hasRoom(l *lane) bool {
 
 // take puts a delivery into the lane's window, in its place among those of its
 // message; one past the horizon is given up, one behind another that is being
-// retried is put off.
-func (d *Dispatcher) take(l *lane, del *store.Delivery, now time.Time) {
+// retried is put off. beyond: fresh ones before it may not be in memory.
+func (d *Dispatcher) take(l *lane, del *store.Delivery, beyond bool, now time.Time) {
 	own := *del // so that it does not keep its whole batch in memory
 	it := l.window.hold(&own)
 	d.hold(l, len(del.Body))
-	switch {
-	case d.policy.expired(del.AcceptedAt, now):
+	if d.policy.expired(del.AcceptedAt, now) {
 		d.giveUp(l, it)
-	case !l.window.enqueue(it, d.overtakes(it, now)):
-		d.putOff(l, it)
+		return
+	}
+	since, ok := now, false
+	if !beyond || !del.Behind.Fresh || del.Attempts > 0 {
+		since, ok = l.window.enqueue(it, now, d.overtaking(now))
+	}
+	if !ok {
+		l.window.setAside(it, since)
+		d.putOff(l, it, since)
 	}
 }
 
-// overtakes: an event waits for the earlier ones of its message for the order
-// wait at most.
-func (d *Dispatcher) overtakes(it *item, now time.Time) bool {
-	return !now.Before(it.delivery.AcceptedAt.Add(d.cfg.OrderWait))
+// overtaking says whether an event goes now, before an earlier one of its
+// message that first failed to go at that time, or failed by a clock that has
+// been set back since: it waits for the order wait.
+func (d *Dispatcher) overtaking(now time.Time) func(since time.Time) bool {
+	return func(since time.Time) bool {
+		return since.IsZero() || since.After(now.Add(setBackBy)) || !now.Before(since.Add(d.cfg.OrderWait))
+	}
 }
 
 // renew takes in the webhook that came with a delivery or a page.

@@ -38,6 +38,9 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 
 	w.recv.mu.Lock()
 	defer w.recv.mu.Unlock()
+	if res.Kind != egress.Acknowledged && res.Kind != egress.Interrupted && e.first.IsZero() {
+		e.first = time.Now()
+	}
 	if process != w.starts {
 		return res // it was killed meanwhile: nobody hears of it
 	}
@@ -113,15 +116,8 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 		w.errorf("%s began while %s of the same message was under way", c.ID, o.id)
 	}
 	e.due = time.Time{}
+	w.checkOrder(e, account)
 	age := time.Since(e.accepted)
-	for _, o := range w.order[e.message] {
-		if o == e {
-			break
-		}
-		if o.acked == 0 && !o.deleted && age < time.Minute {
-			w.errorf("%s overtook %s after %v", c.ID, o.id, age)
-		}
-	}
 	// What is withdrawn goes back to where it waits, and a worker may take one
 	// more than there is room for.
 	if held, most := w.disp.Stats().HeldBytes, w.cfg.WindowBytes+40*(w.cfg.MaxInFlight+3); held > most {
@@ -153,6 +149,23 @@ func (w *world) checkConnection(c call, account int) {
 	}
 	if end.failures >= 10 && time.Since(end.failed) > w.recv.connects() && made.Before(end.failed) {
 		w.errorf("%s went over a connection made %v before failure %d in a row", c.ID, end.failed.Sub(made), end.failures)
+	}
+}
+
+// checkOrder: an event waits until each earlier one of its message has ended, or
+// first failed a minute ago.
+func (w *world) checkOrder(e *modelEvent, account int) {
+	for _, o := range w.order[e.message] {
+		if o == e {
+			return
+		}
+		wait := time.Since(o.first)
+		if o.acked > 0 || o.deleted || o.attempts >= 13 || time.Since(o.accepted) > 71*time.Hour || (!o.first.IsZero() && (wait < 0 || wait >= time.Minute)) {
+			continue
+		}
+		if d, _, err := w.kept.Delivery(context.Background(), name(account), o.id); err == nil && d.State == store.Pending {
+			w.errorf("%s overtook %s, which first failed at %v", e.id, o.id, o.first)
+		}
 	}
 }
 

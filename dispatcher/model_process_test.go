@@ -116,6 +116,7 @@ func (w *world) begin() {
 	kept := w.rows.open(w.t)
 	w.recv.mu.Lock()
 	for id, e := range w.events {
+		e.due = time.Time{} // a PUT just before may not have made all due
 		d, _, err := kept.Delivery(context.Background(), name(index(id)), id)
 		if err != nil || d.DueAt.Before(e.failed.Add(minGap)) {
 			e.failed = time.Time{} // of which no outcome was recorded: it is attempted again at once
@@ -158,6 +159,9 @@ func (w *world) jump(by time.Duration) {
 	}
 	for _, e := range w.events {
 		e.accepted, e.failed = e.accepted.Add(-by), time.Time{} // it was by another clock
+		if !e.first.IsZero() {
+			e.first = e.first.Add(-by)
+		}
 	}
 	w.healedNow() // what was accepted just now may look old
 }

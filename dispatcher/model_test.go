@@ -175,7 +175,8 @@ type modelEvent struct {
 	acked       int // times acknowledged
 	ackedIn     int // by which process
 	attempts    int
-	deleted     bool // its webhook was
+	deleted     bool      // its webhook was
+	first       time.Time // failure
 	failed      time.Time
 	term        int       // of the failure
 	due         time.Time // by a PUT or the clock's having been set back, until an attempt begins

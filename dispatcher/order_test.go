@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,6 +88,156 @@ func TestLaterEventOvertakesAfterTheOrderWait(t *testing.T) {
 		r.wantCalls(ev[0], ev[1], ev[1], ev[1], ev[2])
 		r.after(time.Hour)
 		r.wantStates(map[store.State]int64{store.Delivered: 3})
+	})
+}
+
+// The wait begins when the earlier event first failed to go, whatever its age.
+func TestBacklogOlderThanTheOrderWaitKeepsItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.stop()
+		ev := r.accept("a", "m", "m", "m")
+		r.after(10 * time.Minute)
+		r.recv.set(failing(func(c call) bool { return c.ID == "a-m-1" && c.Attempt <= 2 }))
+		r.start()
+		r.after(40 * time.Second)
+		r.wantCalls(ev[0], ev[0], ev[0], ev[1], ev[2]) // at 0, 5 s and 35 s
+	})
+}
+
+func TestOldEventOvertakesTheOrderWaitAfterTheFirstFailureOfAnEarlierOne(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		restart bool
+	}{{"without a restart", false}, {"with one", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.account("a")
+				r.stop()
+				ev := r.accept("a", "m", "m")
+				r.after(10 * time.Minute)
+				r.recv.set(failing(func(c call) bool { return c.ID == "a-m-1" }))
+				r.start()
+				r.after(40 * time.Second)
+				if tt.restart {
+					r.stop()
+					r.start()
+				}
+				r.after(19 * time.Second)
+				r.wantCalls(ev[0], ev[0], ev[0])
+				ev = append(ev, r.accept("a", "m")...)
+				r.after(time.Second)
+				r.wantCalls(ev[0], ev[0], ev[0], ev[1], ev[2])
+			})
+		})
+	}
+}
+
+func TestEventAcceptedDuringARetryWaitsBehindWhatWasPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if c.ID == "a-m-1" {
+				time.Sleep(time.Second)
+			}
+			return failing(func(c call) bool { return c.ID == "a-m-1" && c.Attempt == 1 })(ctx, c)
+		})
+		ev := r.accept("a", "m", "m")
+		r.after(6500 * time.Millisecond) // the retry is under way since 6 s
+		ev = append(ev, r.accept("a", "m")...)
+		r.after(2 * time.Second)
+		r.wantCalls(ev[0], ev[0], ev[1], ev[2])
+	})
+}
+
+func TestOrderWaitDoesNotBeginAnewWithARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if c.ID == "a-m-1" {
+				time.Sleep(time.Second)
+			}
+			return failing(func(c call) bool { return c.ID == "a-m-1" })(ctx, c)
+		})
+		ev := r.accept("a", "m")
+		r.after(6500 * time.Millisecond) // the retry is under way since 6 s
+		ev = append(ev, r.accept("a", "m")...)
+		r.after(54 * time.Second)
+		r.wantCalls(ev[0], ev[0], ev[0])
+		r.after(time.Second)
+		r.wantCalls(ev[0], ev[0], ev[0], ev[1])
+	})
+}
+
+// One that overtook and failed holds the later ones back from its own failure.
+func TestEachFailureOfAMessageHoldsTheLaterOnesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return c.ID != "a-m-3" }))
+		ev := r.accept("a", "m", "m", "m")
+		third := func() bool { return slices.Contains(ids(r.recv.got()), ev[2]) }
+		r.after(119 * time.Second)
+		if third() {
+			t.Error("the third event went less than 60 s after the second one failed")
+		}
+		r.after(2 * time.Second)
+		if !third() {
+			t.Error("the third event waits for longer than 60 s after the second one failed")
+		}
+	})
+}
+
+func TestWhatWasPutOffFollowsAFreshOneOfItsPageAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.stop()
+		ev := r.accept("a", "m", "m")
+		d, _ := r.delivery("a", ev[1])
+		off := store.Outcome{Delivery: &d, State: store.Pending, DueAt: time.Now().Add(time.Second), Behind: true}
+		if err := r.store.Record(context.Background(), []store.Outcome{off}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Minute)
+		r.start()
+		r.after(time.Second)
+		r.wantCalls(ev...)
+	})
+}
+
+// A page may end before the fresh one that another waits for.
+func TestWhatWasPutOffDoesNotOvertakeAFreshOneOfTheNextPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.stop()
+		ev := r.accept("a", append(append([]string{"m"}, many(200)...), "m", "m")...)
+		d, _ := r.delivery("a", ev[len(ev)-1])
+		off := store.Outcome{Delivery: &d, State: store.Pending, DueAt: time.Now().Add(time.Second), Behind: true}
+		if err := r.store.Record(context.Background(), []store.Outcome{off}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Minute)
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(100 * time.Millisecond)
+			return ok(ctx, c)
+		})
+		r.start()
+		r.after(3 * time.Minute)
+		var got []string
+		for _, c := range r.recv.got() {
+			if strings.HasPrefix(c.ID, "a-m-") {
+				got = append(got, c.ID)
+			}
+		}
+		if want := []string{ev[0], ev[len(ev)-2], ev[len(ev)-1]}; !slices.Equal(got, want) {
+			t.Errorf("arrivals of the message:\n got %v\nwant %v", got, want)
+		}
 	})
 }
 

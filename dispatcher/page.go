@@ -1,7 +1,9 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -52,19 +54,23 @@ func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, page *store.Backlog, 
 	if !l.active() || l.pace.open {
 		return
 	}
-	for i := range page.Due {
-		d.mergeOne(l, &page.Due[i], now)
+	if n := len(page.Fresh); n > 0 {
+		l.cursor = page.Fresh[n-1].Seq
 	}
-	for i := range page.Fresh {
-		l.cursor = page.Fresh[i].Seq
-		d.mergeOne(l, &page.Fresh[i], now)
+	unread := q.Fresh > 0 && len(page.Fresh) == q.Fresh
+	all := slices.Concat(page.Due, page.Fresh)
+	slices.SortFunc(all, func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+	for i := range all {
+		d.mergeOne(l, &all[i], unread && all[i].Seq > l.cursor, now)
 	}
-	if q.Fresh > 0 && len(page.Fresh) < q.Fresh {
+	if q.Fresh > 0 && !unread {
 		d.caughtUp(l, now)
 	}
 }
 
-func (d *Dispatcher) mergeOne(l *lane, del *store.Delivery, now time.Time) {
+// mergeOne takes in one of a page. beyond: fresh ones before it may not have
+// been read.
+func (d *Dispatcher) mergeOne(l *lane, del *store.Delivery, beyond bool, now time.Time) {
 	if _, done := l.gone[del.Seq]; done || l.window.has(del.Seq) {
 		return
 	}
@@ -72,7 +78,7 @@ func (d *Dispatcher) mergeOne(l *lane, del *store.Delivery, now time.Time) {
 		l.cancel = true
 		return
 	}
-	d.take(l, del, now)
+	d.take(l, del, beyond, now)
 }
 
 // caughtUp makes the lane direct again, if all that was handed over while the

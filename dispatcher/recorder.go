@@ -48,12 +48,11 @@ func (d *Dispatcher) settle(l *lane, it *item, o store.Outcome, suspend *store.W
 }
 
 // putOff sets a delivery aside, in the store, until the earlier ones of its
-// message have an outcome, or the order wait is over. One that was accepted
-// later than now, before the clock was set back, waits no longer for it.
-func (d *Dispatcher) putOff(l *lane, it *item) {
+// message have an outcome, or the order wait is over, counted from when the last
+// of them first failed to go.
+func (d *Dispatcher) putOff(l *lane, it *item, since time.Time) {
 	d.settle(l, it, store.Outcome{
-		State: store.Pending, Failures: it.delivery.Failures,
-		DueAt: earliest(it.delivery.AcceptedAt, time.Now()).Add(d.cfg.OrderWait), Behind: true,
+		State: store.Pending, Failures: it.delivery.Failures, DueAt: since.Add(d.cfg.OrderWait), Behind: true,
 	}, nil)
 }
 

@@ -1,5 +1,7 @@
 package dispatcher
 
+import "time"
+
 // trust says how far a lane is trusted with what all lanes share: slots and
 // memory.
 type trust int
@@ -90,7 +92,7 @@ func (d *Dispatcher) fallBehind(l *lane) {
 	l.direct, l.more, l.cursor = false, true, 0
 	l.probe = nil
 	l.late, l.lost = nil, true
-	l.window.clear()
+	l.window.clear(time.Now())
 	l.kept = 0
 	d.release(l, l.held)
 }

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/recapito/recapito/store"
 )
@@ -19,12 +20,31 @@ type window struct {
 // chain are the deliveries of one message that are in memory. It lives until
 // the last of them is recorded, so that it knows what the store does not yet.
 type chain struct {
-	members int // items that have not been recorded
+	members int // items that have not been recorded,
+	putOff  int // and so many of these had been put off when they were read
 	head    *item
 	rest    []*item // in order of Seq
-	// behind: an earlier event of the message may be PENDING in the store and
-	// not be in memory.
-	behind bool
+	// since is when the last of those that may be PENDING in the store, and are
+	// not in memory, first failed to go; zero: there are none. Only items with a
+	// Seq beyond from are behind them.
+	since time.Time
+	from  int64
+}
+
+// hold notes one that is not in memory; those with a greater Seq are behind it.
+func (c *chain) hold(since time.Time, seq int64) {
+	if c.since.IsZero() {
+		c.from = seq
+	}
+	c.since, c.from = latest(c.since, since), min(c.from, seq)
+}
+
+// behind is when the last of those that an item is behind first failed to go.
+func (c *chain) behind(it *item) time.Time {
+	if it.seq() <= c.from {
+		return time.Time{}
+	}
+	return c.since
 }
 
 func newWindow() window {
@@ -59,6 +79,9 @@ func (w *window) forget(it *item) {
 	}
 	delete(w.items, it.seq())
 	if it.chain != nil {
+		if !it.delivery.DueAt.IsZero() {
+			it.chain.putOff--
+		}
 		if it.chain.members--; it.chain.members == 0 {
 			delete(w.chains, it.delivery.MessageID)
 		}
@@ -66,31 +89,77 @@ func (w *window) forget(it *item) {
 }
 
 // enqueue gives an item its place in its message's order. It reports false if
-// the item is behind one that is not in memory and may not overtake it; then
-// the item has no place. Where the message has a chain, those before it are in
-// memory, but for one that has been put off.
-func (w *window) enqueue(it *item, overtakes bool) bool {
+// the item is behind one that is not in memory and may not overtake it, and since
+// when that one has failed to go; then the item is to be put off. Where the
+// message has a chain, those before it are in memory, but for some that have been
+// put off.
+func (w *window) enqueue(it *item, now time.Time, overtakes func(since time.Time) bool) (since time.Time, ok bool) {
 	c := w.chains[it.delivery.MessageID]
-	if c != nil && it.delivery.BehindPutOff {
-		c.behind = true
+	if c == nil {
+		since = behindSince(it.delivery, now)
+	} else {
+		if b := &it.delivery.Behind; b.PutOff > c.putOff {
+			c.hold(orNow(b.FailedAt, now), it.seq()-1)
+		}
+		since = c.behind(it)
 	}
-	switch {
-	case c == nil && it.delivery.Behind && !overtakes, c != nil && c.head == nil && c.behind && !overtakes:
-		return false
-	case c == nil:
-		c = &chain{behind: it.delivery.Behind}
+	if (c == nil || c.head == nil) && !overtakes(since) {
+		return since, false
+	}
+	c = w.join(it)
+	if !since.IsZero() {
+		c.hold(since, it.seq()-1)
+	}
+	if c.head == nil {
+		c.head = it
+		w.makeReady(it)
+		return since, true
+	}
+	at, _ := slices.BinarySearchFunc(c.rest, it.seq(), func(o *item, seq int64) int { return cmp.Compare(o.seq(), seq) })
+	c.rest = slices.Insert(c.rest, at, it)
+	return since, true
+}
+
+// join makes an item a member of its message's chain.
+func (w *window) join(it *item) *chain {
+	c := w.chains[it.delivery.MessageID]
+	if c == nil {
+		c = &chain{}
 		w.chains[it.delivery.MessageID] = c
 	}
 	it.chain = c
 	c.members++
-	if c.head == nil {
-		c.head = it
-		w.makeReady(it)
-		return true
+	if !it.delivery.DueAt.IsZero() {
+		c.putOff++
 	}
-	at, _ := slices.BinarySearchFunc(c.rest, it.seq(), func(o *item, seq int64) int { return cmp.Compare(o.seq(), seq) })
-	c.rest = slices.Insert(c.rest, at, it)
-	return true
+	return c
+}
+
+// setAside lets later items know of one that is on its way to be put off.
+func (w *window) setAside(it *item, since time.Time) { w.join(it).hold(since, it.seq()) }
+
+// behindSince is when the last of those before a delivery, none of which is in
+// memory, first failed to go. One that is still to go, or goes as soon as it is
+// read, counts as failing now; but the store releases from behind it only what
+// was never attempted. Zero: there is none.
+func behindSince(d *store.Delivery, now time.Time) time.Time {
+	b := &d.Behind
+	switch {
+	case !b.Any():
+		return time.Time{}
+	case d.Attempts > 0:
+		return b.FailedAt
+	case b.Fresh || !b.DueAt.After(now):
+		return now
+	}
+	return orNow(b.FailedAt, now)
+}
+
+func orNow(at, now time.Time) time.Time {
+	if at.IsZero() {
+		return now
+	}
+	return at
 }
 
 func (w *window) makeReady(it *item) {
@@ -98,20 +167,23 @@ func (w *window) makeReady(it *item) {
 	w.ready.push(it)
 }
 
-// finish ends the turn of a chain's head. again: it stays PENDING, so the
-// others are behind it from now on. The next one that may go becomes ready;
-// those that may not, by overtakes, are returned to be put off.
-func (w *window) finish(it *item, again bool, overtakes func(*item) bool) (putOff []*item) {
+// finish ends the turn of a chain's head. If it stays PENDING, the others are
+// behind it from now on, and failed is when it first failed to go; else zero.
+// The next one that may go becomes ready; those that may not, by overtakes, are
+// returned to be put off.
+func (w *window) finish(it *item, failed time.Time, overtakes func(since time.Time) bool) (putOff []*item) {
 	c := it.chain
 	if c == nil || c.head != it {
 		return nil // a probe
 	}
 	c.head = nil
-	c.behind = c.behind || again
+	if !failed.IsZero() {
+		c.hold(failed, it.seq())
+	}
 	for len(c.rest) > 0 {
 		next := c.rest[0]
 		c.rest = c.rest[1:]
-		if !c.behind || overtakes(next) {
+		if overtakes(c.behind(next)) {
 			c.head = next
 			w.makeReady(next)
 			return putOff
@@ -123,13 +195,15 @@ func (w *window) finish(it *item, again bool, overtakes func(*item) bool) (putOf
 
 // clear forgets everything that has not begun. What is in flight or settled
 // stays known, so that it is not read twice.
-func (w *window) clear() {
+func (w *window) clear(now time.Time) {
 	for _, c := range w.chains {
 		if c.head != nil && c.head.state == ready {
-			c.head, c.behind = nil, true
+			c.hold(now, c.head.seq())
+			c.head = nil
 		}
 		if len(c.rest) > 0 {
-			c.rest, c.behind = nil, true
+			c.hold(now, c.rest[0].seq())
+			c.rest = nil
 		}
 	}
 	for _, it := range w.items {

@@ -66,11 +66,25 @@ type Delivery struct {
 	Failures   int       // attempts that used up the retry schedule
 	DueAt      time.Time // while PENDING; zero: fresh
 	FinishedAt time.Time // zero while PENDING
-	// Behind: when this was read or accepted, an earlier event of the same
-	// message was PENDING; BehindPutOff: one that had been put off. Set by
+	// FailedAt is when the first attempt that used up some of the schedule ended;
+	// zero: none has. Behind are the earlier events of the same message. Set by
 	// Intake and Queue, not by History.
-	Behind, BehindPutOff bool
+	FailedAt time.Time
+	Behind   Behind
 }
+
+// Behind says which of the events of a message before one of them were PENDING
+// when that one was read or accepted.
+type Behind struct {
+	Fresh  bool      // one was fresh
+	PutOff int       // so many had been put off;
+	DueAt  time.Time // of these the earliest DueAt, and
+	// FailedAt the latest; zero: one of them has not failed.
+	FailedAt time.Time
+}
+
+// Any reports whether there was any.
+func (b *Behind) Any() bool { return b.Fresh || b.PutOff > 0 }
 
 // Body completes a payload: it is the payload's JSON object with a last member
 // "sequence".

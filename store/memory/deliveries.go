@@ -86,13 +86,31 @@ func (s *Store) finish(r *row, state store.State, now time.Time) {
 // read copies a row and says whether it is behind.
 func (s *Store) read(r *row) store.Delivery {
 	d := history(r)
+	d.FailedAt = r.failedAt
 	for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {
 		if o.Seq < r.Seq && o.State == store.Pending {
-			d.Behind = true
-			d.BehindPutOff = d.BehindPutOff || !o.DueAt.IsZero()
+			add(&d.Behind, o)
 		}
 	}
 	return d
+}
+
+func add(b *store.Behind, earlier *row) {
+	if earlier.DueAt.IsZero() {
+		b.Fresh = true
+		return
+	}
+	first := b.PutOff == 0
+	b.PutOff++
+	if first || earlier.DueAt.Before(b.DueAt) {
+		b.DueAt = earlier.DueAt
+	}
+	switch failed := earlier.failedAt; {
+	case failed.IsZero():
+		b.FailedAt = failed
+	case first || (!b.FailedAt.IsZero() && failed.After(b.FailedAt)):
+		b.FailedAt = failed
+	}
 }
 
 func history(r *row) store.Delivery {
@@ -214,11 +232,14 @@ func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
 		return
 	}
 	if o.Attempt != nil && !known {
+		if r.Failures == 0 && o.Failures > 0 {
+			r.failedAt = o.Attempt.At.Add(o.Attempt.Duration)
+		}
 		r.Failures = o.Failures
 	}
 	if o.State == store.Pending {
 		r.DueAt = o.DueAt
-		if o.Behind && !s.read(r).Behind {
+		if d := s.read(r); o.Behind && !d.Behind.Any() {
 			r.DueAt = now
 		}
 		return

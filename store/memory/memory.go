@@ -10,6 +10,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/recapito/recapito/store"
 )
@@ -45,6 +46,7 @@ type row struct {
 	payload  []byte
 	sequence int64
 	attempts []store.Attempt
+	failedAt time.Time // see store.Delivery
 }
 
 // New returns an empty store.

@@ -59,7 +59,7 @@ const (
 	messagePlaces = `SELECT accepted_at, seq FROM deliveries INDEXED BY deliveries_message WHERE message_id = ? AND account_id = ?
 		AND (accepted_at, seq) < (?, ?) ORDER BY accepted_at DESC, seq DESC LIMIT ?`
 	messageCount = `SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = ? AND account_id = ? LIMIT ?)`
-	askedFor     = `SELECT ` + deliveryColumns + `, 0
+	askedFor     = `SELECT ` + deliveryColumns + noQueueColumns + `
 		FROM json_each(?1) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value
 		WHERE (?2 < 0 OR coalesce(end.state, 0) = ?2) AND (?3 = '' OR d.message_id = ?3)`
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -35,7 +36,7 @@ type candidate struct {
 	at       int64          // when it was handed in
 	webhook  *store.Webhook
 	sequence int64
-	behind   int // as behind says
+	behind   store.Behind
 }
 
 func (in *intake) add(events []store.Event, verdicts []store.Verdict, at int64) {
@@ -115,7 +116,7 @@ func (tx *txn) accepted(batch []store.Acceptance, stored []candidate, first int6
 		*c.verdict = store.Accepted
 		batch = append(batch, store.Acceptance{Webhook: c.webhook, Delivery: store.Delivery{
 			Seq: first + int64(i), AccountID: c.AccountID, EventID: c.ID, MessageID: c.MessageID,
-			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(c.at), State: store.Pending, Behind: c.behind >= 1, BehindPutOff: c.behind == 2,
+			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(c.at), State: store.Pending, Behind: c.behind,
 		}})
 	}
 	tx.totals.lastSeq += int64(len(stored))
@@ -162,11 +163,30 @@ var earlierEvents = `SELECT column1,
 // pendingEarlier: an event of the message before a seq is PENDING.
 const pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending + `)`
 
-// behind is 2 if one of these deliveries e is PENDING and has been put off, 1 if
-// one is PENDING and none has, else 0.
+// behind is what [store.Behind] says of those of these deliveries e that are
+// PENDING, its members in a row with spaces between them; NULL: there are none.
 func behind(these string) string {
-	return `coalesce((SELECT max(1 + EXISTS (SELECT 1 FROM waiting p WHERE p.seq = e.seq AND p.due_at > 0))
-		FROM deliveries e INDEXED BY deliveries_message WHERE ` + these + ` AND ` + isPending + `), 0)`
+	failed := `iif(p.due_at > 0, ` + firstFailure(`e.seq`) + `, NULL)`
+	return `(SELECT max(coalesce(p.due_at, 0) = 0) || ' ' || count(nullif(p.due_at, 0)) || ' ' || coalesce(min(nullif(p.due_at, 0)), 0) || ' ' ||
+			coalesce(iif(min(` + failed + `) = 0, 0, max(` + failed + `)), 0)
+		FROM deliveries e INDEXED BY deliveries_message LEFT JOIN waiting p ON p.seq = e.seq WHERE ` + these + ` AND ` + isPending + `)`
+}
+
+// firstFailure is [store.Delivery.FailedAt].
+func firstFailure(seq string) string {
+	return `coalesce((SELECT at + duration FROM outcomes WHERE seq = ` + seq + ` AND failures > 0 ORDER BY number LIMIT 1), 0)`
+}
+
+// scanBehind reads what behind says.
+func scanBehind(text sql.NullString) (b store.Behind, err error) {
+	if !text.Valid {
+		return b, nil
+	}
+	var due, failed int64
+	var fresh int
+	_, err = fmt.Sscan(text.String, &fresh, &b.PutOff, &due, &failed)
+	b.Fresh, b.DueAt, b.FailedAt = fresh == 1, instant(due), instant(failed)
+	return b, err
 }
 
 // isPending says so of the delivery e.
@@ -177,7 +197,7 @@ const isPending = `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq 
 func (tx *txn) earlier(todo []candidate) error {
 	args := make([]any, 0, 3*len(todo))
 	for i := range todo {
-		todo[i].sequence, todo[i].behind = 1, 0
+		todo[i].sequence, todo[i].behind = 1, store.Behind{}
 		args = append(args, int64(i), todo[i].MessageID, todo[i].AccountID)
 	}
 	rows, err := tx.query(text(knownMessages, `(?, ?, ?)`, len(todo)), args...)
@@ -206,9 +226,12 @@ func (tx *txn) follows(todo []candidate, known []int64) (err error) {
 	_, err = collect(rows, func(r *sql.Rows) (struct{}, error) {
 		var i int
 		var last int64
-		var behind int
-		err := r.Scan(&i, &last, &behind)
-		todo[i].sequence, todo[i].behind = last+1, behind
+		var ahead sql.NullString
+		if err := r.Scan(&i, &last, &ahead); err != nil {
+			return struct{}{}, err
+		}
+		todo[i].sequence = last + 1
+		todo[i].behind, err = scanBehind(ahead)
 		return struct{}{}, err
 	})
 	return err
@@ -239,7 +262,7 @@ func follow(todo []candidate) {
 		}
 		last[k] = c.sequence
 		if seen[m] {
-			c.behind = max(c.behind, 1)
+			c.behind.Fresh = true
 		}
 		seen[m] = true
 	}

@@ -28,11 +28,14 @@ const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payloa
 // joinEnd adds the outcome that ended a delivery, if there is one.
 const joinEnd = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
 
-// behindColumn is about the earlier events of the message.
-var behindColumn = `, ` + behind(`e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq`)
+// queueColumns are what [store.Queue] knows beyond that.
+var queueColumns = `, ` + firstFailure(`d.seq`) + `, ` + behind(`e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq`)
+
+// noQueueColumns stand in their place where they are not wanted.
+const noQueueColumns = `, 0, NULL`
 
 func (r *readStatements) prepare(db *sql.DB) error {
-	waitingRows := `SELECT ` + deliveryColumns + behindColumn + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
+	waitingRows := `SELECT ` + deliveryColumns + queueColumns + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
 	for query, st := range map[string]**sql.Stmt{
 		`SELECT created_at FROM accounts WHERE id = ?`:                                                             &r.account,
 		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
@@ -45,14 +48,14 @@ func (r *readStatements) prepare(db *sql.DB) error {
 			SELECT id FROM a WHERE id IS NOT NULL LIMIT ?`: &r.pendingAccounts,
 		waitingRows + ` AND w.due_at > 0 AND w.due_at <= ? AND w.seq NOT IN (SELECT value FROM json_each(?)) ORDER BY w.due_at, w.seq LIMIT ?`: &r.due,
 		waitingRows + ` AND w.due_at = 0 AND w.seq > ? ORDER BY w.seq LIMIT ?`:                                                                 &r.fresh,
-		`SELECT ` + deliveryColumns + behindColumn + ` FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinEnd + `
+		`SELECT ` + deliveryColumns + queueColumns + ` FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinEnd + `
 			WHERE end.seq IS NULL AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq) ORDER BY j.key`: &r.newest,
-		`SELECT ` + deliveryColumns + behindColumn + ` FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (
+		`SELECT ` + deliveryColumns + queueColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (
 			SELECT min(seq) AS seq FROM waiting WHERE account_id = ? AND due_at = 0
 			UNION ALL SELECT min(seq) FROM waiting WHERE account_id = ? AND due_at > 0
 			UNION ALL SELECT value FROM json_each(?))) AND end.seq IS NULL`: &r.oldest,
 		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                            &r.nextDue,
-		`SELECT ` + deliveryColumns + `, 0 FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`:                &r.delivery,
+		`SELECT ` + deliveryColumns + noQueueColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`:  &r.delivery,
 		`SELECT number, at, duration, status_code, error, response, probe FROM outcomes WHERE seq = ? AND number > 0 ORDER BY number`: &r.attempts,
 	} {
 		var err error
@@ -110,10 +113,10 @@ func (t *readTxn) webhook(accountID string) (*store.Webhook, error) {
 
 func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	var payload []byte
-	var sequence, accepted, due, finished int64
-	var state, ahead int
-	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &ahead)
-	d.Behind, d.BehindPutOff = ahead >= 1, ahead == 2
+	var sequence, accepted, due, finished, failed int64
+	var state int
+	var ahead sql.NullString
+	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &failed, &ahead)
 	if err != nil {
 		return d, err
 	}
@@ -122,8 +125,9 @@ func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	}
 	d.Body = store.Body(payload, sequence)
 	d.State = states[state]
-	d.AcceptedAt, d.DueAt, d.FinishedAt = instant(accepted), instant(due), instant(finished)
-	return d, nil
+	d.AcceptedAt, d.DueAt, d.FinishedAt, d.FailedAt = instant(accepted), instant(due), instant(finished), instant(failed)
+	d.Behind, err = scanBehind(ahead)
+	return d, err
 }
 
 // readAll runs a statement outside a transaction.

@@ -240,6 +240,33 @@ func testOrder(t *testing.T, open Opener) {
 		must(t, s.Record(t.Context(), []store.Outcome{done(&second)}, at(7*time.Second)))
 		wantIDs(t, "released", backlog(t, s, all(at(7*time.Second))).Due, " e2 e3++")
 	})
+	t.Run("since when it waits", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), event("a", "e3", "m"))
+		attempt := func(d *store.Delivery, number, failures int, from, to, due time.Duration) store.Outcome {
+			return store.Outcome{Delivery: d, State: store.Pending, Failures: failures, DueAt: at(due), Attempt: &store.Attempt{
+				Number: number, At: at(from), Duration: to - from, StatusCode: 500, Error: store.HTTPStatus, Probe: failures == 0,
+			}}
+		}
+		must(t, s.Record(t.Context(), []store.Outcome{
+			attempt(&ds[0], 1, 0, time.Second, 2*time.Second, time.Minute), behind(&ds[1]),
+		}, at(2*time.Second)))
+		page := backlog(t, s, all(at(time.Hour)))
+		wantBehind(t, "a probe's failure", page.Fresh[0], time.Time{}, store.Behind{PutOff: 2, DueAt: at(time.Minute)})
+		must(t, s.Record(t.Context(), []store.Outcome{attempt(&page.Due[0], 2, 1, 3*time.Second, 4*time.Second, 2*time.Minute)}, at(4*time.Second)))
+		must(t, s.Record(t.Context(), []store.Outcome{attempt(&page.Due[0], 3, 2, 5*time.Second, 6*time.Second, 3*time.Minute)}, at(6*time.Second)))
+		page = backlog(t, s, all(at(time.Hour)))
+		wantBehind(t, "the one that failed", page.Due[1], at(4*time.Second), store.Behind{})
+		wantBehind(t, "put off behind it", page.Due[0], time.Time{}, store.Behind{PutOff: 1, DueAt: at(3 * time.Minute), FailedAt: at(4 * time.Second)})
+		wantBehind(t, "behind one that has not", page.Fresh[0], time.Time{}, store.Behind{PutOff: 2, DueAt: at(time.Minute)})
+		must(t, s.Record(t.Context(), []store.Outcome{attempt(&page.Due[0], 1, 1, 7*time.Second, 8*time.Second, 4*time.Minute)}, at(8*time.Second)))
+		page = backlog(t, s, all(at(time.Hour)))
+		wantBehind(t, "behind two that failed", page.Fresh[0], time.Time{}, store.Behind{PutOff: 2, DueAt: at(3 * time.Minute), FailedAt: at(8 * time.Second)})
+		accept(t, s, at(time.Hour), event("a", "e4", "m"))
+		page = backlog(t, s, all(at(time.Hour)))
+		wantBehind(t, "behind these and a fresh one", page.Fresh[1], time.Time{}, store.Behind{Fresh: true, PutOff: 2, DueAt: at(3 * time.Minute), FailedAt: at(8 * time.Second)})
+	})
 	t.Run("put off behind nothing is due now", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a")

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/recapito/recapito/store"
 )
 
@@ -124,10 +126,10 @@ func ids(ds []store.Delivery) string {
 	var out strings.Builder
 	for _, d := range ds {
 		out.WriteString(" " + d.EventID)
-		if d.Behind {
+		if d.Behind.Any() {
 			out.WriteByte('+')
 		}
-		if d.BehindPutOff {
+		if d.Behind.PutOff > 0 {
 			out.WriteByte('+')
 		}
 	}
@@ -138,6 +140,17 @@ func wantIDs(t *testing.T, what string, ds []store.Delivery, want string) {
 	t.Helper()
 	if got := ids(ds); got != want {
 		t.Errorf("%s: got%s, want%s (+ is behind, ++ behind one put off)", what, got, want)
+	}
+}
+
+func wantBehind(t *testing.T, what string, d store.Delivery, failedAt time.Time, behind store.Behind) {
+	t.Helper()
+	type seen struct {
+		FailedAt time.Time
+		Behind   store.Behind
+	}
+	if diff := cmp.Diff(seen{failedAt, behind}, seen{d.FailedAt, d.Behind}); diff != "" {
+		t.Errorf("%s: %s (-want +got):\n%s", what, d.EventID, diff)
 	}
 }
 
