@@ -23,12 +23,12 @@ type accountCmd struct {
 type accountArg string
 
 // accountPattern is that of AccountId in the API's document.
-var accountPattern = regexp.MustCompile(`^[A-Za-z0-9._~:@-]{1,64}$`)
+var accountPattern = regexp.MustCompile(`^\.*[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*$`)
 
 // Validate is called by the parser.
 func (a accountArg) Validate() error {
-	if !accountPattern.MatchString(string(a)) {
-		return fmt.Errorf("account %q: 1 to 64 of A–Z a–z 0–9 . _ ~ : @ - are allowed", string(a))
+	if !accountPattern.MatchString(string(a)) || len(a) > 64 {
+		return fmt.Errorf("account %q: 1 to 64 of A–Z a–z 0–9 . _ ~ : @ - are allowed, and not dots alone", string(a))
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
@@ -311,6 +310,24 @@ func (e TimestampSource) Valid() bool {
 	}
 }
 
+// Defines values for TimestampSourceInput.
+const (
+	TimestampSourceInputPLATFORM TimestampSourceInput = "PLATFORM"
+	TimestampSourceInputPROVIDER TimestampSourceInput = "PROVIDER"
+)
+
+// Valid indicates whether the value is a known member of the TimestampSourceInput enum.
+func (e TimestampSourceInput) Valid() bool {
+	switch e {
+	case TimestampSourceInputPLATFORM:
+		return true
+	case TimestampSourceInputPROVIDER:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WebhookStatus.
 const (
 	WebhookStatusACTIVE    WebhookStatus = "ACTIVE"
@@ -331,18 +348,18 @@ func (e WebhookStatus) Valid() bool {
 
 // Account A tenant of the platform.
 type Account struct {
-	CreatedAt time.Time `json:"createdAt"`
+	CreatedAt Time `json:"createdAt"`
 
-	// ID Chosen by the platform; opaque.
+	// ID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 	ID AccountID `json:"id"`
 }
 
-// AccountID Chosen by the platform; opaque.
+// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 type AccountID = string
 
 // APIKey A credential of an account.
 type APIKey struct {
-	CreatedAt time.Time `json:"createdAt"`
+	CreatedAt Time `json:"createdAt"`
 
 	// Hint The key's last four characters; absent if it was imported.
 	Hint *string `json:"hint,omitempty"`
@@ -353,7 +370,7 @@ type APIKey struct {
 
 // APIKeyCreated A new API key.
 type APIKeyCreated struct {
-	CreatedAt time.Time `json:"createdAt"`
+	CreatedAt Time `json:"createdAt"`
 
 	// Hint The key's last four characters; absent if it was imported.
 	Hint *string `json:"hint,omitempty"`
@@ -382,7 +399,7 @@ type APIKeyList struct {
 // Attempt One HTTP POST of a delivery, with its outcome.
 type Attempt struct {
 	// At When it began.
-	At time.Time `json:"at"`
+	At Time `json:"at"`
 
 	// DurationMs How long it took.
 	DurationMs int64 `json:"durationMs"`
@@ -422,7 +439,7 @@ type Channel string
 // Delivery The work of bringing one event to the callback URL.
 type Delivery struct {
 	// AcceptedAt When the platform handed the event in.
-	AcceptedAt time.Time `json:"acceptedAt"`
+	AcceptedAt Time `json:"acceptedAt"`
 
 	// AttemptCount Attempts made so far.
 	AttemptCount int32 `json:"attemptCount"`
@@ -431,13 +448,13 @@ type Delivery struct {
 	EventID EventID `json:"eventId"`
 
 	// FinishedAt Null while it is PENDING.
-	FinishedAt *time.Time `json:"finishedAt"`
+	FinishedAt *Time `json:"finishedAt"`
 
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
 
 	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
-	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+	NextAttemptAt *Time `json:"nextAttemptAt"`
 
 	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
 	// because every attempt failed or the horizon has passed. CANCELLED: the
@@ -448,7 +465,7 @@ type Delivery struct {
 // DeliveryDetail A delivery with its payload and every attempt.
 type DeliveryDetail struct {
 	// AcceptedAt When the platform handed the event in.
-	AcceptedAt time.Time `json:"acceptedAt"`
+	AcceptedAt Time `json:"acceptedAt"`
 
 	// AttemptCount Attempts made so far.
 	AttemptCount int32 `json:"attemptCount"`
@@ -460,13 +477,13 @@ type DeliveryDetail struct {
 	EventID EventID `json:"eventId"`
 
 	// FinishedAt Null while it is PENDING.
-	FinishedAt *time.Time `json:"finishedAt"`
+	FinishedAt *Time `json:"finishedAt"`
 
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
 
 	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
-	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+	NextAttemptAt *Time `json:"nextAttemptAt"`
 
 	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
 	// characters. Ignore members that you do not know. If you do not know a
@@ -502,7 +519,7 @@ type EventID = string
 
 // EventInput One status event of a message, as the platform hands it in.
 type EventInput struct {
-	// AccountID Chosen by the platform; opaque.
+	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
@@ -517,8 +534,8 @@ type EventInput struct {
 	// Destination The recipient's number, E.164. This or `recipientId` is required.
 	Destination *string `json:"destination,omitempty"`
 
-	// Error Why the message was not delivered; null if there is nothing to say.
-	Error *StatusError `json:"error,omitempty"`
+	// Error Why the message was not delivered.
+	Error *StatusErrorInput `json:"error,omitempty"`
 
 	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel,omitempty"`
@@ -535,13 +552,13 @@ type EventInput struct {
 	MessageID MessageID `json:"messageId"`
 
 	// Network The recipient's mobile network.
-	Network *Network `json:"network,omitempty"`
+	Network *NetworkInput `json:"network,omitempty"`
 
-	// Part The part of a concatenated SMS; null for a whole message.
-	Part *Part `json:"part,omitempty"`
+	// Part The part of a concatenated SMS.
+	Part *PartInput `json:"part,omitempty"`
 
 	// Price What the message cost.
-	Price *Price `json:"price,omitempty"`
+	Price *PriceInput `json:"price,omitempty"`
 
 	// RecipientID The recipient where there is no number, such as a WhatsApp user or group.
 	RecipientID *string `json:"recipientId,omitempty"`
@@ -553,10 +570,10 @@ type EventInput struct {
 	Status MessageStatus `json:"status"`
 
 	// Timestamp When it happened; from 1970 to 2261.
-	Timestamp time.Time `json:"timestamp"`
+	Timestamp Time `json:"timestamp"`
 
 	// TimestampSource Whose clock `timestamp` is by.
-	TimestampSource *TimestampSource `json:"timestampSource,omitempty"`
+	TimestampSource *TimestampSourceInput `json:"timestampSource,omitempty"`
 }
 
 // EventType READ for the status READ, else DELIVERY.
@@ -597,14 +614,44 @@ type Network struct {
 	Operator *string `json:"operator,omitempty"`
 }
 
+// NetworkInput The recipient's mobile network.
+type NetworkInput struct {
+	// Mccmnc Mobile country and network code.
+	//
+	// Example: 22201
+	Mccmnc string `json:"mccmnc"`
+
+	// Operator Example: TIM
+	Operator *string `json:"operator,omitempty"`
+}
+
 // Part The part of a concatenated SMS; null for a whole message.
 type Part struct {
 	Number int32 `json:"number"`
 	Total  int32 `json:"total"`
 }
 
+// PartInput The part of a concatenated SMS.
+type PartInput struct {
+	Number int32 `json:"number"`
+	Total  int32 `json:"total"`
+}
+
 // Price What the message cost.
 type Price struct {
+	// Amount A decimal number.
+	//
+	// Example: 0.0450
+	Amount string `json:"amount"`
+
+	// Currency ISO 4217.
+	//
+	// Example: EUR
+	Currency string `json:"currency"`
+}
+
+// PriceInput What the message cost.
+type PriceInput struct {
 	// Amount A decimal number.
 	//
 	// Example: 0.0450
@@ -644,7 +691,7 @@ type Problem struct {
 	// Detail What is wrong with this request.
 	Detail *string `json:"detail,omitempty"`
 
-	// Errors Each place in the body that is wrong.
+	// Errors Each place in the body that is wrong, at most 100; `detail` says if there are more.
 	Errors *[]ProblemError `json:"errors,omitempty"`
 
 	// RequestID The `X-Request-Id` of the response.
@@ -704,10 +751,22 @@ type ProviderError struct {
 	Name string `json:"name"`
 }
 
+// ProviderErrorInput What the provider said, in its own terms.
+type ProviderErrorInput struct {
+	// Code Example: 040
+	Code string `json:"code"`
+
+	// Details Example: stat:UNDELIV
+	Details *string `json:"details,omitempty"`
+
+	// Name Example: smpp
+	Name string `json:"name"`
+}
+
 // SecretInUse A secret that signs. The secret itself is not shown.
 type SecretInUse struct {
 	// Until It signs before this time; null for the present secret, which has no end yet.
-	Until *time.Time `json:"until"`
+	Until *Time `json:"until"`
 }
 
 // SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no
@@ -749,11 +808,26 @@ type StatusError struct {
 	Provider *ProviderError `json:"provider,omitempty"`
 }
 
+// StatusErrorInput Why the message was not delivered.
+type StatusErrorInput struct {
+	// Code One of those of `StatusError`, or one of the platform's own.
+	Code string `json:"code"`
+
+	// Message For people.
+	Message *string `json:"message,omitempty"`
+
+	// Permanent Whether sending the same message again is futile.
+	Permanent bool `json:"permanent"`
+
+	// Provider What the provider said, in its own terms.
+	Provider *ProviderErrorInput `json:"provider,omitempty"`
+}
+
 // StatusEvent The payload of a callback. At most 16 KiB; lengths count Unicode
 // characters. Ignore members that you do not know. If you do not know a
 // `status`, use `final`.
 type StatusEvent struct {
-	// AccountID Chosen by the platform; opaque.
+	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
@@ -796,7 +870,7 @@ type StatusEvent struct {
 	Price *Price `json:"price,omitempty"`
 
 	// ReceivedAt When Recapito got the event. UTC, with milliseconds.
-	ReceivedAt time.Time `json:"receivedAt"`
+	ReceivedAt Time `json:"receivedAt"`
 
 	// RecipientID The recipient where there is no number, such as a WhatsApp user or group.
 	RecipientID *string `json:"recipientId"`
@@ -818,7 +892,7 @@ type StatusEvent struct {
 	StatusRank int32 `json:"statusRank"`
 
 	// Timestamp When it happened. UTC, with milliseconds.
-	Timestamp time.Time `json:"timestamp"`
+	Timestamp Time `json:"timestamp"`
 
 	// TimestampSource Whose clock `timestamp` is by.
 	TimestampSource TimestampSource `json:"timestampSource"`
@@ -834,11 +908,14 @@ type StatusEventStatusCode int32
 // TimestampSource Whose clock `timestamp` is by.
 type TimestampSource string
 
+// TimestampSourceInput Whose clock `timestamp` is by.
+type TimestampSourceInput string
+
 // Webhook The one registration of an account.
 type Webhook struct {
 	// CallbackURL As it was given.
-	CallbackURL string    `json:"callbackUrl"`
-	CreatedAt   time.Time `json:"createdAt"`
+	CallbackURL string `json:"callbackUrl"`
+	CreatedAt   Time   `json:"createdAt"`
 
 	// ID Begins with `wh_`.
 	ID string `json:"id"`
@@ -850,7 +927,7 @@ type Webhook struct {
 	// Status ACTIVE: deliveries are attempted. SUSPENDED: the endpoint answered 410;
 	// nothing is attempted until the callback URL is put again.
 	Status    WebhookStatus `json:"status"`
-	UpdatedAt time.Time     `json:"updatedAt"`
+	UpdatedAt Time          `json:"updatedAt"`
 }
 
 // WebhookInput The registration of a callback URL.
@@ -866,8 +943,8 @@ type WebhookStatus string
 // WebhookWithSecret A webhook with its signing secret.
 type WebhookWithSecret struct {
 	// CallbackURL As it was given.
-	CallbackURL string    `json:"callbackUrl"`
-	CreatedAt   time.Time `json:"createdAt"`
+	CallbackURL string `json:"callbackUrl"`
+	CreatedAt   Time   `json:"createdAt"`
 
 	// ID Begins with `wh_`.
 	ID string `json:"id"`
@@ -882,10 +959,10 @@ type WebhookWithSecret struct {
 	// Status ACTIVE: deliveries are attempted. SUSPENDED: the endpoint answered 410;
 	// nothing is attempted until the callback URL is put again.
 	Status    WebhookStatus `json:"status"`
-	UpdatedAt time.Time     `json:"updatedAt"`
+	UpdatedAt Time          `json:"updatedAt"`
 }
 
-// PathAccountID Chosen by the platform; opaque.
+// PathAccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 type PathAccountID = AccountID
 
 // Registration The registration of a callback URL.
@@ -900,10 +977,10 @@ type ListDeliveriesParams struct {
 	MessageID *MessageID `form:"messageId,omitempty" json:"messageId,omitempty"`
 
 	// From Only events accepted at this time or later; from 1970 to 2261.
-	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+	From *Time `form:"from,omitempty" json:"from,omitempty"`
 
 	// To Only events accepted before this time; from 1970 to 2261.
-	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+	To *Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Limit The largest number of deliveries in the page.
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`

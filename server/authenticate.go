@@ -91,7 +91,7 @@ func (s *server) authenticatePlatform(c echo.Context) error {
 		return errNoPlatformKey
 	}
 	scheme, token, _ := strings.Cut(credentials[0], " ")
-	hash := store.HashKey(token)
+	hash := store.HashKey(strings.TrimLeft(token, " ")) // one space or more: RFC 9110, section 11.4
 	same := subtle.ConstantTimeCompare(hash[:], s.PlatformKeyHash[:]) == 1
 	if !strings.EqualFold(scheme, "Bearer") || !same {
 		return errNoPlatformKey

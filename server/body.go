@@ -52,10 +52,16 @@ func (v *validator) validateValue(o *operation, value any) error {
 	if err == nil {
 		return nil
 	}
-	if first, ok := errors.AsType[*openapi3.SchemaError](err); !ok || first.SchemaField != "maxItems" {
+	first, ok := errors.AsType[*openapi3.SchemaError](err)
+	tooMany := ok && first.SchemaField == "maxItems"
+	if !tooMany {
 		err = o.body.VisitJSON(value, slices.Concat(v.body, []openapi3.SchemaValidationOption{openapi3.MultiErrors()})...)
 	}
-	return invalid(schemaErrors(err))
+	found := schemaErrors(err)
+	if o.examine != nil && !tooMany {
+		found = o.examine(value, found)
+	}
+	return invalid(found)
 }
 
 func readBody(o *operation, r *http.Request) ([]byte, error) {
@@ -63,30 +69,64 @@ func readBody(o *operation, r *http.Request) ([]byte, error) {
 	if r.ContentLength > o.bodyLimit {
 		return nil, tooLarge
 	}
-	var text bytes.Buffer
-	text.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead)
-	n, err := text.ReadFrom(io.LimitReader(r.Body, o.bodyLimit+1))
+	text, err := readAll(io.LimitReader(r.Body, o.bodyLimit+1), r.ContentLength)
 	switch {
 	case err != nil:
-		return nil, o.refuse(http.StatusBadRequest, gen.ProblemCodeBODYUNREADABLE, "The request body could not be read.")
-	case n > o.bodyLimit:
+		return nil, o.refuse(http.StatusBadRequest, gen.ProblemCodeBODYUNREADABLE,
+			"The request body could not be read: it ended early, came too slowly, or is badly framed.")
+	case int64(len(text)) > o.bodyLimit:
 		return nil, tooLarge
 	}
-	return text.Bytes(), nil
+	return text, nil
+}
+
+// readAll holds at most some four times what has come, whatever was announced
+// (-1: nothing): a caller that announces much and sends little costs little.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	const begin, grow, spare = 4 << 10, 4, bytes.MinRead
+	size := func(n int) int {
+		if announced >= 0 {
+			n = min(n, int(announced)+spare)
+		}
+		return n
+	}
+	text := make([]byte, 0, size(begin))
+	for {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, max(spare, size(grow*cap(text))-len(text)))
+		}
+		n, err := r.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if errors.Is(err, io.EOF) {
+			return text, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // checkHeaders accepts application/json in UTF-8, not encoded.
 func checkHeaders(o *operation, h http.Header) error {
+	refuse := func(detail string) error {
+		return o.refuse(http.StatusUnsupportedMediaType, gen.ProblemCodeMEDIATYPEUNSUPPORTED, detail)
+	}
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	charset, given := params["charset"]
-	if err != nil || media != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
-		return o.refuse(http.StatusUnsupportedMediaType, gen.ProblemCodeMEDIATYPEUNSUPPORTED, "Content-Type must be application/json.")
+	if err != nil || media != "application/json" {
+		return refuse("Content-Type must be application/json.")
+	}
+	if charset, given := params["charset"]; given && !slices.Contains(utf8Names, strings.ToLower(charset)) {
+		return refuse("JSON must be in UTF-8; leave charset out of Content-Type, or write charset=utf-8.")
 	}
 	if h.Get("Content-Encoding") != "" {
-		return o.refuse(http.StatusUnsupportedMediaType, gen.ProblemCodeMEDIATYPEUNSUPPORTED, "Content-Encoding is not supported.")
+		return refuse("Content-Encoding is not supported; send the body as it is.")
 	}
 	return nil
 }
+
+// utf8Names are the charsets that are UTF-8: by its name, by a usual
+// misspelling, and as a part of it.
+var utf8Names = []string{"utf-8", "utf8", "us-ascii"}
 
 // validBody is a body that has been read and validated.
 type validBody struct {

@@ -221,6 +221,7 @@ func TestEveryOperationRefusesWithoutItsCredential(t *testing.T) {
 			"wrong platform key": {"Authorization": "Bearer wrong"},
 			"wrong scheme":       {"Authorization": "Basic " + platformKey},
 			"no token":           {"Authorization": "Bearer"},
+			"spaces for a token": {"Authorization": "Bearer  "},
 			"the other scheme":   {"X-API-Key": key, "Authorization": "Bearer " + platformKey},
 		}
 		if _, account := (*o.op.Security)[0]["AccountKey"]; account {

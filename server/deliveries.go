@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/store"
@@ -22,7 +23,7 @@ func (s *server) ListDeliveries(ctx context.Context, r gen.ListDeliveriesRequest
 	p := r.Params
 	q := store.DeliveryQuery{
 		AccountID: accountOf(ctx), State: store.State(value(p.State)), MessageID: value(p.MessageID),
-		From: value(p.From), To: value(p.To),
+		From: time.Time(value(p.From)), To: time.Time(value(p.To)),
 	}
 	q.Limit = defaultLimit
 	if p.Limit != nil {

@@ -279,7 +279,7 @@ func TestGetDelivery(t *testing.T) {
 		got := s.do(call{method: "GET", path: webhookPath + "/deliveries/evt_1", apiKey: key}).want(t, http.StatusOK)
 		return decode[gen.DeliveryDetail](t, got), got.body
 	}
-	ms := epoch.Truncate(time.Millisecond)
+	ms := shown(epoch)
 	body := string(s.stored(t, id, "evt_1").Body)
 	want := gen.DeliveryDetail{
 		EventID: "evt_1", MessageID: "m-1", State: gen.DeliveryStatePENDING, AcceptedAt: ms,
@@ -298,7 +298,7 @@ func TestGetDelivery(t *testing.T) {
 		State: store.Pending, Failures: 1, DueAt: due,
 		Attempt: &store.Attempt{Number: 1, At: epoch, Duration: 87*time.Millisecond + 999, StatusCode: 502, Error: store.HTTPStatus, Response: []byte("Bad \xff<b>")},
 	}, epoch)
-	want.AttemptCount, want.NextAttemptAt = 1, new(due.Truncate(time.Millisecond))
+	want.AttemptCount, want.NextAttemptAt = 1, new(shown(due))
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 1, At: ms, DurationMs: 87, StatusCode: new(int32(502)),
 		Error: new(gen.AttemptErrorHTTPSTATUS), Response: new("Bad \uFFFD<b>"),
@@ -314,9 +314,9 @@ func TestGetDelivery(t *testing.T) {
 		Attempt: &store.Attempt{Number: 2, At: due, Duration: time.Millisecond, StatusCode: 204, Probe: true},
 	}, due)
 	want.State, want.AttemptCount, want.NextAttemptAt = gen.DeliveryStateDELIVERED, 2, nil
-	want.FinishedAt = new(due.Truncate(time.Millisecond))
+	want.FinishedAt = new(shown(due))
 	want.Attempts = append(want.Attempts, gen.Attempt{
-		Number: 2, At: due.Truncate(time.Millisecond), DurationMs: 1, StatusCode: new(int32(204)), Probe: true,
+		Number: 2, At: shown(due), DurationMs: 1, StatusCode: new(int32(204)), Probe: true,
 	})
 	if done, _ := get(); true {
 		if diff := cmp.Diff(want, done); diff != "" {

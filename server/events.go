@@ -1,10 +1,16 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/store"
@@ -42,15 +48,8 @@ func unavailable(cause error) error {
 func prepare(in []gen.EventInput, now time.Time) (events []store.Event, wrong []gen.ProblemError) {
 	events = make([]store.Event, 0, len(in))
 	for i := range in {
-		name, why := checkEvent(&in[i])
-		var body []byte
-		if why == "" {
-			body = payload(&in[i], now)
-			if len(body) > payloadLimit {
-				name, why = "", fmt.Sprintf("is larger than %d bytes when it is sent", payloadLimit)
-			}
-		}
-		if why != "" && len(wrong) < maxErrors {
+		body, name, why := prepareEvent(&in[i], now)
+		if why != "" {
 			wrong = append(wrong, gen.ProblemError{Pointer: fmt.Sprintf("/events/%d%s", i, name), Detail: why})
 		}
 		events = append(events, store.Event{
@@ -59,6 +58,59 @@ func prepare(in []gen.EventInput, now time.Time) (events []store.Event, wrong []
 		})
 	}
 	return events, wrong
+}
+
+// prepareEvent returns what is sent of an event, or the wrong member, as a JSON
+// Pointer, and the reason.
+func prepareEvent(e *gen.EventInput, now time.Time) (body []byte, pointer, why string) {
+	if pointer, why = checkEvent(e); why != "" {
+		return nil, pointer, why
+	}
+	if body = payload(e, now); len(body) > payloadLimit {
+		return nil, "", fmt.Sprintf("is larger than %d bytes when it is sent", payloadLimit)
+	}
+	return body, "", ""
+}
+
+// examineEvents adds what is wrong with those events of a batch in which the
+// schema found nothing, so that the caller learns of all bad ones at once.
+func examineEvents(body any, found []gen.ProblemError) []gen.ProblemError {
+	batch, _ := body.(map[string]any)
+	events, _ := batch["events"].([]any)
+	bad := make(map[int]bool, len(found))
+	for _, e := range found {
+		bad[eventIndex(e)] = true
+	}
+	for i, value := range events {
+		var e gen.EventInput
+		if bad[i] || decodeValue(value, &e) != nil {
+			continue
+		}
+		if _, name, why := prepareEvent(&e, time.Time{}); why != "" {
+			found = append(found, gen.ProblemError{Pointer: fmt.Sprintf("/events/%d%s", i, name), Detail: why})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b gen.ProblemError) int { return cmp.Compare(eventIndex(a), eventIndex(b)) })
+	return found
+}
+
+// eventIndex is which event of the batch the error is about; -1: the batch.
+func eventIndex(e gen.ProblemError) int {
+	rest, _ := strings.CutPrefix(e.Pointer, "/events/")
+	number, _, _ := strings.Cut(rest, "/")
+	if i, err := strconv.Atoi(number); err == nil {
+		return i
+	}
+	return -1
+}
+
+// decodeValue is for a value that was decoded into maps before.
+func decodeValue(value any, into any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
 }
 
 // checkEvent checks the rules that concern more than one member. It returns the
@@ -77,7 +129,7 @@ func checkEvent(e *gen.EventInput) (pointer, why string) {
 	return "", ""
 }
 
-func partNumber(p *gen.Part) int {
+func partNumber(p *gen.PartInput) int {
 	if p == nil {
 		return 0
 	}

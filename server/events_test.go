@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -147,8 +148,8 @@ func TestBadEvents(t *testing.T) {
 		{`destination:"+0340"`, "/destination"}, {`destination:"+1234567890123456"`, "/destination"}, {`destination:""`, "/destination"},
 		{`recipientId:""`, "/recipientId"}, {"recipientId:" + long(161), "/recipientId"},
 		{"status:", "/status"}, {`status:"delivered"`, "/status"}, {`status:"READ"`, "/status"},
-		{"final:true", "/final"}, {"final:false", "/final"}, {"final:null", "/final"}, {`final:"false"`, "/final"},
-		{"description:" + long(513), "/description"}, {"description:null", "/description"},
+		{"final:true", "/final"}, {"final:false", "/final"}, {`final:"false"`, "/final"},
+		{"description:" + long(513), "/description"},
 		{"timestamp:", "/timestamp"}, {`timestamp:"2026-11-20"`, "/timestamp"}, {`timestamp:"2026-02-31T10:00:00Z"`, "/timestamp"},
 		{`timestamp:"2026-11-20T10:30:00"`, "/timestamp"}, {`timestamp:"2026-11-20T10:30:00,5Z"`, "/timestamp"},
 		{`timestamp:"2026-11-20 10:30:00Z"`, "/timestamp"}, {"timestamp:1795170600", "/timestamp"},
@@ -159,13 +160,17 @@ func TestBadEvents(t *testing.T) {
 		{`part:{"number":1,"total":2,"x":3}`, "/part"}, {`part:[]`, "/part"},
 		{`fallbackChannel:"FAX"`, "/fallbackChannel"},
 		{`price:{"amount":0.1,"currency":"EUR"}`, "/price/amount"}, {`price:{"amount":"1e3","currency":"EUR"}`, "/price/amount"},
-		{`price:{"amount":"0.1","currency":"eur"}`, "/price/currency"}, {`price:null`, "/price"},
+		{`price:{"amount":"0.1","currency":"eur"}`, "/price/currency"},
 		{`network:{"mccmnc":"22"}`, "/network/mccmnc"}, {`network:{"mccmnc":"22201","operator":` + long(129) + `}`, "/network/operator"},
 		{`error:{"code":"x","permanent":true}`, "/error/code"}, {`error:{"code":"X"}`, "/error/permanent"},
 		{`error:{"code":"X","permanent":true,"message":` + long(513) + `}`, "/error/message"},
 		{`error:{"code":"X","permanent":true,"provider":{"name":"p"}}`, "/error/provider/code"},
 		{`error:{"code":"X","permanent":true,"provider":{"name":"p","code":7}}`, "/error/provider/code"},
 		{`error:{"code":"X","permanent":true,"provider":{"name":"p","code":"7","details":` + long(1025) + `}}`, "/error/provider/details"},
+		{`description:"a\u0000"`, "/description"}, {`customerMessageId:"\u0000"`, "/customerMessageId"}, {`recipientId:"\u0000"`, "/recipientId"},
+		{`network:{"mccmnc":"22201","operator":"\u0000"}`, "/network/operator"}, {`error:{"code":"X","permanent":true,"message":"\u0000"}`, "/error/message"},
+		{`error:{"code":"X","permanent":true,"provider":{"name":"p","code":"7","details":"\u0000"}}`, "/error/provider/details"},
+		{`timestamp:"2026-11-20T10:30:60Z"`, "/timestamp"}, {`timestamp:"2026-11-20T1:30:00Z"`, "/timestamp"}, {`timestamp:"2026-11-20T10:30:00+24:00"`, "/timestamp"},
 		{"sequence:1", ""}, {`Status:"SENT"`, ""}, {"x:1", ""},
 	} {
 		t.Run(tt.member, func(t *testing.T) {
@@ -197,7 +202,83 @@ func TestBadEventsAreAllNamed(t *testing.T) {
 			if got.Errors == nil || len(*got.Errors) != 100 {
 				t.Errorf("errors: got %v, want 100", got.Errors)
 			}
+			if want := "The request body is not valid in 150 places; errors names the first 100."; *got.Detail != want {
+				t.Errorf("detail: got %q, want %q", *got.Detail, want)
+			}
 		})
+	}
+}
+
+// TestBadEventsAreNamedWhateverTheirFault: one by the schema, one by more than
+// one member, one by its size.
+func TestBadEventsAreNamedWhateverTheirFault(t *testing.T) {
+	s := start(t)
+	id, _ := s.subscriber()
+	escaped := func(n int) string { return `"` + strings.Repeat(`\u0001`, n) + `"` }
+	large := event("evt_5", id, "description:"+escaped(512), "customerMessageId:"+escaped(255),
+		`error:{"code":"X","permanent":true,"message":`+escaped(512)+`,"provider":{"name":`+escaped(32)+`,"code":`+escaped(64)+`,"details":`+escaped(1024)+`}}`,
+		"recipientId:"+escaped(160), `network:{"mccmnc":"22201","operator":`+escaped(128)+`}`)
+	s.hand(event("evt_0", id, `status:"READ"`), event("evt_1", id), event("evt_2", id, "channel:"), event("evt_3", id, "destination:"),
+		event("evt_4", id, `timestamp:"yesterday"`, "destination:"), large, event("evt_6", id, "x:1")).
+		want(t, http.StatusBadRequest).
+		wantPointers(t, "/events/0/status", "/events/2/channel", "/events/3/destination", "/events/4/timestamp", "/events/5", "/events/6")
+	s.hand(event("evt_0", id, `status:"READ"`), large).want(t, http.StatusBadRequest).wantPointers(t, "/events/0/status", "/events/1")
+}
+
+// TestNullIsAsAbsent: of every optional member, the same is sent.
+func TestNullIsAsAbsent(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	sent := func(name string, members ...string) string {
+		t.Helper()
+		s.accept(t, event(name, id, append(members, `messageId:"`+name+`"`)...))
+		got := s.do(call{method: "GET", path: webhookPath + "/deliveries/" + name, apiKey: key}).want(t, http.StatusOK)
+		payload, err := json.Marshal(decode[struct{ Payload any }](t, got).Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(string(payload), name, "")
+	}
+	input := loadContract(t).doc.Components.Schemas["EventInput"].Value
+	for name := range input.Properties {
+		if slices.Contains(input.Required, name) {
+			continue
+		}
+		more := "description:\"d\""
+		if name == "destination" || name == "description" {
+			more = `recipientId:"r"`
+		}
+		if got, want := sent("null_"+name, more, name+":null"), sent("absent_"+name, more, name+":"); got != want {
+			t.Errorf("%s: got %s for null, want %s as without", name, got, want)
+		}
+	}
+}
+
+// TestTimesAreReadAsRFC3339WritesThem, and written with three decimals in UTC.
+func TestTimesAreReadAsRFC3339WritesThem(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	for i, tt := range []struct{ given, want string }{
+		{"2026-11-20T10:30:00Z", "2026-11-20T10:30:00.000Z"},
+		{"2026-11-20t10:30:00z", "2026-11-20T10:30:00.000Z"},
+		{"2026-11-20T10:30:00.12399+01:00", "2026-11-20T09:30:00.123Z"},
+		{"2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z"},
+		{"2017-01-01t00:59:60.5+01:00", "2017-01-01T00:00:00.500Z"},
+	} {
+		evt := fmt.Sprintf("evt_%d", i)
+		s.accept(t, event(evt, id, `timestamp:"`+tt.given+`"`))
+		got := s.do(call{method: "GET", path: webhookPath + "/deliveries/" + evt, apiKey: key}).want(t, http.StatusOK)
+		if at := decode[struct{ Payload struct{ Timestamp string } }](t, got).Payload.Timestamp; at != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.given, at, tt.want)
+		}
+	}
+	for given, want := range map[string]string{
+		"2026-11-20T10:30:60Z": "leap second", "2026-11-20T10:30:00": "offset", "2262-01-01T00:00:00Z": "from 1970 to 2261", "today": "RFC 3339",
+	} {
+		got := s.hand(event("evt_bad", id, `timestamp:"`+given+`"`)).want(t, http.StatusBadRequest)
+		if !strings.Contains(got.body, want) {
+			t.Errorf("%s: got %s, want a reason with %q", given, got.body, want)
+		}
 	}
 }
 

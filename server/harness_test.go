@@ -199,6 +199,9 @@ func (a answer) anonymous() string {
 	return strings.ReplaceAll(a.body, a.header.Get("X-Request-Id"), "ID")
 }
 
+// shown is a time as an answer has it.
+func shown(at time.Time) gen.Time { return gen.Time(at.Truncate(time.Millisecond)) }
+
 // decode reads an answer's body.
 func decode[T any](t *testing.T, a answer) T {
 	t.Helper()

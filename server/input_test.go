@@ -80,6 +80,31 @@ func TestBadBodies(t *testing.T) {
 	s.do(call{method: "GET", path: webhookPath, apiKey: key}).want(t, http.StatusNotFound)
 }
 
+// TestBearerTakesSpaces: one or more stand between scheme and token.
+func TestBearerTakesSpaces(t *testing.T) {
+	s := start(t)
+	for _, credentials := range []string{"Bearer " + platformKey, "bearer   " + platformKey} {
+		s.do(call{method: "GET", path: "/accounts/nobody", header: map[string]string{"Authorization": credentials}}).want(t, http.StatusNotFound)
+	}
+}
+
+// TestQueryOfTheWebhookIsIgnored where the contract has no answer to it, and
+// refused where it has.
+func TestQueryOfTheWebhookIsIgnored(t *testing.T) {
+	s := start(t)
+	_, key := s.account()
+	body := `{"callbackUrl":"` + goodURL + `"}`
+	for _, tt := range []struct {
+		method, body string
+		want         int
+	}{{"POST", body, 400}, {"PUT", body, 400}, {"GET", "", 404}, {"DELETE", "", 404}} {
+		got := s.do(call{method: tt.method, path: webhookPath + "?statee=FAILED", apiKey: key, body: tt.body}).want(t, tt.want)
+		if tt.want == 400 && !strings.Contains(got.body, `Query parameter \"statee\": is not known; this operation takes none.`) {
+			t.Errorf("%s: got %s, want the parameter named", tt.method, got.body)
+		}
+	}
+}
+
 // TestURLRefusalIsShown: the account reads the rule that its URL breaks, once.
 func TestURLRefusalIsShown(t *testing.T) {
 	s := start(t)
@@ -104,6 +129,7 @@ func TestGoodBodies(t *testing.T) {
 		{"2,048 characters", `{"callbackUrl":"https://a.example/` + strings.Repeat("a", 2048-len("https://a.example/")) + `"}`, nil},
 		{"query with &", `{"callbackUrl":"https://a.example/?a=1&b=2"}`, nil},
 		{"media type in capitals", `{"callbackUrl":"https://a.example/"}`, map[string]string{"Content-Type": "Application/JSON"}},
+		{"charset utf8", `{"callbackUrl":"https://a.example/"}`, map[string]string{"Content-Type": `application/json;charset=utf8`}},
 		{"charset", `{"callbackUrl":"https://a.example/"}`, map[string]string{"Content-Type": `application/json; charset="UTF-8"`}},
 		{"filled up to 64 KiB", `{"callbackUrl":"https://a.example/"}` + strings.Repeat(" ", 64<<10-36), nil},
 	} {
@@ -175,9 +201,12 @@ func TestBadParameters(t *testing.T) {
 		{"messageId=" + strings.Repeat("m", 129), 400}, {"messageId=a%00b", 400},
 		{"from=2026-02-31T00:00:00Z", 400}, {"from=yesterday", 400}, {"from=0001-01-01T00:00:00Z", 400}, {"to=2262-01-01T00:00:00Z", 400}, {"to=2026-11-20", 400}, {"to=2026-11-20T00:00:00", 400},
 		{"cursor=!", 400}, {"cursor=AAAA", 400}, {"cursor=" + strings.Repeat("A", 129), 400},
+		{"unknown=1", 400}, {"State=PENDING", 400}, {"state%5B%5D=FAILED", 400}, {"from=2026-11-20T00:00:00+0100&from=2026-11-20T00:00:00Z", 400},
+		{"from=2026-11-20T00:00:00*0100", 400}, {"from=2026-11-20T00:00:00+01000", 400}, {"from=2026-11-20T10:00:60Z", 400},
 		{"limit=%zz", 400}, {"limit=1;state=x", 400},
-		{"limit=1", 200}, {"limit=100", 200}, {"state=PENDING", 200}, {"unknown=1", 200},
-		{"from=2026-11-20T00:00:00%2B01:00&to=2026-11-20T00:00:00Z", 200},
+		{"limit=1", 200}, {"limit=100", 200}, {"state=PENDING", 200},
+		{"from=2026-11-20T00:00:00%2B01:00&to=2026-11-20T00:00:00Z", 200}, {"from=2026-11-20T00:00:00.5%2B0000", 200},
+		{"from=2026-11-20T00:00:00+01:00", 200}, {"from=2026-11-20T00:00:00+0100&to=2026-11-20T00:00:00-0100", 200}, {"from=2026-11-20t00:00:00z", 200},
 		{"messageId=" + url.QueryEscape("però №7"), 200},
 	} {
 		t.Run(tt.query, func(t *testing.T) {
@@ -193,6 +222,7 @@ func TestBadParameters(t *testing.T) {
 		{"GET", webhookPath + "/deliveries/a%2Fb"},
 		{"PUT", "/accounts/" + strings.Repeat("a", 65)},
 		{"PUT", "/accounts/a%2Fb"}, {"PUT", "/accounts/a%20b"}, {"PUT", "/accounts/a%00"}, {"PUT", "/accounts/%C3%A8"},
+		{"PUT", "/accounts/."}, {"PUT", "/accounts/.."}, {"PUT", "/accounts/%2E%2e"}, {"PUT", "/accounts/..."},
 		{"DELETE", "/accounts/acc_1/api-keys/nokey"},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {

@@ -20,12 +20,15 @@ type operation struct {
 	id     string
 	route  *routers.Route
 	params bool             // it has parameters
-	query  bool             // some of them in the query
+	query  query            // those that stand in the query
 	body   *openapi3.Schema // nil: it takes none
 	shape  *shape           // of the body
 	// bodyRequired: an empty body is refused.
 	bodyRequired bool
 	bodyLimit    int64
+	// examine looks through a body that the schema refuses for what else is wrong;
+	// nil: nothing can be.
+	examine func(body any, found []gen.ProblemError) []gen.ProblemError
 }
 
 // Limits of bodies, in bytes.
@@ -79,11 +82,11 @@ func newOperation(doc *openapi3.T, path, method string, item *openapi3.PathItem,
 		bodyLimit: bodyLimit,
 	}
 	if o.id == "sendEvents" {
-		o.bodyLimit = eventsLimit
+		o.bodyLimit, o.examine = eventsLimit, examineEvents
 	}
 	params := slices.Concat(item.Parameters, op.Parameters)
 	o.params = len(params) > 0
-	o.query = slices.ContainsFunc(params, func(p *openapi3.ParameterRef) bool { return p.Value.In == openapi3.ParameterInQuery })
+	o.query = newQuery(params)
 	if op.RequestBody != nil {
 		media := op.RequestBody.Value.Content["application/json"]
 		if media == nil || media.Schema == nil {

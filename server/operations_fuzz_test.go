@@ -35,6 +35,7 @@ func FuzzOperations(f *testing.F) {
 		f.Add(byte(i), "acc_1", "key_1", "limit=1&state=PENDING&cursor=GJUy1gAAAAAAAAAAAAAAKg", jsonType, "", `{"callbackUrl":"https://a.example/"}`)
 		f.Add(byte(i), "a/b", "%zz", "limit=%zz&from=2026-11-20T00:00:00Z", "text/plain", "gzip", batch(event("e", "acc_1")))
 		f.Add(byte(i), "ü", "..", ";", "application/json; charset=latin1", "", `{"sha256":"`+strings.Repeat("0F", 32)+`"}`)
+		f.Add(byte(i), "..", "evt_1", "from=2026-11-20t00:00:00+0100&statee=1&to=2016-12-31T23:59:60+0000", "application/json;charset=utf8", "", batch(event("e", "acc_1", "price:null", `timestamp:"2016-12-31t23:59:60z"`, `status:"READ"`), `{}`))
 		f.Add(byte(i), "", "", "to=9999-12-31T23:59:59-23:59", "", "identity", `{"a":[{"a":1,"a":2}],"b":1e999,"c":"\ud800"}`+o.id)
 	}
 	at := &current{}

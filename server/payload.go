@@ -58,7 +58,7 @@ func payload(e *gen.EventInput, receivedAt time.Time) []byte {
 		o.number("statusCode", code)
 	}
 	o.text("description", value(e.Description))
-	o.time("timestamp", e.Timestamp)
+	o.time("timestamp", time.Time(e.Timestamp))
 	o.time("receivedAt", receivedAt)
 	o.text("timestampSource", string(timestampSource(e)))
 	nullable(&o, "part", e.Part)
@@ -98,5 +98,5 @@ func timestampSource(e *gen.EventInput) gen.TimestampSource {
 	if e.TimestampSource == nil {
 		return gen.TimestampSourcePROVIDER
 	}
-	return *e.TimestampSource
+	return gen.TimestampSource(*e.TimestampSource)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -25,7 +26,12 @@ func (r *refusal) Error() string { return r.detail }
 
 // invalid refuses a body for what is wrong with it.
 func invalid(errs []gen.ProblemError) error {
-	return &refusal{status: http.StatusBadRequest, code: gen.ProblemCodeBODYINVALID, detail: "The request body is not valid.", errors: errs}
+	detail := "The request body is not valid."
+	if len(errs) > maxErrors {
+		detail = fmt.Sprintf("The request body is not valid in %d places; errors names the first %d.", len(errs), maxErrors)
+		errs = errs[:maxErrors]
+	}
+	return &refusal{status: http.StatusBadRequest, code: gen.ProblemCodeBODYINVALID, detail: detail, errors: errs}
 }
 
 // when returns the replacement if err is target, else err itself.

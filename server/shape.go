@@ -10,6 +10,8 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/recapito/recapito/gen"
 )
 
 // shape is a schema of the document, prepared to check a text in one pass. The
@@ -182,7 +184,12 @@ func (sh *shape) holdsText(raw jsontext.Value) bool {
 	if n > sh.maxLength || sh.minLength > 1 {
 		n = utf8.RuneCount(text)
 	}
-	return n >= sh.minLength && n <= sh.maxLength && (sh.matches == nil || sh.matches(text)) && (!sh.time || checkTime(text) == nil)
+	return n >= sh.minLength && n <= sh.maxLength && (sh.matches == nil || sh.matches(text)) && (!sh.time || isTime(text))
+}
+
+func isTime(text []byte) bool {
+	_, err := gen.ParseTime(text)
+	return err == nil
 }
 
 func (sh *shape) readsArray(d *jsontext.Decoder) bool {

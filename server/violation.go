@@ -56,7 +56,7 @@ func decodingErrors(err error) []gen.ProblemError {
 }
 
 // schemaErrors says where a value does not conform to the schema: one entry for
-// each place, at most [maxErrors].
+// each place.
 func schemaErrors(err error) []gen.ProblemError {
 	var out []gen.ProblemError
 	at := make(map[string]int)
@@ -67,8 +67,6 @@ func schemaErrors(err error) []gen.ProblemError {
 		case again && e.Origin != nil: // a format's own words say more than a pattern
 			out[i].Detail = schemaReason(e)
 		case again:
-		case len(out) == maxErrors:
-			return out
 		default:
 			at[pointer] = len(out)
 			out = append(out, gen.ProblemError{Pointer: pointer, Detail: schemaReason(e)})
@@ -98,7 +96,27 @@ func schemaReason(e *openapi3.SchemaError) string {
 	if own := errors.Unwrap(e.Origin); e.SchemaField == "format" && own != nil {
 		return clip(own.Error())
 	}
+	if words := patternWords[e.Schema.Pattern]; e.SchemaField == "pattern" && words != "" {
+		return words
+	}
 	return clip(e.Reason)
+}
+
+// patternWords say what the patterns of the document mean.
+var patternWords = map[string]string{
+	`^\.*[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*$`: "must be of the characters A-Z a-z 0-9 . _ ~ : @ - and not of dots alone",
+	`^[A-Za-z0-9_-]{1,64}$`:                   "must be 1 to 64 of the characters A-Z a-z 0-9 _ -",
+	`^key_[a-z0-9]{1,60}$`:                    "must be key_ and 1 to 60 of the characters a-z 0-9",
+	`^[^\x00-\x1F\x7F]*$`:                     "must not contain control characters",
+	`^[^\x00]*$`:                              "must not contain the character U+0000",
+	`^\+[1-9][0-9]{1,14}$`:                    "must be an E.164 number, such as +393401234567",
+	`^-?[0-9]{1,9}(\.[0-9]{1,9})?$`:           `must be a decimal number, such as "0.0450"`,
+	`^[A-Z]{3}$`:                              "must be an ISO 4217 code, such as EUR",
+	`^[0-9]{5,6}$`:                            "must be 5 or 6 digits, such as 22201",
+	`^[A-Z][A-Z0-9_]*$`:                       "must be of capital letters, digits and _, beginning with a letter",
+	`^[0-9A-Fa-f]{64}$`:                       "must be 64 hexadecimal digits",
+	`^[A-Za-z0-9_-]+$`:                        "must be the nextCursor of a page before",
+	`^[hH][tT][tT][pP][sS]://`:                "must be an https URL",
 }
 
 // clip bounds a text that may hold a name chosen by the caller.

@@ -123,14 +123,13 @@ func showSecret(w store.Webhook, now time.Time) gen.WebhookWithSecret {
 	}
 }
 
-// showTime is in UTC, to the millisecond.
-func showTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+func showTime(t time.Time) gen.Time { return gen.Time(t) }
 
 // showOptionalTime shows the zero time as null.
-func showOptionalTime(t time.Time) *time.Time {
+func showOptionalTime(t time.Time) *gen.Time {
 	if t.IsZero() {
 		return nil
 	}
-	t = showTime(t)
-	return &t
+	shown := showTime(t)
+	return &shown
 }

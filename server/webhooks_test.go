@@ -141,11 +141,11 @@ func TestWebhookLife(t *testing.T) {
 	}
 	first := decode[gen.WebhookWithSecret](t, created)
 	want := gen.Webhook{ID: first.ID, CallbackURL: odd, Status: gen.WebhookStatusACTIVE, Secrets: []gen.SecretInUse{{}},
-		CreatedAt: epoch.Truncate(time.Millisecond), UpdatedAt: epoch.Truncate(time.Millisecond)}
+		CreatedAt: shown(epoch), UpdatedAt: shown(epoch)}
 	wantWebhook(t, do("GET", ""), want)
 
 	s.setNow(epoch.Add(time.Hour))
-	want.CallbackURL, want.UpdatedAt = goodURL, epoch.Add(time.Hour).Truncate(time.Millisecond)
+	want.CallbackURL, want.UpdatedAt = goodURL, shown(epoch.Add(time.Hour))
 	wantWebhook(t, do("PUT", `{"callbackUrl":"`+goodURL+`"}`), want)
 	wantWebhook(t, do("GET", ""), want)
 
@@ -272,7 +272,7 @@ func TestEachOldSecretSignsForItsOwnDay(t *testing.T) {
 		}
 		var hours []int
 		for _, old := range w.Secrets[1:] {
-			hours = append(hours, int(old.Until.Sub(epoch.Truncate(time.Millisecond)).Hours()))
+			hours = append(hours, int(time.Time(*old.Until).Sub(epoch.Truncate(time.Millisecond)).Hours()))
 		}
 		return hours
 	}

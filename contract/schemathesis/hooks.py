@@ -181,7 +181,7 @@ def broken_event_rules(event):
         yield "destination: this or `recipientId` is required"
     if event["status"] == "READ" and event["channel"] == "SMS":
         yield "status: READ does not occur on SMS"
-    if "final" in event and event["status"] != "EXPIRED":
+    if event.get("final") is not None and event["status"] != "EXPIRED":
         yield "final: only with EXPIRED"
     if event.get("part") and event["part"]["number"] > event["part"]["total"]:
         yield "part: number is at most total"

@@ -311,6 +311,24 @@ func (e TimestampSource) Valid() bool {
 	}
 }
 
+// Defines values for TimestampSourceInput.
+const (
+	TimestampSourceInputPLATFORM TimestampSourceInput = "PLATFORM"
+	TimestampSourceInputPROVIDER TimestampSourceInput = "PROVIDER"
+)
+
+// Valid indicates whether the value is a known member of the TimestampSourceInput enum.
+func (e TimestampSourceInput) Valid() bool {
+	switch e {
+	case TimestampSourceInputPLATFORM:
+		return true
+	case TimestampSourceInputPROVIDER:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WebhookStatus.
 const (
 	WebhookStatusACTIVE    WebhookStatus = "ACTIVE"
@@ -333,11 +351,11 @@ func (e WebhookStatus) Valid() bool {
 type Account struct {
 	CreatedAt time.Time `json:"createdAt"`
 
-	// ID Chosen by the platform; opaque.
+	// ID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 	ID AccountID `json:"id"`
 }
 
-// AccountID Chosen by the platform; opaque.
+// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 type AccountID = string
 
 // APIKey A credential of an account.
@@ -502,7 +520,7 @@ type EventID = string
 
 // EventInput One status event of a message, as the platform hands it in.
 type EventInput struct {
-	// AccountID Chosen by the platform; opaque.
+	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
@@ -517,8 +535,8 @@ type EventInput struct {
 	// Destination The recipient's number, E.164. This or `recipientId` is required.
 	Destination *string `json:"destination,omitempty"`
 
-	// Error Why the message was not delivered; null if there is nothing to say.
-	Error *StatusError `json:"error,omitempty"`
+	// Error Why the message was not delivered.
+	Error *StatusErrorInput `json:"error,omitempty"`
 
 	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel,omitempty"`
@@ -535,13 +553,13 @@ type EventInput struct {
 	MessageID MessageID `json:"messageId"`
 
 	// Network The recipient's mobile network.
-	Network *Network `json:"network,omitempty"`
+	Network *NetworkInput `json:"network,omitempty"`
 
-	// Part The part of a concatenated SMS; null for a whole message.
-	Part *Part `json:"part,omitempty"`
+	// Part The part of a concatenated SMS.
+	Part *PartInput `json:"part,omitempty"`
 
 	// Price What the message cost.
-	Price *Price `json:"price,omitempty"`
+	Price *PriceInput `json:"price,omitempty"`
 
 	// RecipientID The recipient where there is no number, such as a WhatsApp user or group.
 	RecipientID *string `json:"recipientId,omitempty"`
@@ -556,7 +574,7 @@ type EventInput struct {
 	Timestamp time.Time `json:"timestamp"`
 
 	// TimestampSource Whose clock `timestamp` is by.
-	TimestampSource *TimestampSource `json:"timestampSource,omitempty"`
+	TimestampSource *TimestampSourceInput `json:"timestampSource,omitempty"`
 }
 
 // EventType READ for the status READ, else DELIVERY.
@@ -597,14 +615,44 @@ type Network struct {
 	Operator *string `json:"operator,omitempty"`
 }
 
+// NetworkInput The recipient's mobile network.
+type NetworkInput struct {
+	// Mccmnc Mobile country and network code.
+	//
+	// Example: 22201
+	Mccmnc string `json:"mccmnc"`
+
+	// Operator Example: TIM
+	Operator *string `json:"operator,omitempty"`
+}
+
 // Part The part of a concatenated SMS; null for a whole message.
 type Part struct {
 	Number int32 `json:"number"`
 	Total  int32 `json:"total"`
 }
 
+// PartInput The part of a concatenated SMS.
+type PartInput struct {
+	Number int32 `json:"number"`
+	Total  int32 `json:"total"`
+}
+
 // Price What the message cost.
 type Price struct {
+	// Amount A decimal number.
+	//
+	// Example: 0.0450
+	Amount string `json:"amount"`
+
+	// Currency ISO 4217.
+	//
+	// Example: EUR
+	Currency string `json:"currency"`
+}
+
+// PriceInput What the message cost.
+type PriceInput struct {
 	// Amount A decimal number.
 	//
 	// Example: 0.0450
@@ -644,7 +692,7 @@ type Problem struct {
 	// Detail What is wrong with this request.
 	Detail *string `json:"detail,omitempty"`
 
-	// Errors Each place in the body that is wrong.
+	// Errors Each place in the body that is wrong, at most 100; `detail` says if there are more.
 	Errors *[]ProblemError `json:"errors,omitempty"`
 
 	// RequestID The `X-Request-Id` of the response.
@@ -704,6 +752,18 @@ type ProviderError struct {
 	Name string `json:"name"`
 }
 
+// ProviderErrorInput What the provider said, in its own terms.
+type ProviderErrorInput struct {
+	// Code Example: 040
+	Code string `json:"code"`
+
+	// Details Example: stat:UNDELIV
+	Details *string `json:"details,omitempty"`
+
+	// Name Example: smpp
+	Name string `json:"name"`
+}
+
 // SecretInUse A secret that signs. The secret itself is not shown.
 type SecretInUse struct {
 	// Until It signs before this time; null for the present secret, which has no end yet.
@@ -749,11 +809,26 @@ type StatusError struct {
 	Provider *ProviderError `json:"provider,omitempty"`
 }
 
+// StatusErrorInput Why the message was not delivered.
+type StatusErrorInput struct {
+	// Code One of those of `StatusError`, or one of the platform's own.
+	Code string `json:"code"`
+
+	// Message For people.
+	Message *string `json:"message,omitempty"`
+
+	// Permanent Whether sending the same message again is futile.
+	Permanent bool `json:"permanent"`
+
+	// Provider What the provider said, in its own terms.
+	Provider *ProviderErrorInput `json:"provider,omitempty"`
+}
+
 // StatusEvent The payload of a callback. At most 16 KiB; lengths count Unicode
 // characters. Ignore members that you do not know. If you do not know a
 // `status`, use `final`.
 type StatusEvent struct {
-	// AccountID Chosen by the platform; opaque.
+	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
@@ -834,6 +909,9 @@ type StatusEventStatusCode int32
 // TimestampSource Whose clock `timestamp` is by.
 type TimestampSource string
 
+// TimestampSourceInput Whose clock `timestamp` is by.
+type TimestampSourceInput string
+
 // Webhook The one registration of an account.
 type Webhook struct {
 	// CallbackURL As it was given.
@@ -885,7 +963,7 @@ type WebhookWithSecret struct {
 	UpdatedAt time.Time     `json:"updatedAt"`
 }
 
-// PathAccountID Chosen by the platform; opaque.
+// PathAccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
 type PathAccountID = AccountID
 
 // BadParameter What went wrong (RFC 9457).
@@ -1094,7 +1172,7 @@ type ClientInterface interface {
 	//
 	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 	// from then on nothing is lost.
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
@@ -1117,7 +1195,7 @@ type ClientInterface interface {
 	//
 	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 	// from then on nothing is lost.
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
@@ -1395,7 +1473,7 @@ func (c *Client) DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyI
 //
 // Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 // are valid, or nothing is stored and the answer is a 400 that names every
-// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 // from then on nothing is lost.
 //
 // Idempotent by account and event `id` for as long as the delivery is
@@ -1428,7 +1506,7 @@ func (c *Client) SendEventsWithBody(ctx context.Context, contentType string, bod
 //
 // Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 // are valid, or nothing is stored and the answer is a 400 that names every
-// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 // from then on nothing is lost.
 //
 // Idempotent by account and event `id` for as long as the delivery is
@@ -2362,7 +2440,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 	// from then on nothing is lost.
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
@@ -2385,7 +2463,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 	// from then on nothing is lost.
 	//
 	// Idempotent by account and event `id` for as long as the delivery is
@@ -3644,6 +3722,8 @@ type RotateSigningSecretResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *WebhookWithSecret
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *UnauthorizedAccount
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -3663,6 +3743,11 @@ type RotateSigningSecretResponse struct {
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r RotateSigningSecretResponse) GetJSON200() *WebhookWithSecret {
 	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RotateSigningSecretResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
@@ -3829,7 +3914,7 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, acco
 //
 // Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 // are valid, or nothing is stored and the answer is a 400 that names every
-// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 // from then on nothing is lost.
 //
 // Idempotent by account and event `id` for as long as the delivery is
@@ -3858,7 +3943,7 @@ func (c *ClientWithResponses) SendEventsWithBodyWithResponse(ctx context.Context
 //
 // Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
 // are valid, or nothing is stored and the answer is a 400 that names every
-// bad one (up to 100). The 202 is sent when everything accepted is on disk:
+// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
 // from then on nothing is lost.
 //
 // Idempotent by account and event `id` for as long as the delivery is
@@ -5149,6 +5234,13 @@ func ParseRotateSigningSecretResponse(rsp *http.Response) (*RotateSigningSecretR
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
 		var dest UnauthorizedAccount

@@ -1,0 +1,4 @@
+package server
+
+// SaysPattern reports whether callers are told in words what a pattern means.
+func SaysPattern(pattern string) bool { return patternWords[pattern] != "" }
