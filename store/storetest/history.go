@@ -50,12 +50,8 @@ func testHistory(t *testing.T, open Opener) {
 	t.Run("pages follow each other until there is no more", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a", "b")
-		var want string
 		for i := range 7 { // the clock stands, and is set back
 			accept(t, s, at(time.Duration(-i/4)*time.Minute), event("a", fmt.Sprint("e", i), "m"), event("b", fmt.Sprint("e", i), "m"))
-		}
-		for _, id := range []int{3, 2, 1, 0, 6, 5, 4} {
-			want += fmt.Sprint(" e", id)
 		}
 		for _, limit := range []int{1, 3, 7, 8} {
 			q := store.DeliveryQuery{AccountID: "a", Limit: limit}
@@ -75,7 +71,7 @@ func testHistory(t *testing.T, open Opener) {
 				}
 				q.Before = page.Next
 			}
-			wantIDs(t, fmt.Sprint("limit ", limit), got, want)
+			wantIDs(t, fmt.Sprint("limit ", limit), got, " e3 e2 e1 e0 e6 e5 e4")
 		}
 	})
 	t.Run("one with its attempts", func(t *testing.T) {
