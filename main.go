@@ -88,7 +88,7 @@ Begin with "recapito demo".`
 // helpShown is what kong's Exit panics with: help was asked for and printed.
 const helpShown = "help was shown"
 
-// run is the whole program but for the process: what tests call.
+// run is the whole program without the process. Tests call it.
 func run(ctx context.Context, args []string, std stdio) (err error) {
 	// kong leaves the parser by its Exit function after --help.
 	defer func() {

@@ -45,7 +45,7 @@ func (f *storeFlags) with(ctx context.Context, std stdio, shared bool, do func(s
 	return do(st)
 }
 
-// noSuch says what it is that was not found.
+// noSuch says what was not found.
 func noSuch(what string, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("there is no %s", what)

@@ -24,8 +24,8 @@ import (
 var demoEvents []byte
 
 type demoCmd struct {
-	// Its variable is not that of the other commands: nobody means to run the
-	// demo on the store of a service.
+	// Its variable is not that of the other commands, so that the demo does not
+	// run on the store of a service by mistake.
 	Store string `env:"RECAPITO_DEMO_STORE" placeholder:"URL" help:"sqlite:FILE or memory:. Default: a temporary SQLite file."`
 }
 
@@ -48,8 +48,8 @@ func (c *demoCmd) Validate() error {
 // demoTimeout ends a demo that hangs; it takes about 8 s.
 const demoTimeout = 28 * time.Second
 
-// demo is a service, a receiver with an endpoint for each account, and who
-// prints.
+// demo is a service, a receiver with an endpoint for each account, and a
+// printer.
 type demo struct {
 	out      *log.Logger
 	screen   screen
@@ -78,7 +78,7 @@ func (c *demoCmd) Run(ctx context.Context, std stdio) error {
 	return nil
 }
 
-// show is the demo but for its end.
+// show is the demo without its end.
 func (d *demo) show(ctx context.Context, storeURL string) error {
 	if err := d.start(ctx, storeURL); err != nil {
 		return explain(ctx, err)
@@ -169,7 +169,7 @@ func readBatch(ndjson []byte, account string) (batch, error) {
 	return r.next()
 }
 
-// play brings the events of both endpoints to them.
+// play delivers the events of both endpoints.
 func (d *demo) play(ctx context.Context, steady, recovering *endpoint) error {
 	d.title("An account, an API key, a callback URL")
 	if err := d.register(ctx, steady); err != nil {
@@ -187,7 +187,7 @@ func (d *demo) play(ctx context.Context, steady, recovering *endpoint) error {
 	return d.feed(ctx, recovering)
 }
 
-// explain says why ctx ended, where that is the reason.
+// explain says why ctx ended, if that is the reason of an error.
 func explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -215,15 +215,16 @@ func (d *demo) end(failure error, std stdio) error {
 	return err
 }
 
-// endService says nothing of how the service ended: if the demo went well, it
-// has ended before, and otherwise the log tells.
+// endService does not report how the service ended: it has ended before if the
+// demo went well, and otherwise the log shows it.
 func (d *demo) endService(failure error, std stdio) {
 	if d.service == nil {
 		return
 	}
 	interrupted := errors.Is(failure, errInterrupted)
 	if interrupted {
-		// Ctrl-C reached the service too; a second signal would cut its end short.
+		// Ctrl-C reached the service too. A second signal would cut its
+		// shutdown short.
 		d.service.gone(time.Second)
 	}
 	_ = d.service.stop()
@@ -232,7 +233,7 @@ func (d *demo) endService(failure error, std stdio) {
 	}
 }
 
-// eraseAccounts removes what the demo left in a store that outlives it.
+// eraseAccounts removes the demo's accounts from a store that is kept.
 func (d *demo) eraseAccounts(std stdio) error {
 	if len(d.accounts) == 0 || !strings.HasPrefix(d.store, "sqlite:") || strings.Contains(d.store, d.dir) {
 		return nil

@@ -72,7 +72,7 @@ func (e *endpoint) answer(nth int) int {
 	return http.StatusNoContent
 }
 
-// saw keeps a callback and tells when it was the last one missing.
+// saw keeps a callback and signals when the last missing one arrived.
 func (e *endpoint) saw(c callback) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -85,7 +85,7 @@ func (e *endpoint) saw(c callback) {
 	}
 }
 
-// verdict is an error if anything was not as promised.
+// verdict is an error if a promise was broken.
 func (e *endpoint) verdict() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

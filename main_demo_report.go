@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// statistics are what the summary tells of an endpoint.
+// statistics are what the summary shows of an endpoint.
 type statistics struct {
 	verified, retries, duplicates int
 	inOrder, messages             int
@@ -78,7 +78,8 @@ func (d *demo) summary(endpoints ...*endpoint) {
 
 func count(n int) string { return fmt.Sprint(n) }
 
-// byHand is how to do the same without the demo; binary is how it was called.
+// byHand says how to do the same without the demo. binary is the name by which
+// it was called.
 func byHand(binary string) string {
 	return strings.NewReplacer("   recapito ", "   "+binary+" ", "$(recapito ", "$("+binary+" ").Replace(`
 The same by hand. In one terminal, the account's endpoint:

@@ -77,7 +77,7 @@ func (c *listenCmd) Run(ctx context.Context, std stdio) error {
 	return err
 }
 
-// greet says what to do next.
+// greet prints what to do next.
 func (c *listenCmd) greet(notes *log.Logger, at net.Addr) {
 	url := c.url(at)
 	notes.Printf(`Receiving at %s.
@@ -100,8 +100,8 @@ and register this URL with the API key of an account:
 	}
 }
 
-// url is the receiver's, by the first of the names that the certificate has
-// and that the service may be expected to reach.
+// url is the receiver's URL, with the first name of the certificate that the
+// service can be expected to reach.
 func (c *listenCmd) url(at net.Addr) string {
 	host, port, err := net.SplitHostPort(at.String())
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *signingSecret) UnmarshalText(text []byte) (err error) {
 
 var secretPattern = regexp.MustCompile(signature.SecretPrefix + `[A-Za-z0-9+/=]+`)
 
-// secrets are those of --secret and those that stand in --secret-file now.
+// secrets are those of --secret and those that are in --secret-file now.
 func (c *listenCmd) secrets() ([][]byte, error) {
 	var out [][]byte
 	for _, s := range c.Secret {

@@ -216,7 +216,7 @@ func column(text string, width int) string {
 	return shown + "…" + strings.Repeat(" ", width-taken)
 }
 
-// summary says what became of all callbacks, in one line.
+// summary says in one line how all callbacks ended.
 func (r *receiver) summary() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -46,8 +46,8 @@ func (c *callback) proof() string {
 	return "FORGED"
 }
 
-// receiver is an endpoint for callbacks, as an account would have one: it
-// verifies, answers, and tells what it saw. Forgeries are answered with 401.
+// receiver is an endpoint for callbacks, as an account would have one. It
+// verifies, answers, and reports each callback. It answers forgeries with 401.
 type receiver struct {
 	// secrets are those of the webhook, present and previous; asked for each
 	// callback. The error, if there are none, is an [errUnverified].

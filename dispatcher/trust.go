@@ -2,7 +2,7 @@ package dispatcher
 
 import "time"
 
-// trust says how far a lane is trusted with what all lanes share: slots and
+// trust says how much a lane may take of what all lanes share: slots and
 // memory.
 type trust int
 
@@ -14,11 +14,11 @@ const (
 	trusts               // how many there are
 )
 
-// eighths says how much the lanes of one trust and of those below it may take
-// together. So there is always something left for those above.
+// eighths is how much the lanes of one trust and of those below it may take
+// together. Something is always left for those above.
 var eighths = [trusts]int{proven: 8, handed: 7, found: 4, suspect: 2}
 
-// budget is one thing that the lanes share.
+// budget is one resource that the lanes share.
 type budget struct {
 	max   int
 	taken [trusts]int
@@ -70,8 +70,8 @@ func (d *Dispatcher) release(l *lane, n int) {
 	d.chores.signal() // there may be room for others
 }
 
-// retrust counts what the lane holds where it belongs now. If there is no room
-// for it, the lane gives it back to the store.
+// retrust moves what the lane holds to the count of its present trust. If there
+// is no room, the lane forgets it and reads it from the store later.
 func (d *Dispatcher) retrust(l *lane) {
 	before, now := l.heldAs, l.trust()
 	d.memory.taken[before] -= l.held
@@ -85,8 +85,8 @@ func (d *Dispatcher) retrust(l *lane) {
 	}
 }
 
-// fallBehind makes the lane forget what it holds but has not begun, and read
-// it again when it is wanted.
+// fallBehind makes the lane forget what it holds and has not begun. It reads
+// that again when needed.
 func (d *Dispatcher) fallBehind(l *lane) {
 	l.epoch++
 	l.direct, l.more, l.cursor = false, true, 0

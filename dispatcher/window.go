@@ -9,16 +9,16 @@ import (
 )
 
 // window is what a lane holds in memory. It keeps the order within a message:
-// of a message's deliveries one, the chain's head, is ready or in flight, and
-// the others wait behind it in order of Seq.
+// only one delivery of a message, the chain's head, is ready or in flight. The
+// others wait behind it in order of Seq.
 type window struct {
 	items  map[int64]*item // all, by Seq, until their outcome is recorded
 	chains map[string]*chain
 	ready  fifo
 }
 
-// chain are the deliveries of one message that are in memory. It lives until
-// the last of them is recorded, so that it knows what the store does not yet.
+// chain holds the deliveries of one message that are in memory. It lives until
+// the last of them is recorded, so it knows what the store does not know yet.
 type chain struct {
 	members int // items that have not been recorded,
 	putOff  int // and so many of these had been put off when they were read
@@ -193,8 +193,8 @@ func (w *window) finish(it *item, failed time.Time, overtakes func(since time.Ti
 	return putOff
 }
 
-// clear forgets everything that has not begun. What is in flight or settled
-// stays known, so that it is not read twice.
+// clear forgets everything that has not begun. It keeps what is in flight or
+// settled, so that it is not read twice.
 func (w *window) clear(now time.Time) {
 	for _, c := range w.chains {
 		if c.head != nil && c.head.state == ready {

@@ -41,8 +41,8 @@ func (s *server) CreateWebhook(ctx context.Context, r gen.CreateWebhookRequestOb
 		Status: store.Active, Secret: store.NewSecret(), Version: 1, CreatedAt: now, UpdatedAt: now,
 	})
 	if err != nil {
-		// The account can only be gone if it was erased after the key was
-		// looked up: the key is not valid any more.
+		// The account was erased after the key was looked up, so the key is not
+		// valid any more.
 		err = when(err, store.ErrNotFound, errNoAPIKey)
 		return nil, when(err, store.ErrConflict, errWebhookExists)
 	}

@@ -64,7 +64,7 @@ func (s *Store) accept(e *store.Event, now time.Time) store.Delivery {
 	return s.read(r)
 }
 
-// drop forgets a row everywhere but in rows.
+// drop removes a row everywhere but in rows.
 func (s *Store) drop(r *row) {
 	message := [2]string{r.AccountID, r.MessageID}
 	delete(s.bySeq, r.Seq)

@@ -38,7 +38,7 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// row is a delivery with what only the store needs to know of it.
+// row is a delivery with what only the store needs.
 type row struct {
 	store.Delivery
 	channel  string
@@ -58,7 +58,7 @@ func New(Config) *Store {
 	}
 }
 
-// lock begins every call.
+// lock is the beginning of every call.
 func (s *Store) lock() error {
 	s.mu.Lock()
 	if s.closed {

@@ -37,7 +37,7 @@ var t0 = time.Date(2026, 11, 20, 10, 0, 0, 123456000, time.UTC)
 
 func at(d time.Duration) time.Time { return t0.Add(d) }
 
-// listener notes what it is told.
+// listener records what it is told.
 type listener struct {
 	mu        sync.Mutex
 	accepted  []store.Acceptance
