@@ -69,7 +69,7 @@ type stdio struct {
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the service."`
 	Demo    demoCmd    `cmd:"" help:"Show the service at work: server, receiver and traffic in one command. Leaves nothing behind."`
-	Listen  listenCmd  `cmd:"" help:"Receive callbacks over HTTPS, verify and print them; to develop against."`
+	Listen  listenCmd  `cmd:"" help:"Receive callbacks over HTTPS, verify and print them, for development."`
 	Send    sendCmd    `cmd:"" help:"Feed status events from NDJSON to a running server."`
 	Account accountCmd `cmd:"" help:"Provision accounts in the store."`
 	Key     keyCmd     `cmd:"" help:"Provision the API keys of an account in the store."`

@@ -14,8 +14,8 @@ import (
 )
 
 type accountCmd struct {
-	Create accountCreateCmd `cmd:"" help:"Make an account, unless it exists. Works beside a running server."`
-	Show   accountShowCmd   `cmd:"" help:"Show an account, its webhook and how many keys it has. Works beside a running server."`
+	Create accountCreateCmd `cmd:"" help:"Make an account if it does not exist. Works beside a running server."`
+	Show   accountShowCmd   `cmd:"" help:"Show an account, its webhook and the number of its keys. Works beside a running server."`
 	Delete accountDeleteCmd `cmd:"" help:"Erase an account with all its data. Not beside a running server: use DELETE /accounts/{id} there."`
 }
 

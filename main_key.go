@@ -12,7 +12,7 @@ import (
 )
 
 type keyCmd struct {
-	Create keyCreateCmd `cmd:"" help:"Make an API key and print it, this once: KEY=$(recapito key create ACCOUNT)."`
+	Create keyCreateCmd `cmd:"" help:"Make an API key and print it once: KEY=$(recapito key create ACCOUNT)."`
 	List   keyListCmd   `cmd:"" help:"List the API keys of an account, without the keys themselves."`
 	Revoke keyRevokeCmd `cmd:"" help:"End an API key at once."`
 }

@@ -17,15 +17,15 @@ import (
 
 type listenCmd struct {
 	Receiver string   `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Address of the receiver. Default: ${default}."`
-	Host     []string `placeholder:"NAME" help:"A further name or address for the certificate, beside localhost, 127.0.0.1 and ::1; repeatable."`
-	CAFile   string   `name:"ca-file" default:"recapito-listen-ca.pem" placeholder:"FILE" help:"The certificate of the receiver's authority, for serve --callback-ca. Made, with its key in a .key file beside it, unless it is there. Default: ${default}."`
+	Host     []string `placeholder:"NAME" help:"Another name or address for the certificate, beside localhost, 127.0.0.1 and ::1; repeatable."`
+	CAFile   string   `name:"ca-file" default:"recapito-listen-ca.pem" placeholder:"FILE" help:"The certificate of the receiver's authority, for serve --callback-ca. If it does not exist, it is made, with its key in a .key file beside it. Default: ${default}."`
 
 	Secret     []signingSecret `placeholder:"whsec_…" help:"Signing secret to verify with; repeatable, for rotations."`
-	SecretFile string          `placeholder:"FILE" help:"Verify with every whsec_… that stands in this file, such as the saved answer of the registration. Read anew for each callback; it need not exist yet."`
+	SecretFile string          `placeholder:"FILE" help:"Verify with every whsec_… in this file, such as the saved answer of the registration. The file is read for each callback and need not exist yet."`
 
-	Fail   int           `default:"0" placeholder:"N" help:"Misbehave: answer the first N callbacks with --status, the rest with 204."`
-	Status int           `placeholder:"CODE" help:"Misbehave: the status of the failed answers, 500 unless given; without --fail, of all answers."`
-	Delay  time.Duration `placeholder:"TIME" help:"Misbehave: wait before every answer; an attempt ends after 10 s."`
+	Fail   int           `default:"0" placeholder:"N" help:"Answer the first N callbacks with --status, the rest with 204."`
+	Status int           `placeholder:"CODE" help:"The status of the failed answers; without --fail, of all answers. Default: 500 with --fail, else 204."`
+	Delay  time.Duration `placeholder:"TIME" help:"Wait before every answer. An attempt ends after 10 s."`
 
 	JSON bool `name:"json" help:"Print each callback as a JSON object, one a line: verification is GENUINE, FORGED or NOT_VERIFIED, with a reason; event is the body."`
 }

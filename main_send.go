@@ -23,9 +23,9 @@ type sendCmd struct {
 
 	Server      string        `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The running server, its base path included. Default: ${default}."`
 	PlatformKey string        `required:"" placeholder:"KEY" help:"The platform's bearer key."`
-	AccountID   string        `name:"account-id" placeholder:"ID" help:"Send every event as this account's, whatever it says."`
-	Batch       int           `default:"100" placeholder:"N" help:"Events in a request, at most 1000; fewer where they would pass 1 MiB. Default: ${default}."`
-	GiveUp      time.Duration `default:"1m" placeholder:"TIME" help:"How long a batch is tried when the server cannot be reached or cannot store; 0s is one try. Default: ${default}."`
+	AccountID   string        `name:"account-id" placeholder:"ID" help:"Send every event as this account's, also if it names another account."`
+	Batch       int           `default:"100" placeholder:"N" help:"Events in a request, at most 1000. A request has fewer if they exceed 1 MiB. Default: ${default}."`
+	GiveUp      time.Duration `default:"1m" placeholder:"TIME" help:"How long a batch is tried if the server cannot be reached or cannot store; 0s is one try. Default: ${default}."`
 }
 
 // Help is shown by send --help.
@@ -35,8 +35,8 @@ func (sendCmd) Help() string {
   {"id":"evt_1","accountId":"acc_1","messageId":"m-1","channel":"SMS","destination":"+393401234567","status":"DELIVERED","timestamp":"2026-11-20T10:30:00Z"}
 
 Sending a file again is safe: events are recognised by their id and counted as
-duplicates. Blank lines are left out. Nothing of a batch is stored when a line of it
-is not an event. Ends with exit code 3 if the server skipped events, and names their
+duplicates. Blank lines are ignored. If a line is not an event, nothing of its batch is
+stored. Ends with exit code 3 if the server skipped events, and names their
 lines and the reason; with 4 if the id of one belongs to another event.`
 }
 

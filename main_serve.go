@@ -28,25 +28,25 @@ import (
 
 type serveCmd struct {
 	Listen    string `default:":8080" placeholder:"ADDR" help:"Address of the API. Default: ${default}."`
-	TLSCert   string `type:"existingfile" placeholder:"FILE" help:"Certificate chain (PEM); the API is plain HTTP without it."`
+	TLSCert   string `type:"existingfile" placeholder:"FILE" help:"Certificate chain (PEM). Without it the API is plain HTTP."`
 	TLSKey    string `type:"existingfile" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
 	OpsListen string `default:"127.0.0.1:9090" placeholder:"ADDR" help:"Address of /metrics, /livez, /readyz and /debug/pprof; keep it private. Default: ${default}."`
 	BasePath  string `placeholder:"PATH" help:"Prefix of every path of the API, for example /api/partner-gateway/v1."`
 
-	RateLimit  float64  `placeholder:"N" help:"Requests per second that each account may make to its deliveries and to the rotation of its secret, and the platform to /events; 10 s' worth may come at once, 429 beyond. The four operations of the webhook have no 429 and no limit. Default: none."`
+	RateLimit  float64  `placeholder:"N" help:"Requests per second of each account to its deliveries and to the rotation of its secret, and of the platform to /events. Ten seconds' worth may come at once; further requests get 429. The four operations of the webhook are never limited. Default: none."`
 	CORSOrigin []string `name:"cors-origin" placeholder:"ORIGIN" help:"Origin whose pages may call the API, for example https://console.example.com, or * for any; repeatable. Default: none."`
 
 	storeFlags
-	PlatformKey string `placeholder:"KEY" help:"The platform's bearer key. Without it, one is made at the first start, shown once, and only its digest kept."`
+	PlatformKey string `placeholder:"KEY" help:"The platform's bearer key. Without it, the first start makes a key, shows it once, and keeps only its digest."`
 
 	RetrySchedule  []time.Duration `placeholder:"GAP" help:"Gaps between the attempts of a delivery. Default: 5s,30s,2m,10m,30m,1h,2h,4h,8h,12h,20h,24h."`
 	RetryHorizon   time.Duration   `default:"72h" placeholder:"AGE" help:"Age at which a pending delivery is given up. Default: ${default}."`
-	AttemptTimeout time.Duration   `default:"10s" placeholder:"TIME" help:"Deadline of one attempt, whole. Default: ${default}."`
+	AttemptTimeout time.Duration   `default:"10s" placeholder:"TIME" help:"Deadline of one whole attempt. Default: ${default}."`
 	OrderWait      time.Duration   `default:"60s" placeholder:"TIME" help:"How long an event waits for an earlier one of its message, from when that one first failed. Default: ${default}."`
 	MaxInFlight    int             `default:"1024" placeholder:"N" help:"Attempts at a time, of all accounts. Default: ${default}."`
 
 	AllowNetwork           []netip.Prefix `placeholder:"CIDR" help:"Opens a private range to callbacks, for example 127.0.0.0/8; repeatable. Default: none."`
-	CallbackConnectionLife time.Duration  `default:"60s" placeholder:"TIME" help:"Age at which a connection to an endpoint is given up, so that its name is looked up again. Default: ${default}."`
+	CallbackConnectionLife time.Duration  `default:"60s" placeholder:"TIME" help:"Age at which a connection to an endpoint is closed, so that its name is looked up again. Default: ${default}."`
 	CallbackCA             string         `type:"existingfile" placeholder:"FILE" help:"Certificate authorities (PEM) trusted for callbacks, beside the system's."`
 	Retention              time.Duration  `default:"168h" placeholder:"TIME" help:"How long finished deliveries can be read. Default: ${default}."`
 
