@@ -350,11 +350,11 @@ func (e WebhookStatus) Valid() bool {
 type Account struct {
 	CreatedAt Time `json:"createdAt"`
 
-	// ID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+	// ID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 	ID AccountID `json:"id"`
 }
 
-// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 type AccountID = string
 
 // APIKey A credential of an account.
@@ -415,7 +415,7 @@ type Attempt struct {
 	// Number 1, 2, and so on; as in `webhook-attempt`.
 	Number int32 `json:"number"`
 
-	// Probe Made to find out whether a failing endpoint is back. Does not use up the retry schedule.
+	// Probe Whether it was a probe, which tests a failing endpoint and does not use up the retry schedule.
 	Probe bool `json:"probe"`
 
 	// Response The first KiB of a failed answer's body; bytes that are not UTF-8 are replaced.
@@ -444,7 +444,7 @@ type Delivery struct {
 	// AttemptCount Attempts made so far.
 	AttemptCount int32 `json:"attemptCount"`
 
-	// EventID Chosen by the platform; unique within the account while the delivery is retained.
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
 	// FinishedAt Null while it is PENDING.
@@ -473,7 +473,7 @@ type DeliveryDetail struct {
 	// Attempts In order, the oldest first.
 	Attempts []Attempt `json:"attempts"`
 
-	// EventID Chosen by the platform; unique within the account while the delivery is retained.
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
 	// FinishedAt Null while it is PENDING.
@@ -500,7 +500,7 @@ type DeliveryDetail struct {
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 
-	// NextCursor Absent on the last page, and on no other.
+	// NextCursor Absent only on the last page.
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
@@ -514,18 +514,18 @@ type EventBatch struct {
 	Events []EventInput `json:"events"`
 }
 
-// EventID Chosen by the platform; unique within the account while the delivery is retained.
+// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 type EventID = string
 
 // EventInput One status event of a message, as the platform hands it in.
 type EventInput struct {
-	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+	// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
 	Channel Channel `json:"channel"`
 
-	// CustomerMessageID The account's own id of the message; echoed as it is.
+	// CustomerMessageID The account's own id of the message, returned unchanged.
 	CustomerMessageID *string `json:"customerMessageId,omitempty"`
 
 	// Description For people.
@@ -540,12 +540,12 @@ type EventInput struct {
 	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel,omitempty"`
 
-	// Final Only with EXPIRED: false if the message may still be delivered, as
-	// when an RCS message could not be revoked. Otherwise derived from the
-	// status: all but ACCEPTED and SENT are final.
+	// Final Only with EXPIRED: false if the message may still be delivered, for
+	// example because an RCS message could not be revoked. Otherwise it
+	// follows from the status: all but ACCEPTED and SENT are final.
 	Final *bool `json:"final,omitempty"`
 
-	// ID Chosen by the platform; unique within the account while the delivery is retained.
+	// ID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	ID EventID `json:"id"`
 
 	// MessageID The platform's id of the message. Opaque; no control characters.
@@ -572,7 +572,7 @@ type EventInput struct {
 	// Timestamp When it happened; from 1970 to 2261.
 	Timestamp Time `json:"timestamp"`
 
-	// TimestampSource Whose clock `timestamp` is by.
+	// TimestampSource Whose clock `timestamp` comes from.
 	TimestampSource *TimestampSourceInput `json:"timestampSource,omitempty"`
 }
 
@@ -665,7 +665,7 @@ type PriceInput struct {
 
 // Problem What went wrong (RFC 9457).
 type Problem struct {
-	// Code What went wrong, in a word that stays. Programs decide by it, people read
+	// Code What went wrong, as a stable word. Programs use it; people read
 	// `detail`.
 	//
 	// - PARAMETER_INVALID (400): a parameter in the path or the query is not
@@ -688,7 +688,7 @@ type Problem struct {
 	// - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
 	Code ProblemCode `json:"code"`
 
-	// Detail What is wrong with this request.
+	// Detail What is wrong with this request, for people.
 	Detail *string `json:"detail,omitempty"`
 
 	// Errors Each place in the body that is wrong, at most 100; `detail` says if there are more.
@@ -707,7 +707,7 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode What went wrong, in a word that stays. Programs decide by it, people read
+// ProblemCode What went wrong, as a stable word. Programs use it; people read
 // `detail`.
 //
 //   - PARAMETER_INVALID (400): a parameter in the path or the query is not
@@ -739,7 +739,7 @@ type ProblemError struct {
 	Pointer string `json:"pointer"`
 }
 
-// ProviderError What the provider said, in its own terms.
+// ProviderError The provider's error, in the provider's terms.
 type ProviderError struct {
 	// Code Example: 040
 	Code string `json:"code"`
@@ -751,7 +751,7 @@ type ProviderError struct {
 	Name string `json:"name"`
 }
 
-// ProviderErrorInput What the provider said, in its own terms.
+// ProviderErrorInput The provider's error, in the provider's terms.
 type ProviderErrorInput struct {
 	// Code Example: 040
 	Code string `json:"code"`
@@ -765,7 +765,7 @@ type ProviderErrorInput struct {
 
 // SecretInUse A secret that signs. The secret itself is not shown.
 type SecretInUse struct {
-	// Until It signs before this time; null for the present secret, which has no end yet.
+	// Until It signs before this time. Null for the present secret, which has no end yet.
 	Until *Time `json:"until"`
 }
 
@@ -789,7 +789,7 @@ type SkippedEvent struct {
 	Reason SkipReason `json:"reason"`
 }
 
-// StatusError Why the message was not delivered; null if there is nothing to say.
+// StatusError Why the message was not delivered; null if no reason is known.
 type StatusError struct {
 	// Code Permanent as a rule: UNKNOWN_SUBSCRIBER, BARRED, NOT_SUPPORTED,
 	// SENDER_NOT_ALLOWED, CONTENT_BLOCKED, OPTED_OUT, RECIPIENT_UNREACHABLE.
@@ -804,7 +804,7 @@ type StatusError struct {
 	// Permanent Whether sending the same message again is futile.
 	Permanent bool `json:"permanent"`
 
-	// Provider What the provider said, in its own terms.
+	// Provider The provider's error, in the provider's terms.
 	Provider *ProviderError `json:"provider,omitempty"`
 }
 
@@ -819,7 +819,7 @@ type StatusErrorInput struct {
 	// Permanent Whether sending the same message again is futile.
 	Permanent bool `json:"permanent"`
 
-	// Provider What the provider said, in its own terms.
+	// Provider The provider's error, in the provider's terms.
 	Provider *ProviderErrorInput `json:"provider,omitempty"`
 }
 
@@ -827,7 +827,7 @@ type StatusErrorInput struct {
 // characters. Ignore members that you do not know. If you do not know a
 // `status`, use `final`.
 type StatusEvent struct {
-	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+	// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
@@ -842,10 +842,10 @@ type StatusEvent struct {
 	// Destination The recipient's number, E.164; null only with `recipientId`.
 	Destination *string `json:"destination"`
 
-	// Error Why the message was not delivered; null if there is nothing to say.
+	// Error Why the message was not delivered; null if no reason is known.
 	Error *StatusError `json:"error"`
 
-	// EventID Chosen by the platform; unique within the account while the delivery is retained.
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
 	// EventType READ for the status READ, else DELIVERY.
@@ -884,8 +884,9 @@ type StatusEvent struct {
 	// READ does not occur on SMS. READ may come without DELIVERED.
 	Status MessageStatus `json:"status"`
 
-	// StatusCode For receivers of older callbacks: 3 for DELIVERED; 6 for EXPIRED,
-	// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise absent.
+	// StatusCode For receivers of older callbacks. 3 for DELIVERED; 6 for EXPIRED,
+	// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise
+	// absent.
 	StatusCode *StatusEventStatusCode `json:"statusCode,omitempty"`
 
 	// StatusRank See `status`. Keep the event with the greatest (`statusRank`, `sequence`).
@@ -894,21 +895,22 @@ type StatusEvent struct {
 	// Timestamp When it happened. UTC, with milliseconds.
 	Timestamp Time `json:"timestamp"`
 
-	// TimestampSource Whose clock `timestamp` is by.
+	// TimestampSource Whose clock `timestamp` comes from.
 	TimestampSource TimestampSource `json:"timestampSource"`
 
 	// Version The version of this model, 1.
 	Version int32 `json:"version"`
 }
 
-// StatusEventStatusCode For receivers of older callbacks: 3 for DELIVERED; 6 for EXPIRED,
-// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise absent.
+// StatusEventStatusCode For receivers of older callbacks. 3 for DELIVERED; 6 for EXPIRED,
+// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise
+// absent.
 type StatusEventStatusCode int32
 
-// TimestampSource Whose clock `timestamp` is by.
+// TimestampSource Whose clock `timestamp` comes from.
 type TimestampSource string
 
-// TimestampSourceInput Whose clock `timestamp` is by.
+// TimestampSourceInput Whose clock `timestamp` comes from.
 type TimestampSourceInput string
 
 // Webhook The one registration of an account.
@@ -962,7 +964,7 @@ type WebhookWithSecret struct {
 	UpdatedAt Time          `json:"updatedAt"`
 }
 
-// PathAccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+// PathAccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 type PathAccountID = AccountID
 
 // Registration The registration of a callback URL.

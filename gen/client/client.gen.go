@@ -351,11 +351,11 @@ func (e WebhookStatus) Valid() bool {
 type Account struct {
 	CreatedAt time.Time `json:"createdAt"`
 
-	// ID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+	// ID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 	ID AccountID `json:"id"`
 }
 
-// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 type AccountID = string
 
 // APIKey A credential of an account.
@@ -416,7 +416,7 @@ type Attempt struct {
 	// Number 1, 2, and so on; as in `webhook-attempt`.
 	Number int32 `json:"number"`
 
-	// Probe Made to find out whether a failing endpoint is back. Does not use up the retry schedule.
+	// Probe Whether it was a probe, which tests a failing endpoint and does not use up the retry schedule.
 	Probe bool `json:"probe"`
 
 	// Response The first KiB of a failed answer's body; bytes that are not UTF-8 are replaced.
@@ -445,7 +445,7 @@ type Delivery struct {
 	// AttemptCount Attempts made so far.
 	AttemptCount int32 `json:"attemptCount"`
 
-	// EventID Chosen by the platform; unique within the account while the delivery is retained.
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
 	// FinishedAt Null while it is PENDING.
@@ -474,7 +474,7 @@ type DeliveryDetail struct {
 	// Attempts In order, the oldest first.
 	Attempts []Attempt `json:"attempts"`
 
-	// EventID Chosen by the platform; unique within the account while the delivery is retained.
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
 	// FinishedAt Null while it is PENDING.
@@ -501,7 +501,7 @@ type DeliveryDetail struct {
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 
-	// NextCursor Absent on the last page, and on no other.
+	// NextCursor Absent only on the last page.
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
@@ -515,18 +515,18 @@ type EventBatch struct {
 	Events []EventInput `json:"events"`
 }
 
-// EventID Chosen by the platform; unique within the account while the delivery is retained.
+// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 type EventID = string
 
 // EventInput One status event of a message, as the platform hands it in.
 type EventInput struct {
-	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+	// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
 	Channel Channel `json:"channel"`
 
-	// CustomerMessageID The account's own id of the message; echoed as it is.
+	// CustomerMessageID The account's own id of the message, returned unchanged.
 	CustomerMessageID *string `json:"customerMessageId,omitempty"`
 
 	// Description For people.
@@ -541,12 +541,12 @@ type EventInput struct {
 	// FallbackChannel The channel on which the message is sent next; null if there is none.
 	FallbackChannel *FallbackChannel `json:"fallbackChannel,omitempty"`
 
-	// Final Only with EXPIRED: false if the message may still be delivered, as
-	// when an RCS message could not be revoked. Otherwise derived from the
-	// status: all but ACCEPTED and SENT are final.
+	// Final Only with EXPIRED: false if the message may still be delivered, for
+	// example because an RCS message could not be revoked. Otherwise it
+	// follows from the status: all but ACCEPTED and SENT are final.
 	Final *bool `json:"final,omitempty"`
 
-	// ID Chosen by the platform; unique within the account while the delivery is retained.
+	// ID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	ID EventID `json:"id"`
 
 	// MessageID The platform's id of the message. Opaque; no control characters.
@@ -573,7 +573,7 @@ type EventInput struct {
 	// Timestamp When it happened; from 1970 to 2261.
 	Timestamp time.Time `json:"timestamp"`
 
-	// TimestampSource Whose clock `timestamp` is by.
+	// TimestampSource Whose clock `timestamp` comes from.
 	TimestampSource *TimestampSourceInput `json:"timestampSource,omitempty"`
 }
 
@@ -666,7 +666,7 @@ type PriceInput struct {
 
 // Problem What went wrong (RFC 9457).
 type Problem struct {
-	// Code What went wrong, in a word that stays. Programs decide by it, people read
+	// Code What went wrong, as a stable word. Programs use it; people read
 	// `detail`.
 	//
 	// - PARAMETER_INVALID (400): a parameter in the path or the query is not
@@ -689,7 +689,7 @@ type Problem struct {
 	// - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
 	Code ProblemCode `json:"code"`
 
-	// Detail What is wrong with this request.
+	// Detail What is wrong with this request, for people.
 	Detail *string `json:"detail,omitempty"`
 
 	// Errors Each place in the body that is wrong, at most 100; `detail` says if there are more.
@@ -708,7 +708,7 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode What went wrong, in a word that stays. Programs decide by it, people read
+// ProblemCode What went wrong, as a stable word. Programs use it; people read
 // `detail`.
 //
 //   - PARAMETER_INVALID (400): a parameter in the path or the query is not
@@ -740,7 +740,7 @@ type ProblemError struct {
 	Pointer string `json:"pointer"`
 }
 
-// ProviderError What the provider said, in its own terms.
+// ProviderError The provider's error, in the provider's terms.
 type ProviderError struct {
 	// Code Example: 040
 	Code string `json:"code"`
@@ -752,7 +752,7 @@ type ProviderError struct {
 	Name string `json:"name"`
 }
 
-// ProviderErrorInput What the provider said, in its own terms.
+// ProviderErrorInput The provider's error, in the provider's terms.
 type ProviderErrorInput struct {
 	// Code Example: 040
 	Code string `json:"code"`
@@ -766,7 +766,7 @@ type ProviderErrorInput struct {
 
 // SecretInUse A secret that signs. The secret itself is not shown.
 type SecretInUse struct {
-	// Until It signs before this time; null for the present secret, which has no end yet.
+	// Until It signs before this time. Null for the present secret, which has no end yet.
 	Until *time.Time `json:"until"`
 }
 
@@ -790,7 +790,7 @@ type SkippedEvent struct {
 	Reason SkipReason `json:"reason"`
 }
 
-// StatusError Why the message was not delivered; null if there is nothing to say.
+// StatusError Why the message was not delivered; null if no reason is known.
 type StatusError struct {
 	// Code Permanent as a rule: UNKNOWN_SUBSCRIBER, BARRED, NOT_SUPPORTED,
 	// SENDER_NOT_ALLOWED, CONTENT_BLOCKED, OPTED_OUT, RECIPIENT_UNREACHABLE.
@@ -805,7 +805,7 @@ type StatusError struct {
 	// Permanent Whether sending the same message again is futile.
 	Permanent bool `json:"permanent"`
 
-	// Provider What the provider said, in its own terms.
+	// Provider The provider's error, in the provider's terms.
 	Provider *ProviderError `json:"provider,omitempty"`
 }
 
@@ -820,7 +820,7 @@ type StatusErrorInput struct {
 	// Permanent Whether sending the same message again is futile.
 	Permanent bool `json:"permanent"`
 
-	// Provider What the provider said, in its own terms.
+	// Provider The provider's error, in the provider's terms.
 	Provider *ProviderErrorInput `json:"provider,omitempty"`
 }
 
@@ -828,7 +828,7 @@ type StatusErrorInput struct {
 // characters. Ignore members that you do not know. If you do not know a
 // `status`, use `final`.
 type StatusEvent struct {
-	// AccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+	// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 	AccountID AccountID `json:"accountId"`
 
 	// Channel The channel of the message.
@@ -843,10 +843,10 @@ type StatusEvent struct {
 	// Destination The recipient's number, E.164; null only with `recipientId`.
 	Destination *string `json:"destination"`
 
-	// Error Why the message was not delivered; null if there is nothing to say.
+	// Error Why the message was not delivered; null if no reason is known.
 	Error *StatusError `json:"error"`
 
-	// EventID Chosen by the platform; unique within the account while the delivery is retained.
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
 	// EventType READ for the status READ, else DELIVERY.
@@ -885,8 +885,9 @@ type StatusEvent struct {
 	// READ does not occur on SMS. READ may come without DELIVERED.
 	Status MessageStatus `json:"status"`
 
-	// StatusCode For receivers of older callbacks: 3 for DELIVERED; 6 for EXPIRED,
-	// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise absent.
+	// StatusCode For receivers of older callbacks. 3 for DELIVERED; 6 for EXPIRED,
+	// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise
+	// absent.
 	StatusCode *StatusEventStatusCode `json:"statusCode,omitempty"`
 
 	// StatusRank See `status`. Keep the event with the greatest (`statusRank`, `sequence`).
@@ -895,21 +896,22 @@ type StatusEvent struct {
 	// Timestamp When it happened. UTC, with milliseconds.
 	Timestamp time.Time `json:"timestamp"`
 
-	// TimestampSource Whose clock `timestamp` is by.
+	// TimestampSource Whose clock `timestamp` comes from.
 	TimestampSource TimestampSource `json:"timestampSource"`
 
 	// Version The version of this model, 1.
 	Version int32 `json:"version"`
 }
 
-// StatusEventStatusCode For receivers of older callbacks: 3 for DELIVERED; 6 for EXPIRED,
-// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise absent.
+// StatusEventStatusCode For receivers of older callbacks. 3 for DELIVERED; 6 for EXPIRED,
+// CANCELLED, REJECTED, UNDELIVERABLE and FAILED if `final`; otherwise
+// absent.
 type StatusEventStatusCode int32
 
-// TimestampSource Whose clock `timestamp` is by.
+// TimestampSource Whose clock `timestamp` comes from.
 type TimestampSource string
 
-// TimestampSourceInput Whose clock `timestamp` is by.
+// TimestampSourceInput Whose clock `timestamp` comes from.
 type TimestampSourceInput string
 
 // Webhook The one registration of an account.
@@ -963,7 +965,7 @@ type WebhookWithSecret struct {
 	UpdatedAt time.Time     `json:"updatedAt"`
 }
 
-// PathAccountID Chosen by the platform; opaque. Not of dots alone, which no path can name.
+// PathAccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 type PathAccountID = AccountID
 
 // BadParameter What went wrong (RFC 9457).
@@ -1170,15 +1172,15 @@ type ClientInterface interface {
 
 	// SendEventsWithBody Hand in status events
 	//
-	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-	// from then on nothing is lost.
+	// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+	// them is invalid, nothing is stored, and the 400 names every bad one: up
+	// to 100 places, and their number. The 202 is sent when everything
+	// accepted is on disk: from then on nothing is lost.
 	//
-	// Idempotent by account and event `id` for as long as the delivery is
-	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again. An event with a known `id` but other content is
-	// no repeat: it is skipped with ID_REUSED.
+	// The call is idempotent by account and event `id` for as long as the
+	// delivery is retained. Send a batch again if its answer was lost or was a
+	// 503. An event with a known `id` but other content is not a repeat: it is
+	// skipped with ID_REUSED.
 	//
 	// An event that cannot be stored because of its account is skipped. The
 	// others of the batch are stored.
@@ -1193,15 +1195,15 @@ type ClientInterface interface {
 
 	// SendEvents Hand in status events
 	//
-	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-	// from then on nothing is lost.
+	// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+	// them is invalid, nothing is stored, and the 400 names every bad one: up
+	// to 100 places, and their number. The 202 is sent when everything
+	// accepted is on disk: from then on nothing is lost.
 	//
-	// Idempotent by account and event `id` for as long as the delivery is
-	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again. An event with a known `id` but other content is
-	// no repeat: it is skipped with ID_REUSED.
+	// The call is idempotent by account and event `id` for as long as the
+	// delivery is retained. Send a batch again if its answer was lost or was a
+	// 503. An event with a known `id` but other content is not a repeat: it is
+	// skipped with ID_REUSED.
 	//
 	// An event that cannot be stored because of its account is skipped. The
 	// others of the batch are stored.
@@ -1241,9 +1243,9 @@ type ClientInterface interface {
 	// characters. Its host must be a public DNS name (in A-label form) or a
 	// public IP address. It must have no userinfo and no fragment. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
-	// resolves the name and checks that the address is public. A connection
-	// serves for 60 s at most, unless the operator has changed that. So for
-	// as long, an old address may still be called after the name has moved.
+	// resolves the name and checks that the address is public. A connection is
+	// used for 60 s at most, unless the operator has changed that. An old
+	// address may be called for as long after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -1263,9 +1265,9 @@ type ClientInterface interface {
 	// characters. Its host must be a public DNS name (in A-label form) or a
 	// public IP address. It must have no userinfo and no fragment. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
-	// resolves the name and checks that the address is public. A connection
-	// serves for 60 s at most, unless the operator has changed that. So for
-	// as long, an old address may still be called after the name has moved.
+	// resolves the name and checks that the address is public. A connection is
+	// used for 60 s at most, unless the operator has changed that. An old
+	// address may be called for as long after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -1308,13 +1310,13 @@ type ClientInterface interface {
 	//
 	// Lists the account's deliveries, newest first. Finished deliveries are
 	// kept for a time that the operator sets (7 days unless changed), also
-	// after the webhook was removed. To read on, repeat the request with the
-	// same filters and `cursor` set to `nextCursor`.
+	// after the webhook was removed. For the next page, repeat the request
+	// with the same filters and with `cursor` set to `nextCursor`.
 	//
-	// One request looks at a bounded number of deliveries. So where a filter
-	// matches few of many, a page may hold fewer than `limit`, even none, and
-	// still have a `nextCursor`: read on until there is none. Listings of one
-	// account run one after the other.
+	// One request reads a bounded number of deliveries. If a filter matches
+	// few of many, a page may hold fewer than `limit`, even none, and still
+	// have a `nextCursor`. Read on until there is none. Listings of one
+	// account run one after another.
 	//
 	// Corresponds with GET /webhooks/delivery-status/deliveries (the `ListDeliveries` operationId).
 	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1471,15 +1473,15 @@ func (c *Client) DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyI
 
 // SendEventsWithBody Hand in status events
 //
-// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-// are valid, or nothing is stored and the answer is a 400 that names every
-// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-// from then on nothing is lost.
+// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+// them is invalid, nothing is stored, and the 400 names every bad one: up
+// to 100 places, and their number. The 202 is sent when everything
+// accepted is on disk: from then on nothing is lost.
 //
-// Idempotent by account and event `id` for as long as the delivery is
-// retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again. An event with a known `id` but other content is
-// no repeat: it is skipped with ID_REUSED.
+// The call is idempotent by account and event `id` for as long as the
+// delivery is retained. Send a batch again if its answer was lost or was a
+// 503. An event with a known `id` but other content is not a repeat: it is
+// skipped with ID_REUSED.
 //
 // An event that cannot be stored because of its account is skipped. The
 // others of the batch are stored.
@@ -1504,15 +1506,15 @@ func (c *Client) SendEventsWithBody(ctx context.Context, contentType string, bod
 
 // SendEvents Hand in status events
 //
-// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-// are valid, or nothing is stored and the answer is a 400 that names every
-// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-// from then on nothing is lost.
+// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+// them is invalid, nothing is stored, and the 400 names every bad one: up
+// to 100 places, and their number. The 202 is sent when everything
+// accepted is on disk: from then on nothing is lost.
 //
-// Idempotent by account and event `id` for as long as the delivery is
-// retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again. An event with a known `id` but other content is
-// no repeat: it is skipped with ID_REUSED.
+// The call is idempotent by account and event `id` for as long as the
+// delivery is retained. Send a batch again if its answer was lost or was a
+// 503. An event with a known `id` but other content is not a repeat: it is
+// skipped with ID_REUSED.
 //
 // An event that cannot be stored because of its account is skipped. The
 // others of the batch are stored.
@@ -1582,9 +1584,9 @@ func (c *Client) GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) 
 // characters. Its host must be a public DNS name (in A-label form) or a
 // public IP address. It must have no userinfo and no fragment. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
-// resolves the name and checks that the address is public. A connection
-// serves for 60 s at most, unless the operator has changed that. So for
-// as long, an old address may still be called after the name has moved.
+// resolves the name and checks that the address is public. A connection is
+// used for 60 s at most, unless the operator has changed that. An old
+// address may be called for as long after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -1614,9 +1616,9 @@ func (c *Client) CreateWebhookWithBody(ctx context.Context, contentType string, 
 // characters. Its host must be a public DNS name (in A-label form) or a
 // public IP address. It must have no userinfo and no fragment. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
-// resolves the name and checks that the address is public. A connection
-// serves for 60 s at most, unless the operator has changed that. So for
-// as long, an old address may still be called after the name has moved.
+// resolves the name and checks that the address is public. A connection is
+// used for 60 s at most, unless the operator has changed that. An old
+// address may be called for as long after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -1689,13 +1691,13 @@ func (c *Client) ReplaceWebhook(ctx context.Context, body ReplaceWebhookJSONRequ
 //
 // Lists the account's deliveries, newest first. Finished deliveries are
 // kept for a time that the operator sets (7 days unless changed), also
-// after the webhook was removed. To read on, repeat the request with the
-// same filters and `cursor` set to `nextCursor`.
+// after the webhook was removed. For the next page, repeat the request
+// with the same filters and with `cursor` set to `nextCursor`.
 //
-// One request looks at a bounded number of deliveries. So where a filter
-// matches few of many, a page may hold fewer than `limit`, even none, and
-// still have a `nextCursor`: read on until there is none. Listings of one
-// account run one after the other.
+// One request reads a bounded number of deliveries. If a filter matches
+// few of many, a page may hold fewer than `limit`, even none, and still
+// have a `nextCursor`. Read on until there is none. Listings of one
+// account run one after another.
 //
 // Corresponds with GET /webhooks/delivery-status/deliveries (the `ListDeliveries` operationId).
 func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2438,15 +2440,15 @@ type ClientWithResponsesInterface interface {
 
 	// SendEventsWithBodyWithResponse Hand in status events
 	//
-	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-	// from then on nothing is lost.
+	// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+	// them is invalid, nothing is stored, and the 400 names every bad one: up
+	// to 100 places, and their number. The 202 is sent when everything
+	// accepted is on disk: from then on nothing is lost.
 	//
-	// Idempotent by account and event `id` for as long as the delivery is
-	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again. An event with a known `id` but other content is
-	// no repeat: it is skipped with ID_REUSED.
+	// The call is idempotent by account and event `id` for as long as the
+	// delivery is retained. Send a batch again if its answer was lost or was a
+	// 503. An event with a known `id` but other content is not a repeat: it is
+	// skipped with ID_REUSED.
 	//
 	// An event that cannot be stored because of its account is skipped. The
 	// others of the batch are stored.
@@ -2461,15 +2463,15 @@ type ClientWithResponsesInterface interface {
 
 	// SendEventsWithResponse Hand in status events
 	//
-	// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-	// are valid, or nothing is stored and the answer is a 400 that names every
-	// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-	// from then on nothing is lost.
+	// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+	// them is invalid, nothing is stored, and the 400 names every bad one: up
+	// to 100 places, and their number. The 202 is sent when everything
+	// accepted is on disk: from then on nothing is lost.
 	//
-	// Idempotent by account and event `id` for as long as the delivery is
-	// retained, so a batch whose answer was lost, or that was answered with
-	// 503, is simply sent again. An event with a known `id` but other content is
-	// no repeat: it is skipped with ID_REUSED.
+	// The call is idempotent by account and event `id` for as long as the
+	// delivery is retained. Send a batch again if its answer was lost or was a
+	// 503. An event with a known `id` but other content is not a repeat: it is
+	// skipped with ID_REUSED.
 	//
 	// An event that cannot be stored because of its account is skipped. The
 	// others of the batch are stored.
@@ -2513,9 +2515,9 @@ type ClientWithResponsesInterface interface {
 	// characters. Its host must be a public DNS name (in A-label form) or a
 	// public IP address. It must have no userinfo and no fragment. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
-	// resolves the name and checks that the address is public. A connection
-	// serves for 60 s at most, unless the operator has changed that. So for
-	// as long, an old address may still be called after the name has moved.
+	// resolves the name and checks that the address is public. A connection is
+	// used for 60 s at most, unless the operator has changed that. An old
+	// address may be called for as long after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -2535,9 +2537,9 @@ type ClientWithResponsesInterface interface {
 	// characters. Its host must be a public DNS name (in A-label form) or a
 	// public IP address. It must have no userinfo and no fragment. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
-	// resolves the name and checks that the address is public. A connection
-	// serves for 60 s at most, unless the operator has changed that. So for
-	// as long, an old address may still be called after the name has moved.
+	// resolves the name and checks that the address is public. A connection is
+	// used for 60 s at most, unless the operator has changed that. An old
+	// address may be called for as long after the name has moved.
 	//
 	// Recapito then calls this URL for every event: see *Receiving*.
 	//
@@ -2580,13 +2582,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Lists the account's deliveries, newest first. Finished deliveries are
 	// kept for a time that the operator sets (7 days unless changed), also
-	// after the webhook was removed. To read on, repeat the request with the
-	// same filters and `cursor` set to `nextCursor`.
+	// after the webhook was removed. For the next page, repeat the request
+	// with the same filters and with `cursor` set to `nextCursor`.
 	//
-	// One request looks at a bounded number of deliveries. So where a filter
-	// matches few of many, a page may hold fewer than `limit`, even none, and
-	// still have a `nextCursor`: read on until there is none. Listings of one
-	// account run one after the other.
+	// One request reads a bounded number of deliveries. If a filter matches
+	// few of many, a page may hold fewer than `limit`, even none, and still
+	// have a `nextCursor`. Read on until there is none. Listings of one
+	// account run one after another.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3912,15 +3914,15 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, acco
 
 // SendEventsWithBodyWithResponse Hand in status events
 //
-// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-// are valid, or nothing is stored and the answer is a 400 that names every
-// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-// from then on nothing is lost.
+// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+// them is invalid, nothing is stored, and the 400 names every bad one: up
+// to 100 places, and their number. The 202 is sent when everything
+// accepted is on disk: from then on nothing is lost.
 //
-// Idempotent by account and event `id` for as long as the delivery is
-// retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again. An event with a known `id` but other content is
-// no repeat: it is skipped with ID_REUSED.
+// The call is idempotent by account and event `id` for as long as the
+// delivery is retained. Send a batch again if its answer was lost or was a
+// 503. An event with a known `id` but other content is not a repeat: it is
+// skipped with ID_REUSED.
 //
 // An event that cannot be stored because of its account is skipped. The
 // others of the batch are stored.
@@ -3941,15 +3943,15 @@ func (c *ClientWithResponses) SendEventsWithBodyWithResponse(ctx context.Context
 
 // SendEventsWithResponse Hand in status events
 //
-// Takes 1 to 1,000 status events in a body of at most 1 MiB. All of them
-// are valid, or nothing is stored and the answer is a 400 that names every
-// bad one: up to 100 places, and how many there are. The 202 is sent when everything accepted is on disk:
-// from then on nothing is lost.
+// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
+// them is invalid, nothing is stored, and the 400 names every bad one: up
+// to 100 places, and their number. The 202 is sent when everything
+// accepted is on disk: from then on nothing is lost.
 //
-// Idempotent by account and event `id` for as long as the delivery is
-// retained, so a batch whose answer was lost, or that was answered with
-// 503, is simply sent again. An event with a known `id` but other content is
-// no repeat: it is skipped with ID_REUSED.
+// The call is idempotent by account and event `id` for as long as the
+// delivery is retained. Send a batch again if its answer was lost or was a
+// 503. An event with a known `id` but other content is not a repeat: it is
+// skipped with ID_REUSED.
 //
 // An event that cannot be stored because of its account is skipped. The
 // others of the batch are stored.
@@ -4011,9 +4013,9 @@ func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, reqEdi
 // characters. Its host must be a public DNS name (in A-label form) or a
 // public IP address. It must have no userinfo and no fragment. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
-// resolves the name and checks that the address is public. A connection
-// serves for 60 s at most, unless the operator has changed that. So for
-// as long, an old address may still be called after the name has moved.
+// resolves the name and checks that the address is public. A connection is
+// used for 60 s at most, unless the operator has changed that. An old
+// address may be called for as long after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -4039,9 +4041,9 @@ func (c *ClientWithResponses) CreateWebhookWithBodyWithResponse(ctx context.Cont
 // characters. Its host must be a public DNS name (in A-label form) or a
 // public IP address. It must have no userinfo and no fragment. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
-// resolves the name and checks that the address is public. A connection
-// serves for 60 s at most, unless the operator has changed that. So for
-// as long, an old address may still be called after the name has moved.
+// resolves the name and checks that the address is public. A connection is
+// used for 60 s at most, unless the operator has changed that. An old
+// address may be called for as long after the name has moved.
 //
 // Recapito then calls this URL for every event: see *Receiving*.
 //
@@ -4102,13 +4104,13 @@ func (c *ClientWithResponses) ReplaceWebhookWithResponse(ctx context.Context, bo
 //
 // Lists the account's deliveries, newest first. Finished deliveries are
 // kept for a time that the operator sets (7 days unless changed), also
-// after the webhook was removed. To read on, repeat the request with the
-// same filters and `cursor` set to `nextCursor`.
+// after the webhook was removed. For the next page, repeat the request
+// with the same filters and with `cursor` set to `nextCursor`.
 //
-// One request looks at a bounded number of deliveries. So where a filter
-// matches few of many, a page may hold fewer than `limit`, even none, and
-// still have a `nextCursor`: read on until there is none. Listings of one
-// account run one after the other.
+// One request reads a bounded number of deliveries. If a filter matches
+// few of many, a page may hold fewer than `limit`, even none, and still
+// have a `nextCursor`. Read on until there is none. Listings of one
+// account run one after another.
 //
 // Returns a wrapper object for the known response body format(s).
 //
