@@ -1,7 +1,10 @@
 package main_test
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,5 +140,45 @@ func TestBackupAndRestoreAsInTheManual(t *testing.T) {
 	}
 	if out := m.run(fmt.Sprintf("recapito backup '%s/backup/kept.db' --store 'sqlite:%s'", m.dir, kept[0])); !strings.Contains(out, "it holds 32 deliveries") {
 		t.Errorf("what was kept: %s, want 32 deliveries", out)
+	}
+}
+
+// What the disk has changed is not signed and sent.
+func TestPayloadChangedOnDiskIsNotSent(t *testing.T) {
+	ca := newAuthority(t)
+	to := newSink(t, ca)
+	to.answer = func(_ string, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	bin, db := build(t, false), filepath.Join(t.TempDir(), "recapito.db")
+	flags := []string{"--callback-ca", ca.file, "--retry-schedule", "1s,1s,1s,1h"}
+	svc := serve(t, bin, db, flags...)
+	key := svc.account("acc")
+	svc.register(to, "acc", key)
+	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT")}})
+	eventually(t, 30*time.Second, "the attempts", func() bool { return to.count("acc") == 4 })
+	eventually(t, 30*time.Second, "the outcomes to be recorded", func() bool { return metric(t, svc, "recapito_unrecorded_outcomes") == 0 })
+	svc.kill()
+	store, err := sql.Open("sqlite", db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.Exec(`UPDATE deliveries SET payload = CAST(replace(CAST(payload AS TEXT), 'SENT', 'sENT') AS BLOB); UPDATE waiting SET due_at = 1`)
+	if err := errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	to.answer = nil
+	svc = serve(t, bin, db, flags...)
+	eventually(t, 30*time.Second, "the delivery to be FAILED", func() bool { return metric(t, svc, `recapito_deliveries{state="FAILED"}`) == 1 })
+	if n := to.count("acc"); n != 4 {
+		t.Errorf("%d callbacks, want the 4 before the damage", n)
+	}
+	if code, text := get(t, svc.ops+"/readyz"); code != 503 || !strings.Contains(text, "damaged") {
+		t.Errorf("/readyz: %d %s, want 503 that says that the store is damaged", code, text)
+	}
+	if n := metric(t, svc, "recapito_damaged_rows"); n != 1 {
+		t.Errorf("recapito_damaged_rows is %v, want 1", n)
+	}
+	status, text := svc.api("GET", "/webhooks/delivery-status/deliveries/e1", key, "")
+	if body := string(text); status != 200 || !strings.Contains(body, `"error":"PAYLOAD_DAMAGED"`) || strings.Contains(body, `"payload"`) {
+		t.Errorf("GET the delivery: %d %s, want PAYLOAD_DAMAGED and no payload", status, body)
 	}
 }

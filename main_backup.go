@@ -24,7 +24,11 @@ func (c *backupCmd) Run(ctx context.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	return report(std.out, fmt.Sprintf("%s: backed up to %s, and checked", from, c.File), holds(copied))
+	err = report(std.out, fmt.Sprintf("%s: backed up to %s, and checked", from, c.File), holds(copied))
+	if err == nil && copied.Damaged > 0 {
+		err = fmt.Errorf("%s: the payloads of %d deliveries are damaged, in the copy as in the store: they cannot be sent", from, copied.Damaged)
+	}
+	return err
 }
 
 type restoreCmd struct {
@@ -45,6 +49,9 @@ func (c *restoreCmd) Run(ctx context.Context, std stdio) error {
 	lines := []string{fmt.Sprintf("%s: restored from %s, and checked", to, c.File), holds(copied)}
 	if copied.WithoutLog {
 		lines = append(lines, c.File+" was copied without its log: events that had been accepted shortly before are not in it")
+	}
+	if copied.Damaged > 0 {
+		lines = append(lines, fmt.Sprintf("the payloads of %d deliveries are damaged: they cannot be sent", copied.Damaged))
 	}
 	if copied.Pending > 0 {
 		lines = append(lines, "what is PENDING is sent when the service starts, even what has been delivered since the backup: with the same webhook-id")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
@@ -46,10 +47,15 @@ func (o *opsHandler) ready(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case o.draining.Load():
 		http.Error(w, "draining", http.StatusServiceUnavailable)
-	case o.store.Ready(ctx) != nil:
-		http.Error(w, "the store cannot write", http.StatusServiceUnavailable)
 	default:
-		_, _ = w.Write([]byte("ready\n"))
+		switch err := o.store.Ready(ctx); {
+		case errors.Is(err, store.ErrDamaged):
+			http.Error(w, "the store is damaged", http.StatusServiceUnavailable)
+		case err != nil:
+			http.Error(w, "the store cannot write", http.StatusServiceUnavailable)
+		default:
+			_, _ = w.Write([]byte("ready\n"))
+		}
 	}
 }
 
@@ -140,6 +146,7 @@ type gauges struct {
 
 var (
 	deliveriesDesc = prometheus.NewDesc("recapito_deliveries", "Deliveries held, by state.", []string{"state"}, nil)
+	damagedDesc    = prometheus.NewDesc("recapito_damaged_rows", "Damaged rows met in the store since the start.", nil, nil)
 	backlogDesc    = prometheus.NewDesc("recapito_backlog", "Deliveries that are PENDING.", nil, nil)
 	lanesDesc      = prometheus.NewDesc("recapito_lanes", "Accounts with pending or recent work, by health.", []string{"health"}, nil)
 	slotsDesc      = prometheus.NewDesc("recapito_slots_in_use", "Attempts under way, by the lane's health.", []string{"health"}, nil)
@@ -158,7 +165,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v int, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
-	deliveries := g.store.Stats().Deliveries
+	stats := g.store.Stats()
+	deliveries := stats.Deliveries
+	gauge(damagedDesc, stats.Damaged)
 	for _, s := range []store.State{store.Pending, store.Delivered, store.Failed, store.Cancelled} {
 		gauge(deliveriesDesc, int(deliveries[s]), string(s))
 	}

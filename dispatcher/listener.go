@@ -82,7 +82,11 @@ func (d *Dispatcher) take(l *lane, del *store.Delivery, beyond bool, now time.Ti
 	own := *del // so that it does not keep its whole batch in memory
 	it := l.window.hold(&own)
 	d.hold(l, len(del.Body))
-	if d.policy.expired(del.AcceptedAt, now) {
+	switch {
+	case del.Damaged:
+		d.giveUpDamaged(l, it, now)
+		return
+	case d.policy.expired(del.AcceptedAt, now):
 		d.giveUp(l, it)
 		return
 	}

@@ -109,7 +109,7 @@ func (d *Dispatcher) takeLate(l *lane) []store.Acceptance {
 // with.
 func (d *Dispatcher) readProbe(ctx context.Context, l *lane) (func(time.Time), error) {
 	page, err := d.cfg.Store.Oldest(ctx, l.account)
-	return func(time.Time) {
+	return func(now time.Time) {
 		d.renew(l, page.Webhook)
 		switch {
 		case !l.active():
@@ -120,9 +120,14 @@ func (d *Dispatcher) readProbe(ctx context.Context, l *lane) (func(time.Time), e
 		case page.Fresh[0].Seq < page.Webhook.FirstSeq:
 			l.cancel = true
 		default:
-			l.probe = l.window.hold(&page.Fresh[0])
-			l.probe.state = ready
+			it := l.window.hold(&page.Fresh[0])
 			d.hold(l, len(page.Fresh[0].Body))
+			if page.Fresh[0].Damaged {
+				d.giveUpDamaged(l, it, now)
+				return // the next one probes
+			}
+			l.probe = it
+			l.probe.state = ready
 		}
 	}, err
 }

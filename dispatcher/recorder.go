@@ -61,6 +61,15 @@ func (d *Dispatcher) giveUp(l *lane, it *item) {
 	d.settle(l, it, store.Outcome{State: store.Failed, Failures: it.delivery.Failures}, nil)
 }
 
+// giveUpDamaged ends a delivery whose payload is not what was accepted. Nothing
+// is sent; history shows the reason as an attempt.
+func (d *Dispatcher) giveUpDamaged(l *lane, it *item, now time.Time) {
+	d.settle(l, it, store.Outcome{
+		State: store.Failed, Failures: it.delivery.Failures,
+		Attempt: &store.Attempt{Number: it.delivery.Attempts + 1, At: now, Error: store.PayloadDamaged},
+	}, nil)
+}
+
 // recordLoop writes outcomes, all that have come while the last ones were
 // written in one commit, until ctx ends and none is left.
 func (d *Dispatcher) recordLoop(ctx context.Context) {

@@ -21,6 +21,24 @@ type hookedStore struct {
 	page     func()                // after it was
 	accounts func()                // after they were read
 	record   func([]store.Outcome) // before it is done
+	damaged  string                // event
+}
+
+// spoil returns what is read, of which one delivery is damaged.
+func (s *hookedStore) spoil(b store.Backlog) store.Backlog {
+	for _, read := range [][]store.Delivery{b.Due, b.Fresh} {
+		for i := range read {
+			if read[i].EventID == s.damaged {
+				read[i].Damaged, read[i].Body = true, nil
+			}
+		}
+	}
+	return b
+}
+
+func (s *hookedStore) Oldest(ctx context.Context, account string) (store.Backlog, error) {
+	b, err := s.Queue.Oldest(ctx, account)
+	return s.spoil(b), err
 }
 
 func (s *hookedStore) Record(ctx context.Context, o []store.Outcome, now time.Time) error {
@@ -40,7 +58,7 @@ func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.
 	if s.page != nil {
 		s.page()
 	}
-	return b, err
+	return s.spoil(b), err
 }
 
 func (s *hookedStore) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
@@ -392,4 +410,34 @@ func TestWhatAPageHadIsNotTakenAgainAtItsHandOff(t *testing.T) {
 		r.after(time.Second)
 		r.wantCalls(ev...)
 	})
+}
+
+// What is read back damaged is never sent, and holds up neither what comes after
+// it nor the probes.
+func TestDamagedDeliveryFailsUnsent(t *testing.T) {
+	for name, down := range map[string]time.Duration{"at its retry": time.Second, "as a probe": 10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, s := newHookedRig(t)
+				r.account("a")
+				r.recv.set(status(503))
+				events := r.accept("a", many(20)...)
+				r.after(down)
+				s.damaged = events[0]
+				_, before := r.delivery("a", events[0])
+				r.recv.set(ok)
+				r.after(time.Hour)
+				r.wantStates(map[store.State]int64{store.Delivered: 19, store.Failed: 1})
+				_, attempts := r.delivery("a", events[0])
+				if len(attempts) != len(before)+1 || attempts[len(before)].Error != store.PayloadDamaged {
+					t.Errorf("attempts of the damaged delivery: %+v, want one more that is %s", attempts, store.PayloadDamaged)
+				}
+				for _, c := range r.recv.got() {
+					if c.ID == events[0] && c.Attempt == len(attempts) {
+						t.Errorf("the damaged delivery was sent: %+v", c)
+					}
+				}
+			})
+		})
+	}
 }

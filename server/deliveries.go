@@ -63,8 +63,11 @@ func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject
 	out := gen.GetDelivery200JSONResponse{
 		EventID: line.EventID, MessageID: line.MessageID, State: line.State, AttemptCount: line.AttemptCount,
 		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, FinishedAt: line.FinishedAt,
-		Payload:  json.RawMessage(d.Body),
 		Attempts: make([]gen.Attempt, 0, len(attempts)),
+	}
+	if !d.Damaged {
+		payload := json.RawMessage(d.Body)
+		out.Payload = &payload
 	}
 	for _, a := range attempts {
 		out.Attempts = append(out.Attempts, showAttempt(a))

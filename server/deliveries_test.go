@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -283,7 +284,7 @@ func TestGetDelivery(t *testing.T) {
 	body := string(s.stored(t, id, "evt_1").Body)
 	want := gen.DeliveryDetail{
 		EventID: "evt_1", MessageID: "m-1", State: gen.DeliveryStatePENDING, AcceptedAt: ms,
-		Payload: []byte(body), Attempts: []gen.Attempt{},
+		Payload: new(json.RawMessage(body)), Attempts: []gen.Attempt{},
 	}
 	fresh, text := get()
 	if diff := cmp.Diff(want, fresh); diff != "" {

@@ -60,6 +60,7 @@ type Delivery struct {
 	EventID    string
 	MessageID  string
 	Body       []byte // what is sent: the payload with its sequence, see [Body]
+	Damaged    bool   // what is kept is not what was accepted: there is no Body
 	AcceptedAt time.Time
 	State      State
 	Attempts   int       // made so far, probes included
@@ -124,6 +125,7 @@ const (
 	Timeout            ErrorKind = "TIMEOUT"             // no complete answer within the deadline
 	ConnectionLost     ErrorKind = "CONNECTION_LOST"     // ended before an answer
 	ResponseInvalid    ErrorKind = "RESPONSE_INVALID"    // the answer was not HTTP, or too large
+	PayloadDamaged     ErrorKind = "PAYLOAD_DAMAGED"     // see Delivery.Damaged; nothing was sent
 	HTTPStatus         ErrorKind = "HTTP_STATUS"         // an answer other than 2xx
 )
 

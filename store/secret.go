@@ -4,8 +4,10 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 )
 
 // ErrSealed: a secret cannot be read without the key that it was sealed with.
@@ -17,6 +19,14 @@ var (
 	errAnotherKey = fmt.Errorf("%w with another --secret-key than the one given, or were altered: give the key that encrypted them", ErrSealed)
 	errForm       = errors.New("a secret in this store is kept in a form that this version does not know; --secret-key has no part in it: use the version that wrote it, or restore a backup")
 )
+
+// errAltered is of what is kept in clear.
+var errAltered = fmt.Errorf("a secret in this store %w", ErrDamaged)
+
+// sum is CRC-32C: it finds what a disk does, not what somebody means to do.
+func sum(secret []byte, context string) uint32 {
+	return crc32.Update(crc32.Checksum([]byte(context), crc32.MakeTable(crc32.Castagnoli)), crc32.MakeTable(crc32.Castagnoli), secret)
+}
 
 // Sealer encrypts signing secrets and callback URLs at rest. Nil keeps them in
 // clear.
@@ -42,8 +52,9 @@ func NewSealer(key []byte) (*Sealer, error) {
 }
 
 const (
-	inClear = 0
+	inClear = 0 // without a checksum, as before
 	sealed  = 1
+	checked = 2 // in clear, behind its checksum
 )
 
 // Seal returns the form in which a secret is kept. context names its owner. It
@@ -53,7 +64,7 @@ func (s *Sealer) Seal(secret []byte, context string) []byte {
 		return nil
 	}
 	if s == nil {
-		return append([]byte{inClear}, secret...)
+		return append(binary.BigEndian.AppendUint32([]byte{checked}, sum(secret, context)), secret...)
 	}
 	nonce := make([]byte, s.aead.NonceSize())
 	_, _ = rand.Read(nonce) // never fails
@@ -70,6 +81,11 @@ func (s *Sealer) Open(kept []byte, context string) ([]byte, error) {
 	switch {
 	case kept[0] == inClear:
 		return append([]byte(nil), kept[1:]...), nil
+	case kept[0] == checked:
+		if len(kept) < 5 || binary.BigEndian.Uint32(kept[1:]) != sum(kept[5:], context) {
+			return nil, errAltered
+		}
+		return append([]byte(nil), kept[5:]...), nil
 	case kept[0] != sealed:
 		return nil, errForm
 	case s == nil:

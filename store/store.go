@@ -27,6 +27,8 @@ var (
 	ErrConflict = errors.New("exists already")
 	// ErrTooMany: there are as many as there may be.
 	ErrTooMany = errors.New("too many")
+	// ErrDamaged: what is kept is not what was written.
+	ErrDamaged = errors.New("is damaged")
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -42,6 +44,7 @@ type Store interface {
 	Settings
 	// Ready reports whether the store can write durably. It writes to find out.
 	// Nil means ready.
+	// [ErrDamaged]: damage has been met since the start.
 	Ready(ctx context.Context) error
 	// Stats are exact as of the last commit and cost nothing to read.
 	Stats() Stats
@@ -197,6 +200,7 @@ type Acceptance struct {
 // Stats count what the store holds.
 type Stats struct {
 	Deliveries map[State]int64 // held, by state
+	Damaged    int             // rows, met since the start
 }
 
 // Commit describes one group commit, for metrics.

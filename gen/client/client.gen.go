@@ -24,6 +24,7 @@ const (
 	AttemptErrorDESTINATIONREFUSED AttemptError = "DESTINATION_REFUSED"
 	AttemptErrorDNSFAILED          AttemptError = "DNS_FAILED"
 	AttemptErrorHTTPSTATUS         AttemptError = "HTTP_STATUS"
+	AttemptErrorPAYLOADDAMAGED     AttemptError = "PAYLOAD_DAMAGED"
 	AttemptErrorRESPONSEINVALID    AttemptError = "RESPONSE_INVALID"
 	AttemptErrorTIMEOUT            AttemptError = "TIMEOUT"
 	AttemptErrorTLSFAILED          AttemptError = "TLS_FAILED"
@@ -41,6 +42,8 @@ func (e AttemptError) Valid() bool {
 	case AttemptErrorDNSFAILED:
 		return true
 	case AttemptErrorHTTPSTATUS:
+		return true
+	case AttemptErrorPAYLOADDAMAGED:
 		return true
 	case AttemptErrorRESPONSEINVALID:
 		return true
@@ -410,7 +413,8 @@ type Attempt struct {
 	// a public one. TLS_FAILED: no TLS session (certificate, version). TIMEOUT:
 	// no complete answer within the deadline. CONNECTION_LOST: ended before an
 	// answer. RESPONSE_INVALID: the answer was not HTTP, or too large.
-	// HTTP_STATUS: an answer other than 2xx.
+	// HTTP_STATUS: an answer other than 2xx. PAYLOAD_DAMAGED: nothing was sent,
+	// as what the service kept of the event is damaged.
 	Error *AttemptError `json:"error,omitempty"`
 
 	// Number 1, 2, and so on; as in `webhook-attempt`.
@@ -431,7 +435,8 @@ type Attempt struct {
 // a public one. TLS_FAILED: no TLS session (certificate, version). TIMEOUT:
 // no complete answer within the deadline. CONNECTION_LOST: ended before an
 // answer. RESPONSE_INVALID: the answer was not HTTP, or too large.
-// HTTP_STATUS: an answer other than 2xx.
+// HTTP_STATUS: an answer other than 2xx. PAYLOAD_DAMAGED: nothing was sent,
+// as what the service kept of the event is damaged.
 type AttemptError string
 
 // Channel The channel of the message.
@@ -463,7 +468,8 @@ type Delivery struct {
 	State DeliveryState `json:"state"`
 }
 
-// DeliveryDetail A delivery with its payload and every attempt.
+// DeliveryDetail A delivery with its payload and every attempt. There is no payload if what the
+// service kept of it is damaged.
 type DeliveryDetail struct {
 	// AcceptedAt When the platform handed the event in.
 	AcceptedAt time.Time `json:"acceptedAt"`
@@ -489,7 +495,7 @@ type DeliveryDetail struct {
 	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
 	// characters. Ignore members that you do not know. If you do not know a
 	// `status`, use `final`.
-	Payload StatusEvent `json:"payload"`
+	Payload *StatusEvent `json:"payload,omitempty"`
 
 	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
 	// because every attempt failed or the horizon has passed. CANCELLED: the

@@ -14,6 +14,7 @@ import (
 // Copied says what a backup holds.
 type Copied struct {
 	Deliveries, Pending int64
+	Damaged             int       // deliveries whose payload is damaged, and so was in the store
 	Newest              time.Time // when the newest event was accepted; zero: there is none
 	// WithoutLog: the copy was made of a file whose log is missing, so what was
 	// accepted last is not in it.
@@ -102,12 +103,50 @@ func checkCopy(ctx context.Context, part string) (c Copied, err error) {
 		return c, err
 	}
 	c.Newest = instant(newest)
+	if c.Damaged, err = damagedRows(ctx, db); err != nil {
+		return c, err
+	}
 	var marked int
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info('totals') WHERE name = 'log_needed'`).Scan(&marked); err != nil || marked == 0 {
 		return c, err // of an older version
 	}
 	_, err = db.ExecContext(ctx, `UPDATE totals SET log_needed = 0`)
 	return c, err
+}
+
+// damagedRows holds each delivery against its checksum.
+func damagedRows(ctx context.Context, db *sql.DB) (damaged int, err error) {
+	var known int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info('deliveries') WHERE name = 'checksum'`).Scan(&known); err != nil || known == 0 {
+		return 0, err // of an older version
+	}
+	rows, err := db.QueryContext(ctx, `SELECT account_id, event_id, message_id, sequence, payload, checksum FROM deliveries`)
+	if err != nil {
+		return 0, err
+	}
+	err = each(rows, func() error {
+		var sequence int64
+		var account, event, message string
+		var payload []byte
+		var sum sql.NullInt64
+		err := rows.Scan(&account, &event, &message, &sequence, &payload, &sum)
+		if err == nil && !fits(sum, deliverySum(account, event, message, sequence, payload)) {
+			damaged++
+		}
+		return err
+	})
+	return damaged, err
+}
+
+// each calls do for each row, and closes them.
+func each(rows *sql.Rows, do func() error) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // Restore puts a copy of a backup in place of the database file at path, which

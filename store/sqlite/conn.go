@@ -23,10 +23,15 @@ func (w *writer) open() (err error) {
 	}
 	w.db, w.conn, w.stmts = db, conn, map[string]*sql.Stmt{}
 	t := &totals{}
+	var sum sql.NullInt64
+	var newest int64
 	err = w.assertDurable(ctx)
 	if err == nil {
-		err = conn.QueryRowContext(ctx, `SELECT last_seq, listed, pending, delivered, failed, cancelled, log_needed FROM totals`).
-			Scan(&t.lastSeq, &t.listed, &t.count[pending], &t.count[delivered], &t.count[failed], &t.count[cancelled], &t.logNeeded)
+		err = conn.QueryRowContext(ctx, `SELECT checksum, coalesce((SELECT max(seq) FROM deliveries), 0), last_seq, listed, pending, delivered, failed, cancelled, log_needed FROM totals`).
+			Scan(&sum, &newest, &t.lastSeq, &t.listed, &t.count[pending], &t.count[delivered], &t.count[failed], &t.count[cancelled], &t.logNeeded)
+	}
+	if err == nil {
+		err = t.check(sum, newest)
 	}
 	if err == nil {
 		err = w.loadTail(t)

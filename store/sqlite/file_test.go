@@ -20,6 +20,7 @@ func TestMigrationsAreFrozen(t *testing.T) {
 		"00001_init.sql":        "3fb75c77b8b6984e64fae19521c803900faf519588c411eeee4a4a1fb50c023a",
 		"00002_old_secrets.sql": "d276da8bc33c92edd06e999f5e4907806ca7d42f875cab213fc2315d3c261b64",
 		"00004_log.sql":         "c2bf8ffb2d1263e31afdffe4de50318446f35779dba79b230551abb9f2bc725a",
+		"00006_checksums.sql":   "f791f9557f54ca7aa62c9197e1fd5b358df9f9c700c9ed26eecedd8c4ed901d5",
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -348,6 +349,26 @@ func overwrite(path, with string) error {
 		return err
 	}
 	return os.WriteFile(path, content, 0o600)
+}
+
+func TestFileThatOthersMayReadIsTold(t *testing.T) {
+	path := file(t)
+	for mode, want := range map[fs.FileMode]int{0o600: 0, 0o644: 1, 0o660: 1} {
+		log := &logLines{}
+		if err := open(t, path).Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, path, func(c *Config) { c.Logger = log.logger() })
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := log.count("WARN"); got != want {
+			t.Errorf("mode %v: %d warnings, want %d: %s", mode, got, want, log)
+		}
+	}
 }
 
 func TestNothingIsMadeWhereAStoreMustExist(t *testing.T) {

@@ -30,7 +30,7 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (store.De
 	if s.isClosed() {
 		return store.DeliveryPage{}, store.ErrClosed
 	}
-	l := listing{ctx: ctx, query: &q, newest: s.w.tail.places(q.AccountID)}
+	l := listing{store: s, ctx: ctx, query: &q, newest: s.w.tail.places(q.AccountID)}
 	defer s.readers.begin()()
 	var err error
 	if l.tx, err = s.history.BeginTx(ctx, nil); err != nil {
@@ -45,6 +45,7 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (store.De
 
 // listing reads one page.
 type listing struct {
+	store  *Store
 	ctx    context.Context
 	tx     *sql.Tx
 	query  *store.DeliveryQuery
@@ -167,7 +168,7 @@ func (l *listing) read(places []place) ([]store.Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := collect(rows, scanDelivery)
+	found, err := collect(rows, l.store.scanDelivery)
 	slices.SortFunc(found, func(a, b store.Delivery) int {
 		return newestFirst(place{micros(a.AcceptedAt), a.Seq}, place{micros(b.AcceptedAt), b.Seq})
 	})

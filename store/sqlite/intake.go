@@ -135,17 +135,17 @@ func (tx *txn) whyKnown(e *store.Event) (store.Verdict, error) {
 }
 
 func (tx *txn) insert(todo []candidate, first int64) (int, error) {
-	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	args := make([]any, 0, 9*len(todo))
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	args := make([]any, 0, 10*len(todo))
 	for i := range todo {
 		c := &todo[i]
-		args = append(args, first+int64(i), c.AccountID, c.ID, c.MessageID, c.Channel, int64(c.Part), c.sequence, c.Payload, c.at)
+		args = append(args, first+int64(i), c.AccountID, c.ID, c.MessageID, c.Channel, int64(c.Part), c.sequence, c.Payload, c.at, deliverySum(c.AccountID, c.ID, c.MessageID, c.sequence, c.Payload))
 	}
 	return tx.changes(text(insertDeliveries, row, len(todo)), args...)
 }
 
 const insertDeliveries = `INSERT INTO deliveries
-	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at)
+	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at, checksum)
 	VALUES %s ON CONFLICT (event_id, account_id) DO NOTHING`
 
 // knownMessages finds the events whose message has others: for a new message,

@@ -20,7 +20,7 @@ func (s reopening) Reopen() error {
 	if err := s.w.do(ctx, func(tx *txn) error { tx.w.damaged = true; return nil }); err != nil {
 		return err
 	}
-	return s.Ready(ctx)
+	return s.w.do(ctx, func(*txn) error { return nil })
 }
 
 // Damage puts what no secret is kept as in the place of the account's.

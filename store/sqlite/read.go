@@ -19,7 +19,7 @@ type readStatements struct {
 }
 
 // deliveryColumns are read from deliveries d, LEFT JOIN its end.
-const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.accepted_at,
+const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.checksum, d.accepted_at,
 	coalesce(end.state, 0), coalesce(end.ended_at, 0),
 	coalesce((SELECT max(number) FROM outcomes WHERE seq = d.seq), 0),
 	coalesce((SELECT failures FROM outcomes WHERE seq = d.seq ORDER BY number DESC LIMIT 1), 0),
@@ -93,7 +93,7 @@ func (t *readTxn) deliveries(st *sql.Stmt, args ...any) ([]store.Delivery, error
 	if err != nil {
 		return nil, err
 	}
-	return collect(rows, scanDelivery)
+	return collect(rows, t.store.scanDelivery)
 }
 
 func (t *readTxn) number(st *sql.Stmt, args ...any) (n int64, err error) {
@@ -111,19 +111,25 @@ func (t *readTxn) webhook(accountID string) (*store.Webhook, error) {
 	return joined(found), err
 }
 
-func scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
+func (s *Store) scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
 	var payload []byte
 	var sequence, accepted, due, finished, failed int64
 	var state int
 	var ahead sql.NullString
-	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &failed, &ahead)
+	var sum sql.NullInt64
+	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &sum, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &failed, &ahead)
 	if err != nil {
 		return d, err
 	}
-	if state < 0 || state >= len(states) || len(payload) == 0 {
-		return d, fmt.Errorf("delivery %d of account %s is damaged", d.Seq, d.AccountID)
+	if state < 0 || state >= len(states) {
+		s.met(fmt.Sprint("outcome of delivery ", d.Seq))
+		return d, fmt.Errorf("delivery %d of account %s: %w", d.Seq, d.AccountID, store.ErrDamaged)
 	}
-	d.Body = store.Body(payload, sequence)
+	if d.Damaged = len(payload) == 0 || !fits(sum, deliverySum(d.AccountID, d.EventID, d.MessageID, sequence, payload)); d.Damaged {
+		s.met(fmt.Sprint("delivery ", d.Seq))
+	} else {
+		d.Body = store.Body(payload, sequence)
+	}
 	d.State = states[state]
 	d.AcceptedAt, d.DueAt, d.FinishedAt, d.FailedAt = instant(accepted), instant(due), instant(finished), instant(failed)
 	d.Behind, err = scanBehind(ahead)

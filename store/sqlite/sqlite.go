@@ -62,6 +62,7 @@ type Store struct {
 	// history is for listings, which may read many rows.
 	history *sql.DB
 	readers readers // of both
+	damage  damageMet
 	w       *writer
 	cache   *cache
 
@@ -182,7 +183,7 @@ func (s *Store) checkSecretKey(ctx context.Context) error {
 // Stats implements [store.Store].
 func (s *Store) Stats() store.Stats {
 	t := s.w.totals.Load()
-	return store.Stats{Deliveries: map[store.State]int64{
+	return store.Stats{Damaged: s.damage.count(), Deliveries: map[store.State]int64{
 		store.Pending: t.count[pending], store.Delivered: t.count[delivered],
 		store.Failed: t.count[failed], store.Cancelled: t.count[cancelled],
 	}}
@@ -191,6 +192,9 @@ func (s *Store) Stats() store.Stats {
 // Ready implements [store.Store]: it commits a row. What it writes differs each
 // time, since SQLite neither writes nor syncs a page that stays as it was.
 func (s *Store) Ready(ctx context.Context) error {
+	if s.damage.count() > 0 {
+		return store.ErrDamaged
+	}
 	return s.w.do(ctx, func(tx *txn) error {
 		return tx.exec(`INSERT INTO settings (name, value) VALUES ('written', randomblob(8)) ON CONFLICT DO UPDATE SET value = excluded.value`)
 	})

@@ -115,8 +115,8 @@ func (tx *txn) saveTotals() error {
 	if *t == *tx.w.totals.Load() {
 		return tx.exec(`UPDATE totals SET commits = commits + 1 WHERE id = 1`)
 	}
-	return tx.exec(`UPDATE totals SET commits = commits + 1, log_needed = ?, last_seq = ?, listed = ?, pending = ?, delivered = ?, failed = ?, cancelled = ? WHERE id = 1`,
-		t.logNeeded, t.lastSeq, t.listed, t.count[pending], t.count[delivered], t.count[failed], t.count[cancelled])
+	return tx.exec(`UPDATE totals SET commits = commits + 1, checksum = ?, log_needed = ?, last_seq = ?, listed = ?, pending = ?, delivered = ?, failed = ?, cancelled = ? WHERE id = 1`,
+		t.sum(), t.logNeeded, t.lastSeq, t.listed, t.count[pending], t.count[delivered], t.count[failed], t.count[cancelled])
 }
 
 func (tx *txn) moved(from, to, n int) {

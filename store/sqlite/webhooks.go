@@ -27,12 +27,13 @@ const selectWebhook = `SELECT w.account_id, w.id, w.callback_url, w.status, w.se
 var errUnreadable = errors.New("the webhook cannot be read")
 
 func (s *Store) scanWebhook(rows *sql.Rows) (_ *store.Webhook, err error) {
+	var w store.Webhook
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w: %w", errUnreadable, err)
+			s.damage.note("webhook of account " + w.AccountID)
 		}
 	}()
-	var w store.Webhook
 	var status string
 	var callbackURL, secret, old []byte
 	var until, created, updated int64

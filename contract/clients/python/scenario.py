@@ -20,6 +20,7 @@ from recapito_client.models import (
     DeliveryList,
     DeliveryState,
     Problem,
+    StatusEvent,
     Webhook,
     WebhookInput,
     WebhookWithSecret,
@@ -74,7 +75,7 @@ say("list", listed.status_code.value, len(deliveries), newest.event_id, newest.s
 
 found = get_delivery.sync_detailed(newest.event_id, client=account)
 detail = must(DeliveryDetail, found.parsed)
-say("delivery", found.status_code.value, detail.payload.status.value, detail.attempts[0].status_code)
+say("delivery", found.status_code.value, must(StatusEvent, detail.payload).status.value, detail.attempts[0].status_code)
 
 deleted = delete_webhook.sync_detailed(client=account)
 gone = get_webhook.sync_detailed(client=account)

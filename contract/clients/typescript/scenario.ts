@@ -53,7 +53,7 @@ const detail = await account.GET('/webhooks/delivery-status/deliveries/{eventId}
   params: { path: { eventId: newest.eventId } },
 });
 const { payload, attempts } = must(detail);
-console.log('delivery:', detail.response.status, payload.status, attempts[0]?.statusCode);
+console.log('delivery:', detail.response.status, payload?.status, attempts[0]?.statusCode);
 
 const deleted = await account.DELETE(webhook);
 const gone = await account.GET(webhook);
