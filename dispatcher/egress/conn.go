@@ -45,7 +45,7 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	plain, err := c.dialer.DialContext(ctx, "tcp", made.at)
+	plain, err := c.reach(ctx, u)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,12 @@ package egress_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -249,5 +252,47 @@ func TestEnvironmentProxyIgnored(t *testing.T) {
 	wantKind(t, post(t, c, newRequest("https://receiver.example.com:"+port(r)+"/")), egress.Acknowledged)
 	if got := proxy.conns.Load(); got != 0 {
 		t.Errorf("connections to the proxy: %d, want 0", got)
+	}
+}
+
+// However the host is written, it has one name: in TLS, in the request, and in
+// the pool.
+func TestHostIsNamedInOneWay(t *testing.T) {
+	var mu sync.Mutex
+	var names, hosts []string
+	cfg := goodTLS().Clone()
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		names = append(names, hello.ServerName)
+		return nil, nil
+	}
+	r := listenTLSAt(t, "127.0.0.2", cfg, func(s *hostile.Session) {
+		for req := s.Request(); req != nil; req = s.Request() {
+			mu.Lock()
+			hosts = append(hosts, req.Host)
+			mu.Unlock()
+			s.Say(hostile.OK200)
+		}
+	})
+	questions := atomic.Int32{}
+	c := second(t, nameServer(t, func() []string {
+		questions.Add(1)
+		return []string{"127.0.0.2"}
+	}))
+	for _, host := range []string{"receiver.example.com", "RECEIVER.Example.com", "Receiver.example.com."} {
+		wantKind(t, post(t, c, newRequest("https://"+host+":"+port(r)+"/")), egress.Acknowledged)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []string{"receiver.example.com"}; !slices.Equal(names, want) {
+		t.Errorf("names in TLS: %q, want %q", names, want)
+	}
+	host := "receiver.example.com:" + port(r)
+	if want := []string{host, host, host}; !slices.Equal(hosts, want) {
+		t.Errorf("hosts of the requests: %q, want %q", hosts, want)
+	}
+	if got := questions.Load(); got != 2 { // A and AAAA
+		t.Errorf("the name server was asked %d times, want 2", got)
 	}
 }

@@ -12,10 +12,10 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -49,13 +49,15 @@ type Config struct {
 
 // Client makes requests. It is safe for concurrent use.
 type Client struct {
-	dialer     *net.Dialer
-	tls        *tls.Config
-	tlsTimeout time.Duration
-	turns      turns
-	pool       *pool
-	life       time.Duration // of a connection
-	jitter     func() float64
+	dialer         dialer
+	resolver       resolver
+	connectTimeout time.Duration // of the name and all its addresses
+	tls            *tls.Config
+	tlsTimeout     time.Duration
+	turns          turns
+	pool           *pool
+	life           time.Duration // of a connection
+	jitter         func() float64
 
 	dials, resumed, reused atomic.Uint64
 }
@@ -63,11 +65,9 @@ type Client struct {
 // New returns a client that keeps connections alive between requests.
 func New(cfg Config) *Client {
 	c := &Client{
-		dialer: &net.Dialer{
-			Timeout:        or(cfg.ConnectTimeout, 5*time.Second),
-			Resolver:       cfg.Resolver,
-			ControlContext: newGuard(cfg.Allow).control,
-		},
+		dialer:         &net.Dialer{ControlContext: newGuard(cfg.Allow).control},
+		resolver:       cmp.Or(cfg.Resolver, net.DefaultResolver),
+		connectTimeout: or(cfg.ConnectTimeout, 5*time.Second),
 		tls: &tls.Config{
 			RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12,
 			NextProtos:         []string{"http/1.1"}, // HTTP/2 repeats POSTs by itself
@@ -134,9 +134,9 @@ type Result struct {
 // Post makes one POST and ends by its deadline, or when ctx does. It never
 // follows a redirect and never tries again.
 func (c *Client) Post(ctx context.Context, r *Request) Result {
-	u, err := url.Parse(r.URL)
-	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return Result{Kind: ResponseInvalid, Err: errNotCallable}
+	u, err := target(r.URL)
+	if err != nil {
+		return Result{Kind: ResponseInvalid, Err: err}
 	}
 	conn, err := c.connect(ctx, u, r)
 	if err != nil {
@@ -165,8 +165,6 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	}
 	return res
 }
-
-var errNotCallable = errors.New("not a URL that can be called")
 
 // exhaustedPause keeps callers from trying again faster than files are closed.
 const exhaustedPause = 250 * time.Millisecond

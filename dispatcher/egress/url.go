@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -166,7 +165,41 @@ func numeric(label string) bool {
 	return ok && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// hostPort is what is dialled.
+var errNotCallable = errors.New("not a URL that can be called")
+
+// target is a callback URL as it is called: whatever its spelling, a host has one
+// name in the pool, in TLS and in the request, in lower case, without the dot at
+// its end and without the default port.
+func target(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "https" {
+		return nil, errNotCallable
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if host == "" {
+		return nil, errNotCallable
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if p := port(u); p != defaultPort {
+		host += ":" + strconv.Itoa(int(p))
+	}
+	u.Host = host
+	return u, nil
+}
+
+const defaultPort = 443
+
+// port is that of a URL that was parsed; it is checked where it is registered.
+func port(u *url.URL) uint16 {
+	if p, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		return uint16(p)
+	}
+	return defaultPort
+}
+
+// hostPort names a target's host in the pool.
 func hostPort(u *url.URL) string {
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), cmp.Or(u.Port(), "443"))
+	return net.JoinHostPort(u.Hostname(), strconv.Itoa(int(port(u))))
 }

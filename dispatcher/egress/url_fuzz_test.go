@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"net"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -54,19 +55,28 @@ func FuzzCheckURL(f *testing.F) {
 		if addr, err := netip.ParseAddr(u.Hostname()); err == nil && (!addr.IsGlobalUnicast() || addr.IsPrivate() || addr.Unmap().IsPrivate()) {
 			t.Errorf("%q was accepted, but %v is not a public address", raw, addr)
 		}
-		target := path + query
+		asked := path + query
 		if path == "" {
-			target = "/" + query
+			asked = "/" + query
 		}
-		if want := net.JoinHostPort(strings.ToLower(u.Hostname()), cmp.Or(u.Port(), "443")); hostPort(u) != want {
+		name := strings.TrimSuffix(strings.ToLower(host), ".")
+		number, _ := strconv.Atoi(cmp.Or(u.Port(), "443"))
+		if u, err = target(raw); err != nil {
+			t.Fatalf("%q was accepted, but cannot be called: %v", raw, err)
+		}
+		if want := fmt.Sprint(name, ":", number); hostPort(u) != want {
 			t.Errorf("%q: %s is dialled, want %s", raw, hostPort(u), want)
 		}
+		host = name
+		if number != 443 {
+			host = fmt.Sprint(name, ":", number)
+		}
 		sent, err := appendRequest(nil, u, &Request{})
-		want := "POST " + target + " HTTP/1.1\r\nHost: " + host + port + "\r\nAccept: */*\r\nAccept-Encoding: identity\r\nContent-Length: 0\r\n\r\n"
+		want := "POST " + asked + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: */*\r\nAccept-Encoding: identity\r\nContent-Length: 0\r\n\r\n"
 		if err != nil || string(sent) != want {
 			t.Errorf("%q: %q is sent (%v), want %q", raw, sent, err, want)
 		}
-		wantReadAlike(t, sent, target, host+port)
+		wantReadAlike(t, sent, asked, host)
 	})
 }
 

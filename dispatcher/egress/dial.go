@@ -1,0 +1,145 @@
+package egress
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+const (
+	// attemptDelay is how long an address is dialled alone before the next one is
+	// dialled beside it (RFC 8305, section 5).
+	attemptDelay = 250 * time.Millisecond
+	// maxAddrs of a name are dialled: as many as there is time for if none
+	// answers.
+	maxAddrs = 20
+	// maxRacing addresses are dialled at a time at most: each is a file. Of a name
+	// with more of them each has only so many delays.
+	maxRacing = 8
+)
+
+// dialer is *[net.Dialer], for one address at a time.
+type dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// resolver is *[net.Resolver].
+type resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// reach makes a TCP connection to one of the host's addresses. The guard
+// decides on each.
+func (c *Client) reach(ctx context.Context, u *url.URL) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.connectTimeout)
+	defer cancel()
+	addrs, err := c.lookup(ctx, u.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	addrs = interleave(addrs)
+	addrs = addrs[:min(len(addrs), maxAddrs)]
+	limit := c.connectTimeout
+	if len(addrs) > maxRacing {
+		limit = maxRacing * attemptDelay
+	}
+	return race(ctx, len(addrs), func(ctx context.Context, i int) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return c.dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addrs[i], port(u)).String())
+	})
+}
+
+// lookup resolves a host as an absolute name: the domains that the system
+// searches for short names are nobody's endpoint.
+func (c *Client) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}, nil
+	}
+	addrs, err := c.resolver.LookupNetIP(ctx, "ip", host+".")
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}
+
+// interleave alternates between the families of addresses, beginning with the
+// one that the resolver prefers (RFC 8305, section 4).
+func interleave(addrs []netip.Addr) []netip.Addr {
+	var families [2][]netip.Addr
+	for _, a := range addrs {
+		i := 0
+		if a.Is4() != addrs[0].Is4() {
+			i = 1
+		}
+		families[i] = append(families[i], a)
+	}
+	out := addrs[:0:0]
+	for i := range addrs {
+		for _, f := range families {
+			if i < len(f) {
+				out = append(out, f[i])
+			}
+		}
+	}
+	return out
+}
+
+// race dials the first of n addresses, the next one when the one before has
+// failed or attemptDelay has passed, and returns the first connection, or the
+// first error if there is none. Every dial has ended when it returns.
+func race(ctx context.Context, n int, dial func(ctx context.Context, i int) (net.Conn, error)) (won net.Conn, first error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan result)
+	delay := time.NewTimer(attemptDelay)
+	defer delay.Stop()
+	next, running := 0, 0
+	start := func() {
+		if won != nil || next == n || running == maxRacing || ctx.Err() != nil {
+			return
+		}
+		i := next
+		next++
+		running++
+		delay.Reset(attemptDelay)
+		go func() {
+			conn, err := dial(ctx, i)
+			results <- result{conn, err}
+		}()
+	}
+	for start(); running > 0; {
+		select {
+		case <-delay.C:
+			start()
+		case r := <-results:
+			running--
+			switch {
+			case r.err != nil:
+				if first == nil {
+					first = r.err
+				}
+				start()
+			case won != nil:
+				_ = r.conn.Close() // nobody wants it
+			default:
+				won = r.conn
+				cancel()
+			}
+		}
+	}
+	if won != nil {
+		return won, nil
+	}
+	if first == nil {
+		first = cmp.Or(ctx.Err(), errNotCallable)
+	}
+	return nil, first
+}
