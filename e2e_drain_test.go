@@ -109,3 +109,18 @@ func TestDrainAnswersWhatIsUnderWay(t *testing.T) {
 	}
 	svc.exited <- nil
 }
+
+// TestASlowBodyDoesNotSpoilACleanStop: its client is cut off when the time for
+// requests under way is over, and the exit is 0.
+func TestASlowBodyDoesNotSpoilACleanStop(t *testing.T) {
+	t.Parallel() // it waits
+	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"))
+	c := svc.dial()
+	c.send("POST /events HTTP/1.1\r\nHost: a\r\nAuthorization: " + bearer + "\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+	// The head is read when another request has been answered after it.
+	svc.api("GET", "/accounts/nobody", bearer, "")
+	svc.terminate()
+	if _, err := io.Copy(io.Discard, c.from); os.IsTimeout(err) {
+		t.Errorf("the connection: got %v, want it closed", err)
+	}
+}

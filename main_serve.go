@@ -109,10 +109,15 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	}
 	client := egress.New(egress.Config{Allow: c.AllowNetwork, RootCAs: roots, ConnectionLife: c.CallbackConnectionLife})
 	defer client.Close()
+	connections, attempts := shareFiles(openFiles(), c.MaxInFlight)
+	if attempts < c.MaxInFlight {
+		log.Warn("the limit of open files allows fewer attempts at a time than --max-in-flight; raise it (ulimit -n, LimitNOFILE)",
+			"files", openFiles(), "max_in_flight", c.MaxInFlight, "attempts", attempts)
+	}
 	disp, err := dispatcher.New(dispatcher.Config{
 		Store: st, Sender: client, Suspend: st.SuspendWebhook,
 		RetrySchedule: c.RetrySchedule, RetryHorizon: c.RetryHorizon, AttemptTimeout: c.AttemptTimeout,
-		OrderWait: c.OrderWait, MaxInFlight: c.MaxInFlight, Retention: c.Retention,
+		OrderWait: c.OrderWait, MaxInFlight: attempts, Retention: c.Retention,
 		UserAgent: "Recapito/" + version(), Observe: m.attempted, Logger: log,
 	})
 	if err != nil {
@@ -121,17 +126,21 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	st.Listen(disp)
 	m.watch(st, disp, client)
 
-	apiListener, opsListener, err := c.listen()
+	apiDoor, opsDoor, tlsConfig, err := c.listen(connections, client.Shed)
 	if err != nil {
 		return err
 	}
+	var apiListener net.Listener = apiDoor
+	if tlsConfig != nil {
+		apiListener = tls.NewListener(apiDoor, tlsConfig)
+	}
 	keyHash, err := c.platformKeyHash(ctx, st, std)
 	if err != nil {
-		return errors.Join(err, apiListener.Close(), opsListener.Close())
+		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
 	}
 	cursorKey, err := keptKey(ctx, st)
 	if err != nil {
-		return errors.Join(err, apiListener.Close(), opsListener.Close())
+		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
 	}
 	api, err := server.New(server.Config{
 		Store: st, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
@@ -141,17 +150,19 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 		OnRequest: m.requested,
 	})
 	if err != nil {
-		return errors.Join(err, apiListener.Close(), opsListener.Close())
+		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
 	}
 	ops := &opsHandler{store: st, metrics: m}
 	p := process{
-		api: newHTTPServer(api, log), ops: newHTTPServer(ops.routes(), log),
-		apiListener: apiListener, opsListener: opsListener,
+		api: newHTTPServer(api, apiDoor, log), ops: newHTTPServer(ops.routes(), opsDoor, log),
+		apiListener: apiListener, opsListener: opsDoor,
 		dispatcher: disp, draining: &ops.draining, log: log,
 	}
 	debug.FreeOSMemory() // loading the document has left 10 MiB, which an idle service would keep
-	log.Info("recapito is ready", "version", version(), "api", apiListener.Addr().String(), "ops", opsListener.Addr().String(), "store", c.Store)
-	return p.run(ctx)
+	log.Info("recapito is ready", "version", version(), "api", apiListener.Addr().String(), "ops", opsDoor.Addr().String(), "store", c.Store)
+	err = p.run(ctx)
+	apiDoor.answers.Wait() // those that were cut off see it; the store closes after them
+	return err
 }
 
 func (c *serveCmd) logger(std stdio) *slog.Logger {
@@ -162,28 +173,25 @@ func (c *serveCmd) logger(std stdio) *slog.Logger {
 	return slog.New(slog.NewTextHandler(std.err, opts))
 }
 
-// listen opens both ports, or neither.
-func (c *serveCmd) listen() (api, ops net.Listener, err error) {
-	var tlsConfig *tls.Config
+// listen opens both ports, or neither. The ops port has files of its own: it
+// answers when the API's are all taken.
+func (c *serveCmd) listen(connections int, scarce func()) (api, ops *door, tlsConfig *tls.Config, err error) {
 	if c.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--tls-cert: %w", err)
+			return nil, nil, nil, fmt.Errorf("--tls-cert: %w", err)
 		}
 		tlsConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
-	api, err = net.Listen("tcp", c.Listen)
+	apiListener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--listen: %w", err)
+		return nil, nil, nil, fmt.Errorf("--listen: %w", err)
 	}
-	ops, err = net.Listen("tcp", c.OpsListen)
+	opsListener, err := net.Listen("tcp", c.OpsListen)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("--ops-listen: %w", err), api.Close())
+		return nil, nil, nil, errors.Join(fmt.Errorf("--ops-listen: %w", err), apiListener.Close())
 	}
-	if tlsConfig != nil {
-		api = tls.NewListener(api, tlsConfig)
-	}
-	return api, ops, nil
+	return newDoor(apiListener, connections, scarce), newDoor(opsListener, mostOperator, scarce), tlsConfig, nil
 }
 
 // loadRoots adds the authorities of a file to the system's.
@@ -252,17 +260,26 @@ func keptKey(ctx context.Context, st store.Settings) ([]byte, error) {
 // newHTTPServer has limits against clients that are slow to send, slow to read,
 // or idle; net/http's zero value has none. The longest answer, the docs page's
 // renderer, is 1.2 MiB.
-func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+func newHTTPServer(h http.Handler, d *door, log *slog.Logger) *http.Server {
+	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    maxHeader - headerSlop,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	d.attend(s)
+	return s
 }
+
+// maxHeader is how long a request's header may be. What is made of it takes some
+// ten times as much memory, for a client without a key too.
+const (
+	maxHeader  = 8 << 10
+	headerSlop = 4 << 10 // net/http adds it to its limit
+)
 
 // process is what runs while the service runs, and the order of its end.
 type process struct {
@@ -299,14 +316,25 @@ func (p *process) run(ctx context.Context) error {
 	p.draining.Store(true)
 	shut, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer done()
-	err := p.api.Shutdown(shut)
+	err := p.end(shut, p.api)
 	stopDispatcher()
 	engine.Wait()
-	err = errors.Join(err, p.ops.Shutdown(shut))
+	err = errors.Join(err, p.end(shut, p.ops))
 	servers.Wait()
 	p.log.Info("stopped")
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
 	return err
+}
+
+// end lets requests under way finish while ctx lasts, and cuts off the rest: a
+// client that is slow to send is no failure of ours.
+func (p *process) end(ctx context.Context, s *http.Server) error {
+	err := s.Shutdown(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	p.log.Warn("requests were cut off: their clients were too slow", "after", drainTimeout)
+	return s.Close()
 }

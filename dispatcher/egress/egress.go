@@ -193,3 +193,6 @@ func (c *Client) connect(ctx context.Context, u *url.URL, r *Request) (*conn, er
 
 // Close ends the client; requests under way go on to their deadline.
 func (c *Client) Close() { c.pool.close() }
+
+// Shed closes the idle connections now: their files are needed elsewhere.
+func (c *Client) Shed() { c.pool.shed() }
