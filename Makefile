@@ -6,6 +6,8 @@ GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 SCALAR        := 1.72.1
 SCALAR_SHA512 := XpEJ0rfc/cXbCrR+iC4kK0o/WwX2dTtGQbT049OlPKAHD6IMIFdTeGz2r+M27P2EDWKyUITRm/NzlP8z2pw/Ow==
 export CGO_ENABLED ?= 0
+# For recapito version; without git, the archive's VERSION has it, or COMMIT=… gives it.
+COMMIT        ?= $(shell git rev-parse HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
 
@@ -15,7 +17,7 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build the static binary, bin/recapito
-	$(GO) build -trimpath -o bin/recapito .
+	$(GO) build -trimpath -ldflags '-X main.commit=$(COMMIT)' -o bin/recapito .
 
 .PHONY: demo
 demo: build ## See the service at work in one command (about 15 s, leaves nothing behind)

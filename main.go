@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -75,7 +74,11 @@ type cli struct {
 	Key     keyCmd     `cmd:"" help:"Provision the API keys of an account in the store."`
 	Backup  backupCmd  `cmd:"" help:"Copy the store to a new file, beside a running server."`
 	Restore restoreCmd `cmd:"" help:"Put a backup in place of the store. The server must not run."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Version versionCmd `cmd:"" help:"Print the version and the commit that it was built from."`
+
+	Completion completionCmd `cmd:"" help:"Print what makes a shell complete the commands and flags of recapito."`
+
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version and the commit, and end."`
 }
 
 const description = `The delivery-status webhook service of a messaging platform: accounts register one
@@ -85,7 +88,8 @@ its account's URL: signed, retried, in order per message, never lost.
 Every flag can be given as an environment variable: --ops-listen is RECAPITO_OPS_LISTEN.
 Begin with "recapito demo".`
 
-// helpShown is what kong's Exit panics with: help was asked for and printed.
+// helpShown is what kong's Exit panics with: help or the version was asked for and
+// printed.
 const helpShown = "help was shown"
 
 // run is the whole program without the process. Tests call it.
@@ -124,6 +128,7 @@ func newParser(ctx context.Context, c *cli, std stdio) (*kong.Kong, error) {
 		kong.DefaultEnvars(strings.TrimSuffix(variablePrefix, "_")),
 		kong.Writers(std.out, std.err), kong.Exit(func(int) { panic(helpShown) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"version": "recapito " + builtFrom()},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std),
 	)
 }
@@ -150,28 +155,4 @@ func withoutValue(text string) string {
 // oneLine keeps an error to one line, whatever it was made of.
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
-}
-
-type versionCmd struct{}
-
-func (versionCmd) Run(std stdio) error {
-	_, err := fmt.Fprintln(std.out, "recapito", version())
-	return err
-}
-
-// version is the module's version or, of a build from a checkout, its commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "devel"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return "devel-" + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return "devel"
 }
