@@ -205,7 +205,7 @@ func (d *Dispatcher) conclude(f *flight, res *egress.Result, now time.Time) *att
 	del := f.item.delivery
 	a := &store.Attempt{
 		Number: del.Attempts + 1, At: f.started, Duration: now.Sub(f.started),
-		StatusCode: res.StatusCode, Error: errorKind(res.Kind), Response: res.Excerpt, Probe: f.probe,
+		StatusCode: res.StatusCode, Error: errorKind(res.Kind), Detail: string(res.Detail), Location: res.Location, Response: res.Excerpt, Probe: f.probe,
 	}
 	o := store.Outcome{Attempt: a, State: store.Delivered, Failures: del.Failures}
 	var suspend *store.Webhook
@@ -276,10 +276,10 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	if due, again := d.policy.next(del.AcceptedAt, now, o.Failures, after); again {
 		o.State, o.DueAt = store.Pending, due
 	}
-	if res.Kind == egress.Timeout {
+	if res.TimedOut() {
 		l.pace.rest(now.Sub(f.started), d.cfg.Jitter(), now)
 	}
-	if l.pace.failed(overload(res), res.Kind == egress.Timeout, f.started, now) {
+	if l.pace.failed(overload(res), silent(res), f.started, now) {
 		l.expireAt = now
 		l.dialledSince = now
 		d.fallBehind(l)
@@ -294,6 +294,9 @@ func (f *flight) current() bool { return f.term == f.lane.term }
 func overload(res *egress.Result) bool {
 	return res.Kind != egress.HTTPStatus || res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500
 }
+
+// silent: the endpoint let the time of some phase pass.
+func silent(res *egress.Result) bool { return res.TimedOut() }
 
 func errorKind(k egress.Kind) store.ErrorKind {
 	if k == egress.Acknowledged {
@@ -328,7 +331,7 @@ func (a *attemptLine) write(log *slog.Logger) {
 	if !log.Enabled(context.Background(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 10)
+	attrs := make([]slog.Attr, 0, 11)
 	attrs = append(attrs,
 		slog.String("outcome", a.observation.Outcome),
 		slog.String("account", a.flight.lane.account),
@@ -339,6 +342,9 @@ func (a *attemptLine) write(log *slog.Logger) {
 	)
 	if a.attempt.StatusCode != 0 {
 		attrs = append(attrs, slog.Int("status", a.attempt.StatusCode))
+	}
+	if a.attempt.Detail != "" {
+		attrs = append(attrs, slog.String("detail", a.attempt.Detail))
 	}
 	if a.err != nil {
 		attrs = append(attrs, slog.String("error", a.err.Error()))

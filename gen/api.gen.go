@@ -16,6 +16,111 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AttemptDetail.
+const (
+	AttemptDetailADDRESSNOTPUBLIC            AttemptDetail = "ADDRESS_NOT_PUBLIC"
+	AttemptDetailANSWERUNFINISHED            AttemptDetail = "ANSWER_UNFINISHED"
+	AttemptDetailCERTIFICATECHAININCOMPLETE  AttemptDetail = "CERTIFICATE_CHAIN_INCOMPLETE"
+	AttemptDetailCERTIFICATEEXPIRED          AttemptDetail = "CERTIFICATE_EXPIRED"
+	AttemptDetailCERTIFICATEINVALID          AttemptDetail = "CERTIFICATE_INVALID"
+	AttemptDetailCERTIFICATENOTYETVALID      AttemptDetail = "CERTIFICATE_NOT_YET_VALID"
+	AttemptDetailCERTIFICATEOTHERNAME        AttemptDetail = "CERTIFICATE_OTHER_NAME"
+	AttemptDetailCERTIFICATESELFSIGNED       AttemptDetail = "CERTIFICATE_SELF_SIGNED"
+	AttemptDetailCERTIFICATEUNKNOWNAUTHORITY AttemptDetail = "CERTIFICATE_UNKNOWN_AUTHORITY"
+	AttemptDetailCLIENTCERTIFICATEREQUIRED   AttemptDetail = "CLIENT_CERTIFICATE_REQUIRED"
+	AttemptDetailCONNECTIONCLOSED            AttemptDetail = "CONNECTION_CLOSED"
+	AttemptDetailCONNECTIONREFUSED           AttemptDetail = "CONNECTION_REFUSED"
+	AttemptDetailCONNECTIONRESET             AttemptDetail = "CONNECTION_RESET"
+	AttemptDetailCONNECTTIMEOUT              AttemptDetail = "CONNECT_TIMEOUT"
+	AttemptDetailDNSSERVERFAILURE            AttemptDetail = "DNS_SERVER_FAILURE"
+	AttemptDetailDNSTIMEOUT                  AttemptDetail = "DNS_TIMEOUT"
+	AttemptDetailHANDSHAKECLOSED             AttemptDetail = "HANDSHAKE_CLOSED"
+	AttemptDetailHANDSHAKETIMEOUT            AttemptDetail = "HANDSHAKE_TIMEOUT"
+	AttemptDetailHEADERTOOLARGE              AttemptDetail = "HEADER_TOO_LARGE"
+	AttemptDetailNAMENOTFOUND                AttemptDetail = "NAME_NOT_FOUND"
+	AttemptDetailNOANSWER                    AttemptDetail = "NO_ANSWER"
+	AttemptDetailNOTHTTP                     AttemptDetail = "NOT_HTTP"
+	AttemptDetailNOTTLS                      AttemptDetail = "NOT_TLS"
+	AttemptDetailPROTOCOLSWITCHED            AttemptDetail = "PROTOCOL_SWITCHED"
+	AttemptDetailREQUESTNOTREAD              AttemptDetail = "REQUEST_NOT_READ"
+	AttemptDetailSTATUSINVALID               AttemptDetail = "STATUS_INVALID"
+	AttemptDetailTLSCIPHER                   AttemptDetail = "TLS_CIPHER"
+	AttemptDetailTLSPROTOCOL                 AttemptDetail = "TLS_PROTOCOL"
+	AttemptDetailTLSSERVERNAME               AttemptDetail = "TLS_SERVER_NAME"
+	AttemptDetailTLSVERSION                  AttemptDetail = "TLS_VERSION"
+	AttemptDetailUNREACHABLE                 AttemptDetail = "UNREACHABLE"
+)
+
+// Valid indicates whether the value is a known member of the AttemptDetail enum.
+func (e AttemptDetail) Valid() bool {
+	switch e {
+	case AttemptDetailADDRESSNOTPUBLIC:
+		return true
+	case AttemptDetailANSWERUNFINISHED:
+		return true
+	case AttemptDetailCERTIFICATECHAININCOMPLETE:
+		return true
+	case AttemptDetailCERTIFICATEEXPIRED:
+		return true
+	case AttemptDetailCERTIFICATEINVALID:
+		return true
+	case AttemptDetailCERTIFICATENOTYETVALID:
+		return true
+	case AttemptDetailCERTIFICATEOTHERNAME:
+		return true
+	case AttemptDetailCERTIFICATESELFSIGNED:
+		return true
+	case AttemptDetailCERTIFICATEUNKNOWNAUTHORITY:
+		return true
+	case AttemptDetailCLIENTCERTIFICATEREQUIRED:
+		return true
+	case AttemptDetailCONNECTIONCLOSED:
+		return true
+	case AttemptDetailCONNECTIONREFUSED:
+		return true
+	case AttemptDetailCONNECTIONRESET:
+		return true
+	case AttemptDetailCONNECTTIMEOUT:
+		return true
+	case AttemptDetailDNSSERVERFAILURE:
+		return true
+	case AttemptDetailDNSTIMEOUT:
+		return true
+	case AttemptDetailHANDSHAKECLOSED:
+		return true
+	case AttemptDetailHANDSHAKETIMEOUT:
+		return true
+	case AttemptDetailHEADERTOOLARGE:
+		return true
+	case AttemptDetailNAMENOTFOUND:
+		return true
+	case AttemptDetailNOANSWER:
+		return true
+	case AttemptDetailNOTHTTP:
+		return true
+	case AttemptDetailNOTTLS:
+		return true
+	case AttemptDetailPROTOCOLSWITCHED:
+		return true
+	case AttemptDetailREQUESTNOTREAD:
+		return true
+	case AttemptDetailSTATUSINVALID:
+		return true
+	case AttemptDetailTLSCIPHER:
+		return true
+	case AttemptDetailTLSPROTOCOL:
+		return true
+	case AttemptDetailTLSSERVERNAME:
+		return true
+	case AttemptDetailTLSVERSION:
+		return true
+	case AttemptDetailUNREACHABLE:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AttemptError.
 const (
 	AttemptErrorCONNECTFAILED      AttemptError = "CONNECT_FAILED"
@@ -404,17 +509,60 @@ type Attempt struct {
 	// At When it began.
 	At Time `json:"at"`
 
+	// Detail What more is known of `error`.
+	//
+	// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+	// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+	// they answered with a failure, or could not be reached.
+	//
+	// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+	// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+	// address.
+	//
+	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+	// reserved.
+	//
+	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+	// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+	// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+	// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+	// connection.
+	//
+	// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+	// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+	// header did not end; also of CONNECTION_LOST.
+	//
+	// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+	// CONNECTION_RESET: broken off before a byte of an answer.
+	//
+	// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+	// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+	// status. PROTOCOL_SWITCHED: 101.
+	Detail *AttemptDetail `json:"detail,omitempty"`
+
 	// DurationMs How long it took.
 	DurationMs int64 `json:"durationMs"`
 
-	// Error Why an attempt failed. DNS_FAILED: the host's name did not resolve.
-	// CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the address is not
-	// a public one. TLS_FAILED: no TLS session (certificate, version). TIMEOUT:
-	// no complete answer within the deadline. CONNECTION_LOST: ended before an
-	// answer. RESPONSE_INVALID: the answer was not HTTP, or too large.
-	// HTTP_STATUS: an answer other than 2xx. PAYLOAD_DAMAGED: nothing was sent,
-	// as what the service kept of the event is damaged.
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged.
 	Error *AttemptError `json:"error,omitempty"`
+
+	// Location A redirect's `Location`, its first 2 KiB; what cannot be shown is replaced. It is never followed.
+	Location *string `json:"location,omitempty"`
 
 	// Number 1, 2, and so on; as in `webhook-attempt`.
 	Number int32 `json:"number"`
@@ -429,13 +577,53 @@ type Attempt struct {
 	StatusCode *int32 `json:"statusCode,omitempty"`
 }
 
-// AttemptError Why an attempt failed. DNS_FAILED: the host's name did not resolve.
-// CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the address is not
-// a public one. TLS_FAILED: no TLS session (certificate, version). TIMEOUT:
-// no complete answer within the deadline. CONNECTION_LOST: ended before an
-// answer. RESPONSE_INVALID: the answer was not HTTP, or too large.
-// HTTP_STATUS: an answer other than 2xx. PAYLOAD_DAMAGED: nothing was sent,
-// as what the service kept of the event is damaged.
+// AttemptDetail What more is known of `error`.
+//
+// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+// they answered with a failure, or could not be reached.
+//
+// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+// address.
+//
+// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+// reserved.
+//
+// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+// connection.
+//
+// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+// header did not end; also of CONNECTION_LOST.
+//
+// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+// CONNECTION_RESET: broken off before a byte of an answer.
+//
+// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+// status. PROTOCOL_SWITCHED: 101.
+type AttemptDetail string
+
+// AttemptError The phase in which an attempt failed. DNS_FAILED: the host's name did not
+// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+// request was sent, but no complete answer came within the deadline.
+// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+// is damaged.
 type AttemptError string
 
 // Channel The channel of the message.

@@ -98,6 +98,13 @@ func showAttempt(a store.Attempt) gen.Attempt {
 		kind := gen.AttemptError(a.Error)
 		out.Error = &kind
 	}
+	if a.Detail != "" {
+		detail := gen.AttemptDetail(a.Detail)
+		out.Detail = &detail
+	}
+	if a.Location != "" {
+		out.Location = &a.Location
+	}
 	if len(a.Response) > 0 {
 		text := strings.ToValidUTF8(string(a.Response), "\uFFFD")
 		out.Response = &text

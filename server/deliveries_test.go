@@ -297,12 +297,14 @@ func TestGetDelivery(t *testing.T) {
 	due := epoch.Add(5 * time.Second)
 	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{
 		State: store.Pending, Failures: 1, DueAt: due,
-		Attempt: &store.Attempt{Number: 1, At: epoch, Duration: 87*time.Millisecond + 999, StatusCode: 502, Error: store.HTTPStatus, Response: []byte("Bad \xff<b>")},
+		Attempt: &store.Attempt{Number: 1, At: epoch, Duration: 87*time.Millisecond + 999, StatusCode: 502, Error: store.HTTPStatus, Response: []byte("Bad \xff<b>"),
+			Detail: "NO_ANSWER", Location: "https://example.com/new"},
 	}, epoch)
 	want.AttemptCount, want.NextAttemptAt = 1, new(shown(due))
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 1, At: ms, DurationMs: 87, StatusCode: new(int32(502)),
 		Error: new(gen.AttemptErrorHTTPSTATUS), Response: new("Bad \uFFFD<b>"),
+		Detail: new(gen.AttemptDetailNOANSWER), Location: new("https://example.com/new"),
 	})
 	if failed, _ := get(); true {
 		if diff := cmp.Diff(want, failed); diff != "" {

@@ -118,13 +118,13 @@ func cutReceived(payload []byte) (before, after []byte) {
 type ErrorKind string
 
 const (
-	DNSFailed          ErrorKind = "DNS_FAILED"          // the host's name did not resolve
-	ConnectFailed      ErrorKind = "CONNECT_FAILED"      // no TCP connection
+	DNSFailed          ErrorKind = "DNS_FAILED"          // the host's name did not resolve, or not in time
+	ConnectFailed      ErrorKind = "CONNECT_FAILED"      // no TCP connection, or not in time
 	DestinationRefused ErrorKind = "DESTINATION_REFUSED" // the address is not a public one
-	TLSFailed          ErrorKind = "TLS_FAILED"          // no TLS session: certificate, version
-	Timeout            ErrorKind = "TIMEOUT"             // no complete answer within the deadline
+	TLSFailed          ErrorKind = "TLS_FAILED"          // no TLS session, or not in time
+	Timeout            ErrorKind = "TIMEOUT"             // no complete answer to what was sent
 	ConnectionLost     ErrorKind = "CONNECTION_LOST"     // ended before an answer
-	ResponseInvalid    ErrorKind = "RESPONSE_INVALID"    // the answer was not HTTP, or too large
+	ResponseInvalid    ErrorKind = "RESPONSE_INVALID"    // the answer was not HTTP
 	PayloadDamaged     ErrorKind = "PAYLOAD_DAMAGED"     // see Delivery.Damaged; nothing was sent
 	HTTPStatus         ErrorKind = "HTTP_STATUS"         // an answer other than 2xx
 )
@@ -136,6 +136,8 @@ type Attempt struct {
 	Duration   time.Duration
 	StatusCode int       // 0: no answer
 	Error      ErrorKind // empty: acknowledged
+	Detail     string    // more of it, a word of the contract's list; empty: no more is known
+	Location   string    // of a redirect; empty: none
 	Response   []byte    // the first KiB of a failed answer's body
 	Probe      bool      // made by the breaker; does not use up the schedule
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -17,8 +18,9 @@ type answer struct {
 	status     int
 	length     int64 // of the body; -1: not told
 	chunked    bool
-	last       bool // it says so, is not HTTP/1.1, or ends nobody knows where
-	retryAfter string
+	last       bool   // it says so, is not HTTP/1.1, or ends nobody knows where
+	retryAfter string // of a failed answer
+	location   string // of a redirect
 }
 
 var (
@@ -97,6 +99,8 @@ func (a *answer) parseField(line []byte, cut bool) {
 		}
 	case is(name, "Retry-After") && a.status >= 300:
 		a.retryAfter = string(value)
+	case is(name, "Location") && a.status >= 300 && a.status <= 399:
+		a.location = printable(value)
 	}
 }
 
@@ -143,6 +147,17 @@ func (b *buffers) line() (line []byte, cut bool, err error) {
 		}
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), cut, err
+}
+
+// printable makes of what a receiver sent a text that can be shown: of bounded
+// length, and without what is not UTF-8 or cannot be seen.
+func printable(text []byte) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, string(text[:min(len(text), maxLocation)]))
 }
 
 func is(text []byte, word string) bool { return bytes.EqualFold(text, []byte(word)) }

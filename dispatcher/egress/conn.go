@@ -24,6 +24,8 @@ type conn struct {
 	meter    meter
 	deadline time.Time
 	reusable bool // after an exchange
+	// certified: in the handshake the other side asked for our certificate.
+	certified bool
 
 	// The pool's, while it is idle:
 	expires time.Time
@@ -47,7 +49,7 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 	}
 	plain, err := c.reach(ctx, u)
 	if err != nil {
-		return nil, err
+		return nil, &failure{phase: connecting, err: err}
 	}
 	made.Conn, made.plain = plain, plain
 	if tcp, ok := plain.(*net.TCPConn); ok {
@@ -57,7 +59,7 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 		err = c.handshake(ctx, made, u.Hostname())
 	}
 	if err == nil && !made.begin(deadline) {
-		err = context.DeadlineExceeded
+		err = &failure{phase: securing, err: context.DeadlineExceeded}
 	}
 	if err != nil {
 		made.close()
@@ -69,6 +71,10 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	cfg := c.tls.Clone()
 	cfg.ServerName = name
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		made.certified = true
+		return new(tls.Certificate), nil // none
+	}
 	t := &turn{Conn: made.plain, turns: c.turns, ctx: ctx, left: c.tlsTimeout}
 	if err := t.take(); err != nil {
 		return err
@@ -77,13 +83,15 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	session := tls.Client(t, cfg)
 	made.Conn = session
 	err := session.HandshakeContext(ctx)
-	if err == nil && session.ConnectionState().DidResume {
+	switch {
+	case t.none: // TLS says only that ctx ended
+		return errNoTurn
+	case err != nil:
+		return &failure{phase: securing, certified: made.certified, err: err}
+	case session.ConnectionState().DidResume:
 		c.resumed.Add(1)
 	}
-	if t.none { // TLS says only that ctx ended
-		err = errNoTurn
-	}
-	return err
+	return nil
 }
 
 // begin sets the deadline of a request. It fails if the connection does.

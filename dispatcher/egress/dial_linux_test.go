@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/recapito/recapito/bench/rig/hostile"
+	"github.com/recapito/recapito/dispatcher/egress"
 )
 
 // Linux drops what would connect to a full backlog, as a firewall does.
@@ -13,5 +14,5 @@ func TestConnectHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(end)
-	testConnectTimeout(t, "https://"+addr+"/", nil)
+	testConnectTimeout(t, "https://"+addr+"/", egress.ConnectFailed, nil)
 }

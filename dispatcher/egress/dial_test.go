@@ -23,6 +23,11 @@ import (
 // returns a resolver that asks it.
 func nameServer(t *testing.T, addrs func() []string) *net.Resolver {
 	t.Helper()
+	return nameServerReplying(t, func(query []byte) []byte { return reply(query, addrs) })
+}
+
+func nameServerReplying(t *testing.T, reply func(query []byte) []byte) *net.Resolver {
+	t.Helper()
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("listen: %v", err)
@@ -36,7 +41,9 @@ func nameServer(t *testing.T, addrs func() []string) *net.Resolver {
 			if err != nil {
 				return
 			}
-			_, _ = socket.WriteTo(reply(buf[:n], addrs), from)
+			if answer := reply(buf[:n]); answer != nil {
+				_, _ = socket.WriteTo(answer, from)
+			}
 		}
 	}()
 	t.Cleanup(func() {
@@ -208,7 +215,7 @@ func TestNameDoesNotResolve(t *testing.T) {
 func TestNameServerHangs(t *testing.T) {
 	socket := must(net.ListenPacket("udp", "127.0.0.1:0"))
 	defer func() { _ = socket.Close() }()
-	testConnectTimeout(t, "https://receiver.example.com/", &net.Resolver{
+	testConnectTimeout(t, "https://receiver.example.com/", egress.DNSFailed, &net.Resolver{
 		PreferGo: true,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "udp", socket.LocalAddr().String())
@@ -218,16 +225,16 @@ func TestNameServerHangs(t *testing.T) {
 
 // testConnectTimeout posts where no connection comes about: it must end by the
 // context's deadline, and by ConnectTimeout if that is earlier.
-func testConnectTimeout(t *testing.T, url string, resolver *net.Resolver) {
+func testConnectTimeout(t *testing.T, url string, want egress.Kind, resolver *net.Resolver) {
 	t.Helper()
 	c := second(t, resolver)
-	wantKind(t, postWithin(t, c, newRequest(url), 200*time.Millisecond), egress.Timeout)
+	wantKind(t, postWithin(t, c, newRequest(url), 200*time.Millisecond), want)
 
 	const limit = 100 * time.Millisecond
 	c = egress.New(egress.Config{Allow: loopback, Resolver: resolver, ConnectTimeout: limit})
 	defer c.Close()
 	start := time.Now()
-	wantKind(t, postWithin(t, c, newRequest(url), 10*time.Second), egress.Timeout)
+	wantKind(t, postWithin(t, c, newRequest(url), 10*time.Second), want)
 	if took := time.Since(start); took > limit+slack {
 		t.Errorf("ConnectTimeout of %v: Post took %v, want at most %v", limit, took, limit+slack)
 	}

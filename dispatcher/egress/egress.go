@@ -124,11 +124,22 @@ type Field struct{ Name, Value string }
 // Result says how a request ended.
 type Result struct {
 	Kind       Kind
+	Detail     Detail
 	StatusCode int    // 0: no answer
-	RetryAfter string // the header's value, as it came
+	RetryAfter string // a failed answer's, as it came
+	Location   string // a redirect's, as text that can be shown
 	Excerpt    []byte // the first KiB of a failed answer's body
 	// Err is for the log alone: it may name addresses of the inside.
 	Err error
+}
+
+// TimedOut reports whether the time of some phase was over.
+func (r *Result) TimedOut() bool {
+	switch r.Detail {
+	case DNSTimeout, ConnectTimeout, HandshakeTimeout:
+		return true
+	}
+	return r.Kind == Timeout
 }
 
 // Post makes one POST and ends by its deadline, or when ctx does. It never
@@ -140,7 +151,7 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	}
 	conn, err := c.connect(ctx, u, r)
 	if err != nil {
-		res := Result{Kind: classify(ctx, err), Err: err}
+		res := failed(ctx, err)
 		if res.Kind == Exhausted {
 			c.pool.shed()
 			pause(ctx, exhaustedPause)
@@ -156,7 +167,7 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	stop := context.AfterFunc(ctx, conn.cancel)
 	res, err := conn.exchange(u, r)
 	if err != nil {
-		res = Result{Kind: classify(ctx, err), Err: err}
+		res = failed(ctx, err)
 	}
 	if stop() && err == nil && conn.reusable {
 		c.pool.put(conn)

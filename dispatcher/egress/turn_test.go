@@ -30,7 +30,7 @@ func TestHungHandshakesHoldUpNobody(t *testing.T) {
 	var all sync.WaitGroup
 	n := 4 * runtime.GOMAXPROCS(0)
 	for range n {
-		all.Go(func() { wantKind(t, post(t, c, newRequest(silent.url())), egress.Timeout) })
+		all.Go(func() { wantKind(t, post(t, c, newRequest(silent.url())), egress.TLSFailed) })
 	}
 	for i := range n {
 		select {
@@ -67,7 +67,7 @@ func TestWaitingForATurn(t *testing.T) {
 	go func() { held <- postWithin(t, c, newRequest(good.url()), 10*time.Second) }()
 	<-dialled
 	// When another that begins now has been given up for its TLS, so would this.
-	wantKind(t, postWithin(t, client(), newRequest(mute.url()), 10*time.Second), egress.Timeout)
+	wantKind(t, postWithin(t, client(), newRequest(mute.url()), 10*time.Second), egress.TLSFailed)
 	wantKind(t, post(t, c, newRequest(mute.url())), egress.Interrupted)
 	giveBack()
 	wantKind(t, <-held, egress.Acknowledged)

@@ -17,10 +17,11 @@ import (
 // What a migration was when it was first used is what databases are made of.
 func TestMigrationsAreFrozen(t *testing.T) {
 	want := map[string]string{
-		"00001_init.sql":        "3fb75c77b8b6984e64fae19521c803900faf519588c411eeee4a4a1fb50c023a",
-		"00002_old_secrets.sql": "d276da8bc33c92edd06e999f5e4907806ca7d42f875cab213fc2315d3c261b64",
-		"00004_log.sql":         "c2bf8ffb2d1263e31afdffe4de50318446f35779dba79b230551abb9f2bc725a",
-		"00006_checksums.sql":   "f791f9557f54ca7aa62c9197e1fd5b358df9f9c700c9ed26eecedd8c4ed901d5",
+		"00001_init.sql":           "3fb75c77b8b6984e64fae19521c803900faf519588c411eeee4a4a1fb50c023a",
+		"00002_old_secrets.sql":    "d276da8bc33c92edd06e999f5e4907806ca7d42f875cab213fc2315d3c261b64",
+		"00003_attempt_detail.sql": "64bebd4aca551fbc7ff5714c4499a403e556d22b7b95b9f2e2fe847433785d4f",
+		"00004_log.sql":            "c2bf8ffb2d1263e31afdffe4de50318446f35779dba79b230551abb9f2bc725a",
+		"00006_checksums.sql":      "f791f9557f54ca7aa62c9197e1fd5b358df9f9c700c9ed26eecedd8c4ed901d5",
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {

@@ -202,7 +202,7 @@ func (s *Store) Delivery(ctx context.Context, accountID, eventID string) (d stor
 func scanAttempt(rows *sql.Rows) (a store.Attempt, err error) {
 	var at, duration int64
 	var kind string
-	err = rows.Scan(&a.Number, &at, &duration, &a.StatusCode, &kind, &a.Response, &a.Probe)
+	err = rows.Scan(&a.Number, &at, &duration, &a.StatusCode, &kind, &a.Response, &a.Probe, &a.Detail, &a.Location)
 	a.At, a.Duration, a.Error = instant(at), time.Duration(duration)*time.Microsecond, store.ErrorKind(kind)
 	return a, err
 }

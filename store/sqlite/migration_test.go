@@ -12,9 +12,10 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// A secret that signed beside another before there could be several goes on.
-func TestOldSecretOutlivesTheMigration(t *testing.T) {
-	path := file(t)
+// older makes a database as it was at a migration, with rows in it.
+func older(t *testing.T, version int64, statements ...string) (path string) {
+	t.Helper()
+	path = file(t)
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
@@ -27,15 +28,10 @@ func TestOldSecretOutlivesTheMigration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := provider.UpTo(t.Context(), 1); err != nil {
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
 		t.Fatal(err)
 	}
-	for _, statement := range []string{
-		`PRAGMA application_id = 0x52435054`,
-		`INSERT INTO accounts VALUES ('a', 1), ('b', 1)`,
-		`INSERT INTO webhooks VALUES ('a', 'wh_1', CAST('' || x'00' || 'https://a.example/' AS BLOB), 'ACTIVE', x'006e6577', x'006f6c64', 2000000, 3, 1, 1, 1)`,
-		`INSERT INTO webhooks VALUES ('b', 'wh_2', CAST('' || x'00' || 'https://b.example/' AS BLOB), 'ACTIVE', x'006e6577', NULL, 0, 1, 1, 1, 1)`,
-	} {
+	for _, statement := range append([]string{`PRAGMA application_id = 0x52435054`}, statements...) {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}
@@ -43,7 +39,34 @@ func TestOldSecretOutlivesTheMigration(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, path)
+	return path
+}
+
+// An attempt from before there were details has none.
+func TestOldAttemptsOutliveTheMigration(t *testing.T) {
+	s := open(t, older(t, 2,
+		`INSERT INTO accounts VALUES ('a', 1)`,
+		`INSERT INTO deliveries VALUES (1, 'a', 'e1', 'm', 'SMS', 0, 1, x'7b7d', 1000000)`,
+		`INSERT INTO outcomes VALUES (1, 1, 1000000, 1000, 0, 'TIMEOUT', NULL, 0, 1, 2, 1001000)`,
+		`UPDATE totals SET last_seq = 1, failed = 1`,
+	))
+	_, attempts, err := s.Delivery(t.Context(), "a", "e1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []store.Attempt{{Number: 1, At: time.UnixMicro(1000000).UTC(), Duration: time.Millisecond, Error: store.Timeout}}
+	if diff := cmp.Diff(want, attempts); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+}
+
+// A secret that signed beside another before there could be several goes on.
+func TestOldSecretOutlivesTheMigration(t *testing.T) {
+	s := open(t, older(t, 1,
+		`INSERT INTO accounts VALUES ('a', 1), ('b', 1)`,
+		`INSERT INTO webhooks VALUES ('a', 'wh_1', CAST('' || x'00' || 'https://a.example/' AS BLOB), 'ACTIVE', x'006e6577', x'006f6c64', 2000000, 3, 1, 1, 1)`,
+		`INSERT INTO webhooks VALUES ('b', 'wh_2', CAST('' || x'00' || 'https://b.example/' AS BLOB), 'ACTIVE', x'006e6577', NULL, 0, 1, 1, 1, 1)`,
+	))
 	for account, want := range map[string][]store.OldSecret{
 		"a": {{Secret: []byte("old"), Until: time.UnixMicro(2000000).UTC()}}, "b": nil,
 	} {

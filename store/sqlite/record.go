@@ -38,8 +38,13 @@ func atFirst(outcomes []store.Outcome) int {
 }
 
 const (
-	insertOutcomes = `INSERT INTO outcomes (seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at) `
+	outcomeColumns = `seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at`
 	outcomeRow     = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	// insertOutcomes is for acknowledged attempts, nearly all, and for none: it
+	// leaves out what only a failure has.
+	insertOutcomes = `INSERT INTO outcomes (` + outcomeColumns + `) `
+	insertOutcome  = `INSERT INTO outcomes (` + outcomeColumns + `, detail, location) `
+	insertOne      = insertOutcome + `VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	// orEnd is for an attempt that was recorded before, without the end.
 	orEnd = ` ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at`
 )
@@ -62,7 +67,7 @@ func (tx *txn) deliver(outcomes []store.Outcome, now time.Time) error {
 	err = bulk(len(outcomes), func(from, to int) error {
 		args := make([]any, 0, 11*(to-from))
 		for i := from; i < to; i++ {
-			args = outcomeArgs(args, &outcomes[i], delivered, micros(now))
+			args = deliveredArgs(args, &outcomes[i], delivered, micros(now))
 		}
 		return tx.exec(text(insertOutcomes+`VALUES %s`+orEnd, outcomeRow, to-from), args...)
 	})
@@ -89,7 +94,11 @@ func divide(outcomes []store.Outcome, seqs []int64) (first, others []store.Outco
 	return first, others
 }
 
-func outcomeArgs(args []any, o *store.Outcome, state int, ended int64) []any {
+func outcomeArgs(o *store.Outcome, state int, ended int64) []any {
+	return append(deliveredArgs(make([]any, 0, 14), o, state, ended), o.Attempt.Detail, o.Attempt.Location)
+}
+
+func deliveredArgs(args []any, o *store.Outcome, state int, ended int64) []any {
 	a := o.Attempt
 	return append(args, o.Delivery.Seq, a.Number, micros(a.At), a.Duration.Microseconds(), a.StatusCode, string(a.Error), a.Response, a.Probe,
 		o.Failures, state, ended)
@@ -126,8 +135,7 @@ func (tx *txn) end(o *store.Outcome, now time.Time) error {
 	if _, err := tx.stillPending([]int64{o.Delivery.Seq}); err != nil {
 		return err
 	}
-	return tx.exec(insertOutcomes+`VALUES `+outcomeRow+orEnd,
-		outcomeArgs(make([]any, 0, 11), o, state, micros(now))...)
+	return tx.exec(insertOne+orEnd, outcomeArgs(o, state, micros(now))...)
 }
 
 // isPending reports whether the delivery exists, belongs to the account, and is
@@ -147,10 +155,10 @@ func (tx *txn) addLate(o *store.Outcome) error {
 		return nil
 	}
 	d := o.Delivery
-	return tx.exec(insertOutcomes+`SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
-		coalesce((SELECT failures FROM outcomes WHERE seq = ?1 ORDER BY number DESC LIMIT 1), 0), ?10, ?11
-		WHERE EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND account_id = ?12) ON CONFLICT DO NOTHING`,
-		append(outcomeArgs(make([]any, 0, 12), o, 0, 0), d.AccountID)...)
+	return tx.exec(insertOutcome+`SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+		coalesce((SELECT failures FROM outcomes WHERE seq = ?1 ORDER BY number DESC LIMIT 1), 0), ?10, ?11, ?12, ?13
+		WHERE EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND account_id = ?14) ON CONFLICT DO NOTHING`,
+		append(outcomeArgs(o, 0, 0), d.AccountID)...)
 }
 
 // keepPending adds the attempt of a delivery that stays PENDING, and puts the
@@ -158,7 +166,7 @@ func (tx *txn) addLate(o *store.Outcome) error {
 func (tx *txn) keepPending(o *store.Outcome, now time.Time) error {
 	d := o.Delivery
 	if o.Attempt != nil {
-		n, err := tx.changes(insertOutcomes+`VALUES `+outcomeRow+` ON CONFLICT DO NOTHING`, outcomeArgs(make([]any, 0, 11), o, 0, 0)...)
+		n, err := tx.changes(insertOne+` ON CONFLICT DO NOTHING`, outcomeArgs(o, 0, 0)...)
 		if err != nil || n == 0 {
 			return err
 		}

@@ -179,5 +179,6 @@ func done(d *store.Delivery) store.Outcome {
 func again(d *store.Delivery, due time.Time) store.Outcome {
 	a := attempt(d.Attempts + 1)
 	a.StatusCode, a.Error, a.Response = 500, store.HTTPStatus, []byte("no")
+	a.Detail, a.Location = "NO_ANSWER", "https://example.com/"
 	return store.Outcome{Delivery: d, Attempt: a, State: store.Pending, Failures: d.Failures + 1, DueAt: due}
 }

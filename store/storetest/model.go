@@ -212,6 +212,7 @@ func (m *machine) outcome(r *rapid.T, d *store.Delivery) store.Outcome {
 	case "failed attempt":
 		o.Failures++
 		o.Attempt.StatusCode, o.Attempt.Error, o.Attempt.Response = 500, store.HTTPStatus, []byte("no")
+		o.Attempt.Detail, o.Attempt.Location = "NO_ANSWER", "https://example.com/"
 	case "fresh again":
 		o.DueAt = time.Time{}
 	case "behind":
