@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -210,15 +211,21 @@ func (b *browser) seesCallback(doc *openapi3.T) {
 	}
 	b.sees("tag/receiving", doc.Tags.Get("Receiving").Extensions["x-displayName"].(string), "statusRank")
 	b.sees(receiveEvent, texts...)
+	b.seesExamples(callback.RequestBody.Value.Content["application/json"].Examples)
+	if n, err := chromedp.Run(b.ctx, chromedp.Evaluate[int](`[...document.querySelectorAll('[id$="`+receiveEvent+`"] .show-api-client-button')].filter(e => e.checkVisibility()).length`)); err != nil || n > 0 {
+		b.t.Errorf("%d buttons to try the callback, %v; want none", n, err)
+	}
+}
+
+// seesExamples chooses each example of the callback and wants it shown.
+func (b *browser) seesExamples(examples openapi3.Examples) {
+	b.t.Helper()
 	shown := "smsDelivered"
-	for name, example := range callback.RequestBody.Value.Content["application/json"].Examples {
+	for name, example := range examples {
 		b.click("[id$='"+receiveEvent+"']", shown)
 		b.choose(name)
 		b.sees(receiveEvent, fmt.Sprintf("%q", example.Value.Value.(map[string]any)["eventId"]))
 		shown = name
-	}
-	if n, err := chromedp.Run(b.ctx, chromedp.Evaluate[int](`[...document.querySelectorAll('[id$="`+receiveEvent+`"] .show-api-client-button')].filter(e => e.checkVisibility()).length`)); err != nil || n > 0 {
-		b.t.Errorf("%d buttons to try the callback, %v; want none", n, err)
 	}
 }
 
@@ -242,7 +249,7 @@ func (b *browser) lists(key string) {
 	const path = hook + "/deliveries"
 	b.sees(sectionOf("Deliveries", "GET", path), "nextCursor")
 	b.click("body", "(get "+path+")")
-	b.do("type the key", chromedp.SendKeys(chromedp.CSS("[role=dialog] input.scalar-password-input"), key))
+	b.enter("[role=dialog] input.scalar-password-input", key)
 	if got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector("[role=dialog] input.scalar-password-input").placeholder`)); err != nil || got != "rcp_…" {
 		b.t.Errorf("the key's field: got %q, %v; want rcp_…", got, err)
 	}
@@ -255,9 +262,18 @@ func (b *browser) registers(key string) {
 	b.t.Helper()
 	b.sees(createWebhook, "callbackUrl")
 	b.click("body", "(post "+hook+")")
-	b.do("type the key", chromedp.SendKeys(chromedp.CSS("[role=dialog] input.scalar-password-input"), key))
+	b.enter("[role=dialog] input.scalar-password-input", key)
 	b.click("[role=dialog]", "Send post request")
 	b.wantAnswer("201", hook)
+}
+
+// enter puts a text into a field, as from the clipboard.
+func (b *browser) enter(field, text string) {
+	b.t.Helper()
+	b.do("focus "+field, chromedp.Focus(chromedp.CSS(field)))
+	if _, err := chromedp.Call(b.ctx, input.InsertText, input.InsertTextParams{Text: text}); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // wantAnswer waits for the answer of a request whose address ends so, query

@@ -52,8 +52,8 @@ const labels = {
 // The joke that Scalar shows in an empty field for an API key.
 const joke = '[placeholder="QUxMIFlPVVIgQkFTRSBBUkUgQkVMT05HIFRPIFVT"]'
 
-new MutationObserver(() => {
-  for (const field of document.querySelectorAll(joke)) field.placeholder = 'rcp_…'
+new MutationObserver(changes => {
+  for (const { target } of changes) for (const field of target.querySelectorAll(joke)) field.placeholder = 'rcp_…'
 }).observe(document.body, { childList: true, subtree: true })
 
 // forPage fits the document to what Scalar shows: it leaves out a callback's
