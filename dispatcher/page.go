@@ -18,8 +18,8 @@ const maxPage = 1024
 // hasPageRoom reports whether the lane should read on.
 func (l *lane) hasPageRoom() bool { return l.window.len() <= l.capacity()/2 }
 
-// readPage reads on in the account's backlog. While it does, it keeps the memory
-// for as much as it asks for, as if every body were as large as they come.
+// readPage reads on in the account's backlog. Meanwhile it reserves memory for
+// as many bodies of the largest size as it asks for.
 func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), error) {
 	d.mu.Lock()
 	left := max(0, d.memory.left(l.heldAs))
@@ -35,8 +35,8 @@ func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), er
 	return func(now time.Time) { d.merge(l, &q, &page, now) }, err
 }
 
-// merge takes a page into the window. What is there already, or was recorded
-// while the page was read, is passed over.
+// merge adds a page to the window. It skips what is there already, and what was
+// recorded while the page was read.
 func (d *Dispatcher) merge(l *lane, q *store.BacklogQuery, page *store.Backlog, now time.Time) {
 	d.renew(l, page.Webhook)
 	if page.Webhook == nil {
@@ -81,8 +81,8 @@ func (d *Dispatcher) mergeOne(l *lane, del *store.Delivery, beyond bool, now tim
 	d.take(l, del, beyond, now)
 }
 
-// caughtUp makes the lane direct again, if all that was handed over while the
-// store was read could be kept.
+// caughtUp makes the lane direct again if it kept everything that was handed
+// over during the read.
 func (d *Dispatcher) caughtUp(l *lane, now time.Time) {
 	if l.lost {
 		return
@@ -95,7 +95,7 @@ func (d *Dispatcher) caughtUp(l *lane, now time.Time) {
 	}
 }
 
-// takeLate takes out what was handed over while the store was read.
+// takeLate removes and returns what was handed over during the read.
 func (d *Dispatcher) takeLate(l *lane) []store.Acceptance {
 	late := l.late
 	l.late = nil

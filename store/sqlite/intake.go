@@ -10,8 +10,8 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// Accept implements [store.Intake]. What several callers hand in at the same
-// time is stored together: an event by itself takes three times as long.
+// Accept implements [store.Intake]. Events that several callers hand in at the
+// same time are stored together: a single event takes three times as long.
 func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
 	verdicts := make([]store.Verdict, len(events))
 	err := s.w.submit(&operation{ctx: ctx, rows: len(events), handIn: true, run: func(tx *txn) error {
@@ -24,8 +24,8 @@ func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time)
 	return verdicts, nil
 }
 
-// intake is what the callers of Accept have handed in, to be stored before
-// anything else is done in the transaction.
+// intake is what the callers of Accept have handed in. It is stored before
+// anything else in the transaction.
 type intake []candidate
 
 // candidate is an event that will be stored if its account has a webhook and it
@@ -80,7 +80,7 @@ func (tx *txn) takeIn() error {
 }
 
 // chunk stores many events with one statement and adds them to a batch.
-// Duplicates are rare: if there is one, the chunk is undone and goes event by
+// Duplicates are rare: if there is one, the chunk is undone and stored event by
 // event.
 func (tx *txn) chunk(batch []store.Acceptance, todo []candidate) ([]store.Acceptance, error) {
 	if err := tx.earlier(todo); err != nil {
@@ -148,8 +148,8 @@ const insertDeliveries = `INSERT INTO deliveries
 	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at, checksum)
 	VALUES %s ON CONFLICT (event_id, account_id) DO NOTHING`
 
-// knownMessages finds the events whose message has others: for a new message,
-// this one look is all.
+// knownMessages finds the events whose message has others. A new message needs
+// no other query.
 const knownMessages = `SELECT column1 FROM (VALUES %s)
 	WHERE EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3)`
 
@@ -189,11 +189,11 @@ func scanBehind(text sql.NullString) (b store.Behind, err error) {
 	return b, err
 }
 
-// isPending says so of the delivery e.
+// isPending: the delivery e is PENDING.
 const isPending = `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq = e.seq AND o.ended_at > 0)`
 
 // earlier completes candidates with what the store has of their messages, and
-// what comes before them among themselves.
+// with the candidates before them.
 func (tx *txn) earlier(todo []candidate) error {
 	args := make([]any, 0, 3*len(todo))
 	for i := range todo {
@@ -237,7 +237,7 @@ func (tx *txn) follows(todo []candidate, known []int64) (err error) {
 	return err
 }
 
-// message names a message and counter what is counted by sequence.
+// message identifies a message, and counter what sequence counts.
 type (
 	message struct{ account, id string }
 	counter struct {
