@@ -135,7 +135,7 @@ func (d *Dispatcher) proceed(f *flight) error {
 // goroutine; nil: it is to wait for it in its seat.
 func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) *flight {
 	d.mu.Lock()
-	d.unlist(f)
+	d.unlist(f, res)
 	var line *attemptLine
 	switch res.Kind {
 	case egress.Withdrawn, egress.Interrupted:
@@ -161,12 +161,13 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) 
 }
 
 // unlist ends the flight's part in the counts.
-func (d *Dispatcher) unlist(f *flight) {
+func (d *Dispatcher) unlist(f *flight, res *egress.Result) {
 	d.flights.remove(f)
 	d.slots.release(f)
 	delete(f.lane.flights, f)
 	if f.slow {
 		f.lane.pace.slow--
+		f.lane.pace.suspect = f.lane.pace.suspect || res.Kind != egress.DNSFailed
 	}
 	if f.sent {
 		f.lane.sent--
@@ -292,11 +293,15 @@ func (f *flight) current() bool { return f.term == f.lane.term }
 
 // overload: answers and silences that ask for fewer attempts at a time.
 func overload(res *egress.Result) bool {
+	if res.Kind == egress.DNSFailed {
+		return false // nothing reached it
+	}
 	return res.Kind != egress.HTTPStatus || res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500
 }
 
-// silent: the endpoint let the time of some phase pass.
-func silent(res *egress.Result) bool { return res.TimedOut() }
+// silent: the endpoint let the time of some phase pass. A resolver that does is
+// not the endpoint, and may be ours.
+func silent(res *egress.Result) bool { return res.TimedOut() && res.Kind != egress.DNSFailed }
 
 func errorKind(k egress.Kind) store.ErrorKind {
 	if k == egress.Acknowledged {

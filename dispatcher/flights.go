@@ -40,7 +40,6 @@ func (d *Dispatcher) markSlow(now time.Time) {
 		d.flights.remove(f)
 		f.slow = true
 		f.lane.pace.slow++
-		f.lane.pace.suspect = true
 		for other := range f.lane.flights {
 			d.slots.distrust(other)
 		}

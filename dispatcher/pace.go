@@ -37,6 +37,10 @@ type pace struct {
 	nextProbe time.Time
 }
 
+// doubted: the endpoint is suspect, or may be found to be once its slow attempts
+// have ended.
+func (p *pace) doubted() bool { return p.suspect || p.slow > 0 }
+
 func newPace() pace { return pace{limit: 1, steep: true} }
 
 // succeeded handles an acknowledged attempt: took is its duration, sent the

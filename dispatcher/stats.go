@@ -41,7 +41,7 @@ func (l *lane) condition() condition {
 		return resting
 	case l.pace.open:
 		return probing
-	case l.pace.suspect:
+	case l.pace.doubted():
 		return wary
 	}
 	return ordinary

@@ -47,7 +47,7 @@ func (b *budget) total() (n int) {
 // at a time.
 func (l *lane) trust() trust {
 	switch {
-	case l.pace.suspect || l.pace.open:
+	case l.pace.doubted() || l.pace.open:
 		return suspect
 	case l.pace.proven:
 		return proven
