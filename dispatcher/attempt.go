@@ -126,8 +126,10 @@ func (d *Dispatcher) proceed(f *flight) error {
 	if w == nil || w.ID != f.webhook.ID || w.Version != f.webhook.Version {
 		return errWithdrawn
 	}
-	f.sent = true
-	f.lane.sent++
+	if !f.sent { // else it is asked again, for another connection
+		f.sent = true
+		f.lane.sent++
+	}
 	return nil
 }
 

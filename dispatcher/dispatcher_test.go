@@ -41,6 +41,7 @@ type receiver struct {
 	connect atomic.Int64
 	dial    time.Duration
 	idle    idle
+	stale   bool // every kept connection ends when it is used again
 }
 
 // idle are the connections that a process keeps, by host, the one used last at
@@ -64,6 +65,14 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt, Made: l.made.Sub(r.start)}
 	if err := req.Proceed(); err != nil {
 		return egress.Result{Kind: egress.Withdrawn, Err: err}
+	}
+	if kept && r.stale {
+		// Over before a byte of the answer: it is made again on a new one.
+		l = link{made: time.Now()}
+		c.Made = l.made.Sub(r.start)
+		if err := req.Proceed(); err != nil {
+			return egress.Result{Kind: egress.Withdrawn, Err: err}
+		}
 	}
 	r.mu.Lock()
 	r.calls = append(r.calls, c)

@@ -22,6 +22,7 @@ type plan struct {
 	WindowBytes int
 	MaxInFlight int
 	Connect     time.Duration
+	Stale       bool
 	Steps       []step
 }
 
@@ -66,6 +67,7 @@ func drawPlan(t *rapid.T) plan {
 		WindowBytes: rapid.SampledFrom([]int{1 << 20, 4000, 400}).Draw(t, "window bytes"),
 		MaxInFlight: rapid.SampledFrom([]int{16, 4, 1}).Draw(t, "slots"),
 		Connect:     rapid.SampledFrom([]time.Duration{time.Millisecond, 20 * time.Millisecond}).Draw(t, "connect"),
+		Stale:       rapid.Bool().Draw(t, "stale"),
 		Steps:       rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(t, "steps"),
 	}
 }
@@ -191,6 +193,7 @@ func newWorld(t *testing.T, rows rows, p *plan) *world {
 	})
 	w.store = w.slow // newRig has put another one there
 	w.recv.connect.Store(int64(p.Connect))
+	w.recv.stale = p.Stale
 	w.recv.set(w.answer)
 	for i := range modelAccounts {
 		w.accounts[i] = endpoint{answer: "ok", healthy: time.Now()}

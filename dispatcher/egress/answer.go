@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"golang.org/x/net/http/httpguts"
@@ -18,9 +20,10 @@ type answer struct {
 	status     int
 	length     int64 // of the body; -1: not told
 	chunked    bool
-	last       bool   // it says so, is not HTTP/1.1, or ends nobody knows where
-	retryAfter string // of a failed answer
-	location   string // of a redirect
+	last       bool          // it says so, is not HTTP/1.1, or ends nobody knows where
+	retryAfter string        // of a failed answer
+	location   string        // of a redirect
+	keepAlive  time.Duration // how long the receiver keeps the connection; 0: not told
 }
 
 var (
@@ -97,6 +100,8 @@ func (a *answer) parseField(line []byte, cut bool) {
 		for option := range bytes.SplitSeq(value, []byte(",")) {
 			a.last = a.last || is(bytes.Trim(option, " \t"), "close")
 		}
+	case is(name, "Keep-Alive") && !cut:
+		a.parseKeepAlive(value)
 	case is(name, "Retry-After") && a.status >= 300:
 		a.retryAfter = string(value)
 	case is(name, "Location") && a.status >= 300 && a.status <= 399:
@@ -112,6 +117,19 @@ func (a *answer) parseLength(value []byte, cut bool) {
 	a.length = 0
 	for _, digit := range value {
 		a.length = 10*a.length + int64(digit-'0')
+	}
+}
+
+// parseKeepAlive takes "timeout=5, max=100", in seconds.
+func (a *answer) parseKeepAlive(value []byte) {
+	for parameter := range bytes.SplitSeq(value, []byte(",")) {
+		name, text, _ := bytes.Cut(bytes.Trim(parameter, " \t"), []byte("="))
+		if !is(name, "timeout") || len(text) == 0 || len(text) > 9 || !isDigits(text) {
+			continue
+		}
+		seconds, _ := strconv.Atoi(string(text))
+		a.keepAlive = time.Duration(seconds) * time.Second
+		a.last = a.last || seconds == 0
 	}
 }
 

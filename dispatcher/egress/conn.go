@@ -26,6 +26,8 @@ type conn struct {
 	reusable bool // after an exchange
 	// certified: in the handshake the other side asked for our certificate.
 	certified bool
+	// keepAlive is how long the receiver said that it keeps it; 0: not told.
+	keepAlive time.Duration
 
 	// The pool's, while it is idle:
 	expires time.Time
@@ -93,6 +95,9 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	}
 	return nil
 }
+
+// silent reports whether not a byte of an answer came.
+func (c *conn) silent() bool { return c.meter.left == maxHeader }
 
 // begin sets the deadline of a request. It fails if the connection does.
 func (c *conn) begin(deadline time.Time) bool {

@@ -3,7 +3,8 @@
 //
 //   - No request reaches an address outside the public Internet, unless the
 //     operator opened its range.
-//   - One call is at most one request. It follows no redirect and repeats nothing.
+//   - One call is one request at most. It follows no redirect. Only a request that
+//     a kept connection took without a byte of an answer is made once more.
 //   - A call ends by its deadline whatever the receiver does, in bounded memory.
 //   - A [Result] can be shown to the account, except its Err.
 //
@@ -113,8 +114,9 @@ type Request struct {
 	Deadline time.Time // the request ends by then, with its answer or without; zero: never
 	// MadeSince: its connection was made then or later. Zero: any will do.
 	MadeSince time.Time
-	// Proceed is asked once, at the last moment before the first byte is
-	// written; its error ends the attempt with nothing sent. Nil: yes.
+	// Proceed is asked at the last moment before the first byte is written, and
+	// again before the first on a second connection; its error ends the attempt
+	// with nothing (more) sent. Nil: yes.
 	Proceed func() error
 }
 
@@ -143,13 +145,21 @@ func (r *Result) TimedOut() bool {
 }
 
 // Post makes one POST and ends by its deadline, or when ctx does. It never
-// follows a redirect and never tries again.
+// follows a redirect. It tries again in one case, at once, on a new connection
+// and once: a kept connection ended before a byte of the answer, as when the
+// receiver closes it while the request is on its way.
 func (c *Client) Post(ctx context.Context, r *Request) Result {
 	u, err := target(r.URL)
 	if err != nil {
 		return Result{Kind: ResponseInvalid, Err: err}
 	}
-	conn, err := c.connect(ctx, u, r)
+	if kept := c.kept(u, r); kept != nil {
+		res := c.send(ctx, kept, u, r)
+		if res.Kind != ConnectionLost || !kept.silent() {
+			return res
+		}
+	}
+	made, err := c.dial(ctx, u, r.Deadline)
 	if err != nil {
 		res := failed(ctx, err)
 		if res.Kind == Exhausted {
@@ -158,9 +168,14 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 		}
 		return res
 	}
+	return c.send(ctx, made, u, r)
+}
+
+// send makes the request on a connection.
+func (c *Client) send(ctx context.Context, conn *conn, u *url.URL, r *Request) Result {
 	if r.Proceed != nil {
 		if err := r.Proceed(); err != nil {
-			c.pool.put(conn) // nothing was sent
+			c.pool.put(conn) // nothing was sent on it
 			return Result{Kind: Withdrawn, Err: err}
 		}
 	}
@@ -189,17 +204,17 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// connect takes an idle connection, or dials.
-func (c *Client) connect(ctx context.Context, u *url.URL, r *Request) (*conn, error) {
+// kept takes an idle connection, or returns nil.
+func (c *Client) kept(u *url.URL, r *Request) *conn {
 	at := hostPort(u)
 	for conn := c.pool.take(at, r.MadeSince); conn != nil; conn = c.pool.take(at, r.MadeSince) {
 		if conn.begin(r.Deadline) && conn.quiet() {
 			c.reused.Add(1)
-			return conn, nil
+			return conn
 		}
 		conn.close()
 	}
-	return c.dial(ctx, u, r.Deadline)
+	return nil
 }
 
 // Close ends the client; requests under way go on to their deadline.

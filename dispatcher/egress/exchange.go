@@ -68,6 +68,7 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	if len(excerpt) > 0 {
 		res.Excerpt = excerpt
 	}
+	c.keepAlive = a.keepAlive
 	c.reusable = complete && unsent == nil && c.drained(b.in)
 	return res, nil
 }

@@ -14,6 +14,10 @@ const (
 	// idlePerHost: many accounts may share a host, as behind an API gateway, and
 	// a connection closed for want of a place costs a handshake of 0.7 ms.
 	idlePerHost = 1024
+	// keepAliveMargin is how much earlier than the receiver a connection is given
+	// up: its clock began before the end of its answer arrived here, and the next
+	// request takes its time to get there.
+	keepAliveMargin = time.Second
 )
 
 // pool keeps idle connections by host and port. One that is in use is not its
@@ -53,9 +57,10 @@ func (p *pool) take(at string, since time.Time) *conn {
 func (p *pool) put(c *conn) {
 	now := time.Now()
 	c.expires = now.Add(p.idleTimeout)
-	if c.dies.Before(c.expires) {
-		c.expires = c.dies
+	if c.keepAlive > 0 {
+		c.expiresBy(now.Add(c.keepAlive - min(c.keepAlive/2, keepAliveMargin)))
 	}
+	c.expiresBy(c.dies)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || !now.Before(c.expires) {
@@ -72,6 +77,12 @@ func (p *pool) put(c *conn) {
 	p.hosts[c.at] = append(p.hosts[c.at], c)
 	heap.Push(&p.due, c)
 	p.wakeBy(c.expires)
+}
+
+func (c *conn) expiresBy(at time.Time) {
+	if at.Before(c.expires) {
+		c.expires = at
+	}
 }
 
 // wakeBy sets the timer, unless it fires earlier. The caller holds mu.

@@ -92,6 +92,27 @@ func TestConnectionEndsWithItsIdleTimeOrItsLife(t *testing.T) {
 	})
 }
 
+// A receiver that closes what is idle says so: it is given up earlier.
+func TestConnectionEndsBeforeTheReceiverClosesIt(t *testing.T) {
+	for keepAlive, want := range map[time.Duration]time.Duration{
+		time.Second: 500 * time.Millisecond, 2 * time.Second: time.Second, 5 * time.Second: 4 * time.Second,
+		time.Minute: 45 * time.Second, 0: 45 * time.Second,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var closed closings
+			p := newPool(45 * time.Second)
+			defer p.close()
+			c := closed.dial("a", "a")
+			c.keepAlive = keepAlive
+			p.put(c)
+			time.Sleep(want - time.Nanosecond)
+			closed.want(t)
+			time.Sleep(time.Nanosecond)
+			closed.want(t, "a")
+		})
+	}
+}
+
 func TestTakeHonoursWhenItWasMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var closed closings

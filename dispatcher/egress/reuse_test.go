@@ -3,6 +3,7 @@ package egress_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,65 +71,126 @@ func TestIdleConnectionIsClosedAfterItsTime(t *testing.T) {
 	}
 }
 
-// The receiver takes the second request of a connection and closes: net/http
-// would repeat a request that it takes for idempotent.
-func TestReusedConnectionClosedIsNotReplayed(t *testing.T) {
-	for _, key := range []string{"", "Idempotency-Key", "X-Idempotency-Key"} {
-		for _, body := range []string{"", "{}", strings.Repeat("x", 64<<10)} {
-			t.Run(fmt.Sprintf("%s %d", key, len(body)), func(t *testing.T) {
-				r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
-					s.Request()
-					s.Say(hostile.OK200)
-					s.Request()
-				})
-				c := newClient(t)
-				wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
-				asked := 0
-				req := newRequest(r.url())
-				req.Body = []byte(body)
-				req.Proceed = func() error { asked++; return nil }
-				if key != "" {
-					req.Header = append(req.Header, egress.Field{Name: key, Value: "evt_1"})
+// The receiver takes the second request of a connection and closes, as one does
+// that closes idle connections: the attempt failed, and came 5 s late. Now it is
+// made again, on a new connection and once.
+func TestReusedConnectionClosedIsTriedAgainOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		anew     hostile.Behaviour // on every connection but the first
+		want     egress.Kind
+		requests int32
+		asked    int
+	}{
+		"answers":             {hostile.Answering(hostile.OK200), egress.Acknowledged, 3, 2},
+		"closes the new one":  {hostile.Once(""), egress.ConnectionLost, 3, 2},
+		"resets the new one":  {hostile.Reset(""), egress.ConnectionLost, 3, 2},
+		"refuses the request": {hostile.Answering(hostile.Answer("500 Oops", "Content-Length: 0")), egress.HTTPStatus, 3, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var conns atomic.Int32
+			r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+				if conns.Add(1) > 1 {
+					tt.anew(s)
+					return
 				}
-				wantKind(t, post(t, c, req), egress.ConnectionLost)
-				if got := r.requests.Load(); got != 2 {
-					t.Errorf("requests received: %d, want 2", got)
-				}
-				if asked != 1 {
-					t.Errorf("Proceed asked %d times, want 1", asked)
-				}
+				s.Request()
+				s.Say(hostile.OK200)
+				s.Request()
 			})
+			c := newClient(t)
+			wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+			asked := 0
+			req := newRequest(r.url())
+			req.Proceed = func() error { asked++; return nil }
+			wantKind(t, post(t, c, req), tt.want)
+			if got := r.requests.Load(); got != tt.requests {
+				t.Errorf("requests received: %d, want %d", got, tt.requests)
+			}
+			if asked != tt.asked {
+				t.Errorf("Proceed asked %d times, want %d", asked, tt.asked)
+			}
+		})
+	}
+}
+
+func TestWithdrawnBeforeTheSecondConnection(t *testing.T) {
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		s.Request()
+		s.Say(hostile.OK200)
+		s.Request()
+	})
+	c := newClient(t)
+	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	asked := 0
+	req := newRequest(r.url())
+	req.Proceed = func() error {
+		if asked++; asked > 1 {
+			return errNo
 		}
+		return nil
+	}
+	wantKind(t, post(t, c, req), egress.Withdrawn)
+	if got := r.requests.Load(); got != 2 {
+		t.Errorf("requests received: %d, want 2", got)
+	}
+}
+
+// A byte of an answer came, or none until the deadline: that is the attempt's
+// outcome.
+func TestReusedConnectionIsNotTriedAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		second func(*hostile.Session)
+		want   egress.Kind
+	}{
+		"half a status line": {func(s *hostile.Session) { s.Say("HTTP/1.1 2") }, egress.ConnectionLost},
+		"silence":            {(*hostile.Session).Hang, egress.Timeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+				s.Request()
+				s.Say(hostile.OK200)
+				s.Request()
+				tt.second(s)
+			})
+			c := newClient(t)
+			wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+			wantKind(t, post(t, c, newRequest(r.url())), tt.want)
+			if got := r.requests.Load(); got != 2 {
+				t.Errorf("requests received: %d, want 2", got)
+			}
+		})
 	}
 }
 
 // The receiver closes an idle connection just as the next request may be on
-// its way: each attempt ends with at most one request, and Proceed asked at
-// most once.
+// its way.
 func TestIdleConnectionClosedByReceiver(t *testing.T) {
 	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
 		s.Request()
 		s.Say(hostile.OK200)
 	})
 	c := newClient(t)
-	acknowledged := int32(0)
 	for range 50 {
-		asked := 0
-		req := newRequest(r.url())
-		req.Proceed = func() error { asked++; return nil }
-		switch res := post(t, c, req); res.Kind {
-		case egress.Acknowledged:
-			acknowledged++
-		case egress.ConnectionLost:
-		default:
-			t.Errorf("Post: %v (%v), want ACKNOWLEDGED or CONNECTION_LOST", res.Kind, res.Err)
-		}
-		if asked > 1 {
-			t.Errorf("Proceed asked %d times, want at most 1", asked)
-		}
+		wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
 	}
-	if got := r.requests.Load(); got != acknowledged {
-		t.Errorf("requests received: %d, want %d, as many as were acknowledged", got, acknowledged)
+	if got := r.requests.Load(); got != 50 {
+		t.Errorf("requests received: %d, want 50", got)
+	}
+}
+
+func TestKeepAliveZeroIsNotReused(t *testing.T) {
+	for header, conns := range map[string]int32{
+		"Keep-Alive: timeout=0": 2, "keep-alive: max=5, TIMEOUT=0": 2,
+		"Keep-Alive: timeout=60, max=100": 1, "Keep-Alive: timeout=x": 1, "Keep-Alive: max=0": 1, "Keep-Alive:": 1,
+	} {
+		r := listenTLS(t, goodTLS(), hostile.Answering(hostile.Answer("200 OK", header, "Content-Length: 0")))
+		c := newClient(t)
+		for range 2 {
+			wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+		}
+		if got := r.conns.Load(); got != conns {
+			t.Errorf("%s: connections for two requests: %d, want %d", header, got, conns)
+		}
 	}
 }
 
