@@ -14,7 +14,7 @@ type backupCmd struct {
 	storeFlag
 }
 
-// Run needs no key: what is encrypted in the store is so in the copy.
+// Run needs no key: what is encrypted in the store is encrypted in the copy.
 func (c *backupCmd) Run(ctx context.Context, std stdio) error {
 	from, err := c.file()
 	if err != nil {

@@ -13,16 +13,15 @@ import (
 	"syscall"
 )
 
-// door is a listener that lets in a bounded number of connections. When there
-// are as many, a new one takes the place of one that waits for its client: of
-// the client (by its address) that holds the most, the one that has waited
-// longest. A connection whose request is being answered stays. So a crowd of
-// connections that say nothing, or that do not read, keeps nobody out for long.
+// door is a listener that accepts a bounded number of connections. At the
+// bound, a new connection replaces one that waits for its client: the one that
+// has waited longest, of the client (by its address) that holds the most. A
+// connection whose request is being answered stays. So many silent connections,
+// or many that do not read, keep nobody out for long.
 type door struct {
 	net.Listener
 	most int
-	// scarce gives back files that can be spared; it is called when there are
-	// none left.
+	// scarce closes files that can be spared. It is called when none is left.
 	scarce func()
 
 	mu      sync.Mutex
@@ -92,8 +91,8 @@ func (d *door) Close() error {
 	return d.Listener.Close()
 }
 
-// clientOf is the network that is taken for one client: an address of IPv4, or
-// the /64 that an IPv6 host has to itself.
+// clientOf is the network that counts as one client: an IPv4 address, or the
+// /64 of an IPv6 host.
 func clientOf(c net.Conn) netip.Prefix {
 	at, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	addr := at.Addr().Unmap().WithZone("")
@@ -105,8 +104,8 @@ func clientOf(c net.Conn) netip.Prefix {
 	return client
 }
 
-// dismissOne closes the connection whose turn it is; false: none waits. The
-// caller holds mu.
+// dismissOne closes the connection whose turn it is. False means that none
+// waits. The caller holds mu.
 func (d *door) dismissOne() bool {
 	var chosen *guest
 	for e := d.waiting.Front(); e != nil; e = e.Next() {
@@ -184,7 +183,7 @@ func guestOf(c net.Conn) *guest {
 
 type guestContext struct{}
 
-// attend lets the door know what the server does on each connection.
+// attend tells the door what the server does on each connection.
 func (d *door) attend(s *http.Server) {
 	s.ConnState = func(c net.Conn, state http.ConnState) {
 		if g := guestOf(c); g != nil {
@@ -235,8 +234,8 @@ const (
 )
 
 // shareFiles divides the files that the process may have open (0: no limit is
-// known) among the API's connections and the attempts. The attempts have what
-// they ask for, but for a quarter.
+// known) among the API's connections and the attempts. The attempts get what
+// they ask for, except a quarter.
 func shareFiles(limit uint64, maxInFlight int) (api, attempts int) {
 	const enough = 1 << 20
 	free := int(min(limit, enough)) - spareFiles

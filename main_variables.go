@@ -20,8 +20,9 @@ const variablePrefix = "RECAPITO_"
 var kubernetes = regexp.MustCompile(`^RECAPITO_([A-Z0-9_]+_)?` +
 	`(SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|PORT=(tcp|udp|sctp)://|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)`)
 
-// checkVariables refuses a variable that begins like ours and is that of no flag
-// of any command: it is misspelt, and would be ignored. Empty ones say nothing.
+// checkVariables refuses a variable with our prefix that belongs to no flag of
+// any command: it is misspelt, and would be ignored. Empty variables are
+// allowed.
 func checkVariables(model *kong.Application, environ []string) error {
 	known := variables(model.Node)
 	for _, entry := range environ {

@@ -14,10 +14,10 @@ import (
 // CursorKeySize is the size of [Config.CursorKey], in bytes.
 const CursorKeySize = 32
 
-// cursors writes and reads cursors. One is where a page ended: the time of
-// acceptance in nanoseconds since 1970 and the place in the order of acceptance,
-// 8 bytes each. That order is of all accounts together, and would tell one how
-// much the others send; so a cursor is encrypted (AES-256-GCM), for its account.
+// cursors writes and reads cursors. A cursor is the end of a page: the time of
+// acceptance in nanoseconds since 1970 and the place in the order of
+// acceptance, 8 bytes each. That order includes all accounts and would show the
+// others' volume, so a cursor is encrypted (AES-256-GCM), for its account.
 type cursors struct{ aead cipher.AEAD }
 
 const cursorSize = 16
@@ -45,7 +45,8 @@ func (c cursors) write(p store.Place, accountID string) *string {
 	return &text
 }
 
-// read fails with [errBadCursor] for all that was not written for this account.
+// read fails with [errBadCursor] for everything that was not written for this
+// account.
 func (c cursors) read(text, accountID string) (store.Place, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {

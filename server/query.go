@@ -16,7 +16,7 @@ import (
 // query is the query parameters of an operation, in the document's order.
 type query []*openapi3.Parameter
 
-// newQuery picks out the parameters that stand in the query.
+// newQuery selects the parameters in the query.
 func newQuery(params openapi3.Parameters) query {
 	var q query
 	for _, p := range params {
@@ -27,10 +27,9 @@ func newQuery(params openapi3.Parameters) query {
 	return q
 }
 
-// read returns the query's values. It refuses a name that the operation does
-// not have and one that stands twice: a filter that is not heeded is worse than
-// an error. Times are put as the document has them, for those who read the
-// request after it.
+// read returns the query's values. It refuses unknown and repeated names: an
+// ignored filter is worse than an error. It writes times as the document has
+// them, for the code that reads the request later.
 func (q query) read(o *operation, r *http.Request) (url.Values, error) {
 	if r.URL.RawQuery == "" {
 		return nil, nil
@@ -80,7 +79,7 @@ func (q query) String() string {
 	return strings.Join(names, ", ")
 }
 
-// withOffset puts a time's offset as RFC 3339 has it: with a colon, and with the
+// withOffset writes a time's offset as in RFC 3339: with a colon, and with the
 // + that a query turns into a space.
 func withOffset(text string) string {
 	const digits = len("0100")

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// turns lets one at a time of each account do something, in any order; those of
-// other accounts do not wait for it.
+// turns lets one request of each account at a time do something, in any order.
+// Requests of other accounts do not wait for it.
 type turns struct {
 	mu       sync.Mutex
 	accounts map[string]*turn // those that have or want a turn

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Detail says more of a failure's [Kind], in the words of the contract; empty:
-// no more is known. What it means, and what to do, is in docs/receiving.md.
+// Detail says more of a failure's [Kind], in the words of the contract. Empty
+// means that no more is known. docs/receiving.md says what each means and what
+// to do.
 type Detail string
 
 const (
@@ -104,8 +105,8 @@ func tlsDetail(in *failure) Detail {
 	return HandshakeClosed
 }
 
-// alerts are those of RFC 8446 §6 that say something to the account, in the
-// words of crypto/tls, which keeps their numbers to itself.
+// alerts are those of RFC 8446 §6 that help the account, in the words of
+// crypto/tls, which does not export their numbers.
 var alerts = map[string]Detail{
 	"tls: certificate required":           ClientCertificateRequired,
 	"tls: protocol version not supported": TLSVersion,
@@ -115,8 +116,8 @@ var alerts = map[string]Detail{
 	"tls: no application protocol":        TLSProtocol,
 }
 
-// alertDetail is of an alert of the other side. Of one that asked for a
-// certificate it is about that.
+// alertDetail is the detail of an alert of the other side. If that side asked
+// for a certificate, the detail concerns the certificate.
 func alertDetail(alert error, certified bool) Detail {
 	if certified {
 		return ClientCertificateRequired
@@ -124,7 +125,7 @@ func alertDetail(alert error, certified bool) Detail {
 	return alerts[alert.Error()]
 }
 
-// certificateDetail is of the certificate that the other side has shown.
+// certificateDetail is the detail of a fault of the other side's certificate.
 func certificateDetail(err error) Detail {
 	var invalid x509.CertificateInvalidError
 	var name x509.HostnameError

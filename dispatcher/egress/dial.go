@@ -13,11 +13,11 @@ const (
 	// attemptDelay is how long an address is dialled alone before the next one is
 	// dialled beside it (RFC 8305, section 5).
 	attemptDelay = 250 * time.Millisecond
-	// maxAddrs of a name are dialled: as many as there is time for if none
-	// answers.
+	// maxAddrs bounds the addresses of a name that are dialled: as many as
+	// there is time for if none answers.
 	maxAddrs = 20
-	// maxRacing addresses are dialled at a time at most: each is a file. Of a name
-	// with more of them each has only so many delays.
+	// maxRacing bounds the addresses that are dialled at a time: each takes a
+	// file. If a name has more, each has only so many delays.
 	maxRacing = 8
 )
 
@@ -53,8 +53,7 @@ func (c *Client) reach(ctx context.Context, u *url.URL) (net.Conn, error) {
 	})
 }
 
-// lookup resolves a host as an absolute name: the domains that the system
-// searches for short names are nobody's endpoint.
+// lookup resolves a host as an absolute name, without the system's search list.
 func (c *Client) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}, nil

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Copied says what a backup holds.
+// Copied describes a backup.
 type Copied struct {
 	Deliveries, Pending int64
 	Damaged             int       // deliveries whose payload is damaged, and so was in the store
@@ -82,7 +82,7 @@ func (s *Store) vacuumInto(ctx context.Context, part string) (err error) {
 	return err
 }
 
-// checkCopy looks through all of a copy, and marks it as one that needs no log.
+// checkCopy checks a whole copy, and marks it as one that needs no log.
 func checkCopy(ctx context.Context, part string) (c Copied, err error) {
 	cfg := Config{Path: part}
 	db, err := sql.Open("sqlite", cfg.uri("mode=rw"))
@@ -114,7 +114,7 @@ func checkCopy(ctx context.Context, part string) (c Copied, err error) {
 	return c, err
 }
 
-// damagedRows holds each delivery against its checksum.
+// damagedRows checks each delivery against its checksum.
 func damagedRows(ctx context.Context, db *sql.DB) (damaged int, err error) {
 	var known int
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info('deliveries') WHERE name = 'checksum'`).Scan(&known); err != nil || known == 0 {
@@ -183,8 +183,9 @@ func Restore(ctx context.Context, backup, path string) (c Copied, kept string, e
 	return whole, kept, errors.Join(err, syncDir(path))
 }
 
-// setAside gives the files of a database other names; the database file keeps
-// its own beside, until another takes it. Without its log it is not started.
+// setAside renames the files of a database. The database file also keeps its
+// own name until another file takes it. A server refuses to start on it without
+// its log.
 func setAside(path string) (kept string, err error) {
 	kept = path + ".before-" + time.Now().UTC().Format("20060102T150405Z")
 	log := os.Rename(path+"-wal", kept+"-wal")

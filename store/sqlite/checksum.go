@@ -10,14 +10,16 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// What is here finds what a disk has changed and SQLite takes for sound: the rows
-// from which a callback is made, and the totals. What is kept of webhooks in
-// clear has a checksum of its own, see [store.Sealer]. The outcomes, the lists and
-// the indexes have none; `recapito backup` finds where they do not fit each other.
+// This file finds what a disk has changed and SQLite does not notice: in the
+// rows from which a callback is made, and in the totals. Clear parts of
+// webhooks have a checksum of their own, see [store.Sealer]. The outcomes, the
+// lists and the indexes have none; `recapito backup` finds where they do not
+// fit each other.
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// deliverySum is of what a callback is made from, and for whom.
+// deliverySum is the checksum of what a callback is made from, and of its
+// account.
 func deliverySum(account, event, message string, sequence int64, payload []byte) int64 {
 	head := make([]byte, 0, 160)
 	for _, text := range [...]string{account, event, message} {
@@ -27,7 +29,7 @@ func deliverySum(account, event, message string, sequence int64, payload []byte)
 	return int64(crc32.Update(crc32.Update(0, castagnoli, head), castagnoli, payload))
 }
 
-// fits reports whether a row says what it said when it was written.
+// fits reports whether a row is as it was written.
 func fits(kept sql.NullInt64, sum int64) bool { return !kept.Valid || kept.Int64 == sum }
 
 // sum is of what the row of totals counts.
@@ -52,7 +54,7 @@ func (t *totals) check(kept sql.NullInt64, newest int64) error {
 	return nil
 }
 
-// damageMet is what has been met of it since the start.
+// damageMet is the damage that was met since the start.
 type damageMet struct {
 	mu   sync.Mutex
 	rows map[string]bool // by what they are
@@ -72,7 +74,7 @@ func (d *damageMet) note(row string) bool {
 	return true
 }
 
-// met tells the operator, once of each row.
+// met tells the operator of damage, once for each row.
 func (s *Store) met(row string) {
 	if !s.damage.note(row) {
 		return

@@ -8,9 +8,8 @@ import (
 	"os"
 )
 
-// What is here refuses a database file whose write-ahead log is not the one that
-// was written on top of it: SQLite itself takes any log that has the right name,
-// or does without one.
+// This file refuses a database file whose write-ahead log is not its own.
+// SQLite itself accepts any log that has the right name, or none.
 //
 // The row of totals counts the commits. A log that was begun after commit n
 // brings the row with n+1 first: so the file must have seen commit n. And it may
@@ -55,7 +54,7 @@ func (s *Store) checkLog(ctx context.Context) error {
 	return nil
 }
 
-// aloneFile is what a database file says without its log.
+// aloneFile is what a database file contains without its log.
 type aloneFile struct {
 	wal        bool
 	pageSize   int
@@ -104,9 +103,9 @@ func (w *writer) serve() (err error) {
 	return err
 }
 
-// needLog lets the file say that it needs its log, before a commit is
-// acknowledged that it has not. While another program reads, it cannot; then a
-// log that goes missing before the next checkpoint is not noticed.
+// needLog marks the file as one that needs its log, before a commit is
+// acknowledged that is only in the log. It cannot while another program reads.
+// A log that goes missing before the next checkpoint is then not noticed.
 func (w *writer) needLog() error {
 	if err := w.intoFile("FULL"); err != nil && !errors.Is(err, errReading) {
 		return err
@@ -114,7 +113,7 @@ func (w *writer) needLog() error {
 	return nil
 }
 
-// intoFile brings the log into the file, which says from then on that it needs
+// intoFile writes the log into the file, and marks the file as one that needs
 // its log, see log_check.go.
 func (w *writer) intoFile(mode string) error {
 	if err := w.alone(func(tx *txn) { tx.totals.logNeeded = true }); err != nil {
@@ -123,8 +122,8 @@ func (w *writer) intoFile(mode string) error {
 	return w.checkpoint(mode)
 }
 
-// settle lets the log say that the file lacks nothing, unless another commit has
-// done it.
+// settle marks, in the log, that the file lacks nothing, unless another commit
+// has done it.
 func (w *writer) settle() {
 	if w.totals.Load().logNeeded && !w.store.cfg.Shared {
 		_ = w.alone(func(*txn) {}) // else the next one does it

@@ -69,8 +69,8 @@ func (s *Store) bringUp(ctx context.Context, provider *goose.Provider) error {
 	return err
 }
 
-// compareSchema holds the tables and indexes against those that the migrations
-// make. Others beside them are none of ours.
+// compareSchema compares the tables and indexes with those that the migrations
+// make. It ignores others.
 func compareSchema(ctx context.Context, db *sql.DB) error {
 	want, err := madeSchema()
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// servedFiles are where a database file and its log are while they are served. SQLite
-// goes on in files that have no name any more: whatever it has written there is
-// gone when the process ends.
+// servedFiles are the places of a database file and its log while they are
+// served. SQLite goes on in files without a name, but what it writes there is
+// lost when the process ends.
 type servedFiles struct {
 	path      string
 	file, log os.FileInfo
@@ -72,8 +72,8 @@ func (p *servedFiles) close() {
 	}
 }
 
-// lookForFiles tells when the files are not in their place any more, and when
-// they are again.
+// lookForFiles reports when the files are missing from their place, and when
+// they are back.
 func (w *writer) lookForFiles() error {
 	if w.files == nil {
 		return nil
