@@ -124,6 +124,7 @@ func pythonClient(t *testing.T) prepared {
 func javaClient(t *testing.T) prepared {
 	dir := scratch(t, "java")
 	run(t, ".", nil, "mvn", "--batch-mode", "--quiet", "--file", "contract/clients/java/pom.xml", "compile", "-Dscratch="+dir)
+	run(t, dir+"/go", nil, "go", "build", "./...") // the same generator's Go client
 	classpath, err := os.ReadFile(dir + "/classpath")
 	if err != nil {
 		t.Fatal(err)
