@@ -115,7 +115,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 			"files", openFiles(), "max_in_flight", c.MaxInFlight, "attempts", attempts)
 	}
 	disp, err := dispatcher.New(dispatcher.Config{
-		Store: st, Sender: client, Suspend: st.SuspendWebhook,
+		Store: st, Sender: client, Suspend: st.SuspendWebhook, Ready: st.Ready,
 		RetrySchedule: c.RetrySchedule, RetryHorizon: c.RetryHorizon, AttemptTimeout: c.AttemptTimeout,
 		OrderWait: c.OrderWait, MaxInFlight: attempts, Retention: c.Retention,
 		UserAgent: "Recapito/" + version(), Observe: m.attempted, Logger: log,

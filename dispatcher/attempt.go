@@ -57,7 +57,7 @@ func (d *Dispatcher) startAttempts(now time.Time) {
 // nextFlight takes the next lane's next delivery into flight; nil: there is
 // none, or no slot.
 func (d *Dispatcher) nextFlight(now time.Time) *flight {
-	if !d.running || len(d.pending)+d.writing >= maxUnrecorded {
+	if !d.running || len(d.pending)+d.writing >= maxUnrecorded || d.apart >= maxApart {
 		return nil
 	}
 	l := d.slots.next()
@@ -94,8 +94,15 @@ func (d *Dispatcher) fly(f *flight) {
 	}
 }
 
-// post makes the HTTP request.
-func (d *Dispatcher) post(f *flight) egress.Result {
+// post makes the HTTP request. A panic is a failure of this attempt alone.
+func (d *Dispatcher) post(f *flight) (res egress.Result) {
+	var panicked error
+	defer func() {
+		if panicked != nil {
+			res = egress.Result{Kind: egress.Internal, Err: panicked}
+		}
+	}()
+	defer d.survive("an attempt", f.lane.account, &panicked)
 	return d.cfg.Sender.Post(d.workCtx, &egress.Request{
 		URL:      f.webhook.CallbackURL,
 		Header:   d.header(f, time.Now()),
@@ -156,10 +163,17 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) 
 	d.startAttempts(now)
 	d.mu.Unlock()
 	if line != nil {
-		line.write(d.cfg.Logger)
-		d.cfg.Observe(line.observation)
+		d.tell(line)
 	}
 	return next
+}
+
+// tell tells the operator of an attempt.
+func (d *Dispatcher) tell(line *attemptLine) {
+	var panicked error
+	defer d.survive("telling of an attempt", line.flight.lane.account, &panicked)
+	line.write(d.cfg.Logger)
+	d.cfg.Observe(line.observation)
 }
 
 // unlist ends the flight's part in the counts.
@@ -211,17 +225,16 @@ func (d *Dispatcher) conclude(f *flight, res *egress.Result, now time.Time) *att
 		StatusCode: res.StatusCode, Error: errorKind(res.Kind), Detail: string(res.Detail), Location: res.Location, Response: res.Excerpt, Probe: f.probe,
 	}
 	o := store.Outcome{Attempt: a, State: store.Delivered, Failures: del.Failures}
-	var suspend *store.Webhook
 	if res.Kind == egress.Acknowledged {
 		d.acknowledged(f, a.Duration)
 	} else {
 		after := parseRetryAfter(res.RetryAfter, now)
 		d.refused(f, res, &o, after, now)
-		if res.StatusCode == http.StatusGone {
-			suspend = f.webhook
+		if res.StatusCode == http.StatusGone && f.current() {
+			f.lane.suspend = f.webhook
 		}
 	}
-	d.settle(f.lane, f.item, o, suspend)
+	d.settle(f.lane, f.item, o)
 	d.finish(f, o.State, now)
 	return &attemptLine{flight: f, attempt: a, err: res.Err, due: o.DueAt, observation: Observation{
 		Outcome: outcomeWord(a), Duration: a.Duration, State: o.State, AcceptedAt: del.AcceptedAt, Now: now, Probe: f.probe,
@@ -263,6 +276,15 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 		o.State, o.DueAt = store.Pending, now
 		return
 	}
+	if res.Kind == egress.Internal {
+		// That says nothing of the endpoint. A probe counts as well, else one event
+		// could keep its lane probing for ever.
+		d.countFailure(f, o, after, now)
+		if f.probe {
+			l.pace.probeFailed(now, 0)
+		}
+		return
+	}
 	if f.probe {
 		o.State, o.DueAt = store.Pending, del.DueAt
 		l.dialledSince = now
@@ -274,11 +296,7 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 		o.State, o.DueAt = store.Pending, now
 		return
 	}
-	o.Failures++
-	o.State = store.Failed
-	if due, again := d.policy.next(del.AcceptedAt, now, o.Failures, after); again {
-		o.State, o.DueAt = store.Pending, due
-	}
+	d.countFailure(f, o, after, now)
 	if res.TimedOut() {
 		l.pace.rest(now.Sub(f.started), d.cfg.Jitter(), now)
 	}
@@ -286,6 +304,15 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 		l.expireAt = now
 		l.dialledSince = now
 		d.fallBehind(l)
+	}
+}
+
+// countFailure uses up one attempt of the delivery's schedule.
+func (d *Dispatcher) countFailure(f *flight, o *store.Outcome, after time.Duration, now time.Time) {
+	o.Failures++
+	o.State = store.Failed
+	if due, again := d.policy.next(f.item.delivery.AcceptedAt, now, o.Failures, after); again {
+		o.State, o.DueAt = store.Pending, due
 	}
 }
 

@@ -7,7 +7,11 @@ import (
 )
 
 // storeRetryGap is how long a lane waits after an error of the store.
-const storeRetryGap = 500 * time.Millisecond
+// It doubles up to maxStoreRetryGap.
+const (
+	storeRetryGap    = 500 * time.Millisecond
+	maxStoreRetryGap = 5 * time.Second
+)
 
 const (
 	// choreRows bounds the rows of one write for a lane, so that the store goes
@@ -82,12 +86,16 @@ func (d *Dispatcher) wants(l *lane, now time.Time) (c chore, again time.Time) {
 	switch {
 	case now.Before(l.retryAt):
 		return c, l.retryAt
+	case l.suspend != nil:
+		return chore{do: (*Dispatcher).suspendIt}, again
 	case l.cancel:
 		return chore{do: (*Dispatcher).cancelSome}, again
 	case l.makeDue && l.aside > 0:
 		return c, again // those on their way to be put off are to be made due as well
 	case l.makeDue:
 		return chore{do: (*Dispatcher).makeSomeDue}, again
+	case l.group != nil:
+		return c, again // nothing is attempted until what was has been recorded
 	case !l.known:
 		return chore{(*Dispatcher).readPage, true}, again
 	case l.webhook == nil:
@@ -195,7 +203,7 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 	var takeIn func(time.Time)
 	var err error
 	if c.do != nil {
-		takeIn, err = c.do(d, ctx, l)
+		takeIn, err = d.ask(ctx, l, c)
 	}
 	now := time.Now()
 	d.mu.Lock()
@@ -203,7 +211,7 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 	d.release(l, l.kept)
 	l.kept = 0
 	if err == nil && takeIn != nil && l.epoch == epoch {
-		takeIn(now)
+		err = d.takeIn(l, takeIn, now)
 	}
 	l.working = false
 	if late := d.takeLate(l); len(late) > 0 || l.lost {
@@ -211,11 +219,46 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 	}
 	clear(l.gone)
 	if err != nil && ctx.Err() == nil {
-		l.retryAt = now.Add(storeRetryGap)
+		l.retryGap = min(max(2*l.retryGap, storeRetryGap), maxStoreRetryGap)
+		l.retryAt = now.Add(l.retryGap)
 		d.cfg.Logger.Error("working on a lane failed", "account", l.account, "error", err)
+	}
+	if err == nil {
+		l.retryGap = 0
 	}
 	d.reconsider(l, now)
 	d.startAttempts(now)
+}
+
+// ask does a chore's part outside the lock.
+func (d *Dispatcher) ask(ctx context.Context, l *lane, c chore) (takeIn func(time.Time), err error) {
+	defer d.survive("working on a lane", l.account, &err)
+	return c.do(d, ctx, l)
+}
+
+// takeIn takes in the answer. A panic makes the lane read anew.
+func (d *Dispatcher) takeIn(l *lane, takeIn func(time.Time), now time.Time) (err error) {
+	defer func() {
+		if err != nil {
+			d.fallBehind(l)
+		}
+	}()
+	defer d.survive("working on a lane", l.account, &err)
+	takeIn(now)
+	return nil
+}
+
+// suspendIt makes the webhook SUSPENDED that has answered 410. The listener is
+// told of it before that returns.
+func (d *Dispatcher) suspendIt(ctx context.Context, l *lane) (func(time.Time), error) {
+	d.mu.Lock()
+	w := l.suspend
+	d.mu.Unlock()
+	if w == nil {
+		return nil, nil // put again meanwhile
+	}
+	err := d.cfg.Suspend(ctx, *w, time.Now())
+	return func(time.Time) { l.suspend = nil }, err
 }
 
 // makeSomeDue makes what was put off due, a part at a time.

@@ -36,6 +36,9 @@ type Sender interface {
 type Config struct {
 	Store  store.Queue
 	Sender Sender
+	// Ready reports whether the store can write at all; the store's method. Default:
+	// it can.
+	Ready func(ctx context.Context) error
 	// Suspend makes a webhook SUSPENDED after a 410; the store's method.
 	Suspend func(ctx context.Context, seen store.Webhook, now time.Time) error
 
@@ -81,6 +84,7 @@ type Dispatcher struct {
 	census  census
 	pending []record // outcomes not handed to the store yet
 	writing int      // outcomes handed to the store and not yet committed
+	apart   int      // outcomes of lanes that are in a group, see recording
 	policy  retryPolicy
 	// exhaustedAt is when the operator was last told that no file could be opened.
 	exhaustedAt time.Time
@@ -249,6 +253,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Jitter == nil {
 		c.Jitter = defaultJitter
+	}
+	if c.Ready == nil {
+		c.Ready = func(context.Context) error { return nil }
 	}
 	if c.Observe == nil {
 		c.Observe = func(Observation) {}

@@ -44,11 +44,16 @@ type lane struct {
 	// counts.
 	dueAt    time.Time
 	aside    int
-	makeDue  bool      // everything put off is to be made due
-	cancel   bool      // deliveries of a deleted webhook are to be cancelled
-	expireAt time.Time // when to look for deliveries past the horizon, while nothing is attempted
-	retryAt  time.Time // not before: the store failed
-	idleAt   time.Time // since when there was nothing to do
+	makeDue  bool           // everything put off is to be made due
+	suspend  *store.Webhook // has answered 410 and is to be SUSPENDED
+	cancel   bool           // deliveries of a deleted webhook are to be cancelled
+	expireAt time.Time      // when to look for deliveries past the horizon, while nothing is attempted
+	retryGap time.Duration  // so long after the last time that it did
+	retryAt  time.Time      // not before: the store failed
+	idleAt   time.Time      // since when there was nothing to do
+
+	unrecorded int    // outcomes on their way to the store
+	group      *group // they could not be recorded with those of others; nil: they could
 
 	working bool // a worker asks the store for this lane
 	epoch   int  // counts what makes the answer worthless
@@ -80,7 +85,7 @@ func (l *lane) active() bool {
 
 // runnable reports whether the lane could use a slot now.
 func (l *lane) runnable(now time.Time) bool {
-	if !l.active() {
+	if !l.active() || l.suspend != nil || l.group != nil || l.unrecorded >= maxLaneUnrecorded {
 		return false
 	}
 	if l.pace.open {
@@ -122,7 +127,7 @@ func earliest(a, b time.Time) time.Time {
 // idle reports whether nothing of the account is left to do, here or in the
 // store. Without a webhook that is so once everything has been cancelled.
 func (l *lane) idle() bool {
-	if l.window.len() > 0 || l.makeDue || l.cancel || l.working || l.work.queue != nil {
+	if l.window.len() > 0 || l.makeDue || l.cancel || l.suspend != nil || l.working || l.work.queue != nil {
 		return false
 	}
 	if l.known && l.webhook == nil {

@@ -114,6 +114,9 @@ func (d *Dispatcher) renew(l *lane, w *store.Webhook) {
 	if w != nil && l.webhook != nil && w.ID == l.webhook.ID && w.Version < l.webhook.Version {
 		return // a page older than a change of the secret
 	}
+	if w != nil && l.webhook != nil && w.Version != l.webhook.Version && !newSecretOnly(l.webhook, w) {
+		l.dialledSince = time.Now() // a PUT that the lane will be told of
+	}
 	l.webhook = w
 }
 
@@ -143,6 +146,7 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 	l.dialledSince = now
 	d.fallBehind(l)
 	l.makeDue = w != nil
+	l.suspend = nil
 	l.cancel = w == nil
 	l.retryAt = time.Time{}
 	d.reconsider(l, now)

@@ -143,9 +143,9 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 
 // checkConnection: where the host may have moved, its name is looked up again.
 func (w *world) checkConnection(c call, account int) {
-	made, changed, end := w.recv.start.Add(c.Made), w.slow.toldOf(name(account)).changed, &w.accounts[account]
-	if changed.Before(time.Now()) && made.Before(changed) {
-		w.errorf("%s went over a connection made %v before the webhook was changed", c.ID, changed.Sub(made))
+	made, known, end := w.recv.start.Add(c.Made), w.slow.toldOf(name(account)), &w.accounts[account]
+	if known.changed.Before(time.Now()) && made.Before(known.committed) {
+		w.errorf("%s went over a connection made %v before the webhook was changed", c.ID, known.committed.Sub(made))
 	}
 	if end.failures >= 10 && time.Since(end.failed) > w.recv.connects() && made.Before(end.failed) {
 		w.errorf("%s went over a connection made %v before failure %d in a row", c.ID, end.failed.Sub(made), end.failures)
@@ -197,7 +197,7 @@ const patience = 6 * time.Minute
 func (w *world) checkProgress() {
 	for id, e := range w.events {
 		end := &w.accounts[index(id)]
-		if end.answer != "ok" || time.Since(end.healthy) < patience || w.slow.trouble != "" {
+		if end.answer != "ok" || time.Since(end.healthy) < patience || !w.slow.works(index(id)) {
 			continue
 		}
 		rewound := !e.due.IsZero() && time.Since(e.due) > patience

@@ -81,7 +81,7 @@ func drawStep(t *rapid.T) step {
 		Account: rapid.IntRange(0, modelAccounts-1).Draw(t, "account"),
 		Events:  rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(t, "events"),
 		Answer:  rapid.SampledFrom([]string{"ok", "ok", "slow", "500", "503", "503 for long", "410", "hang", "flaky"}).Draw(t, "answer"),
-		Trouble: rapid.SampledFrom([]string{"", failingReads, refused, lost, doubtful}).Draw(t, "trouble"),
+		Trouble: rapid.SampledFrom([]string{"", failingReads, refused, lost, doubtful, failingForOne, failingForOne}).Draw(t, "trouble"),
 		Wait: rapid.SampledFrom([]time.Duration{
 			time.Millisecond, 3 * time.Millisecond, 7 * time.Millisecond, 100 * time.Millisecond,
 			2 * time.Second, 12 * time.Second, time.Minute, 20 * time.Minute, 5 * time.Hour,

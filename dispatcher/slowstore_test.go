@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,9 @@ const (
 	refused      = "writes are refused"          // rolled back: nobody is told
 	lost         = "commits are lost"            // and the store cannot know it
 	doubtful     = "commits happen all the same" // and the store cannot know it
+	// failingForOne: what is to be written of the first account's deliveries fails,
+	// each time, and what is written with it.
+	failingForOne = "writes for a0 fail"
 )
 
 // told is what the listener knows of an account's webhook.
@@ -40,6 +44,7 @@ type told struct {
 	webhook, before *store.Webhook
 	at              time.Time
 	term            int       // counts the changes but for those of the secret
+	committed       time.Time // when that was
 	changed         time.Time // the last change that the listener cannot take for another
 	// anew: the listener has not been told of a change yet, so that a page can
 	// hide from it what has changed.
@@ -60,7 +65,7 @@ func (s *slowStore) reopened(kept store.Store) *slowStore {
 	defer s.mu.Unlock()
 	next.n, next.trouble = s.n, s.trouble
 	for account, t := range s.told {
-		next.told[account] = &told{at: t.at, term: t.term, changed: t.changed}
+		next.told[account] = &told{at: t.at, term: t.term, changed: t.changed, committed: t.committed}
 		if w, err := kept.Webhook(context.Background(), account); err == nil {
 			next.told[account].webhook = &w
 		}
@@ -104,25 +109,26 @@ func (s *earlier) Accepted(batch []store.Acceptance) {
 }
 
 func (s *earlier) WebhookChanged(account string, w *store.Webhook) {
+	committed := time.Now()
 	s.later(func(l store.Listener) {
-		(*slowStore)(s).tell(account, w)
+		(*slowStore)(s).tell(account, w, committed)
 		l.WebhookChanged(account, w)
 	})
 }
 
 func (s *earlier) Uncertain() { s.later(store.Listener.Uncertain) }
 
-func (s *slowStore) tell(account string, w *store.Webhook) {
+func (s *slowStore) tell(account string, w *store.Webhook, committed time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := &told{webhook: w, at: time.Now()}
 	if last := s.told[account]; last != nil {
-		t.before, t.term, t.changed = last.webhook, last.term, last.changed
+		t.before, t.term, t.changed, t.committed = last.webhook, last.term, last.changed, last.committed
 	}
 	b := t.before
 	changed := b == nil || w == nil || b.ID != w.ID || bytes.Equal(b.Secret, w.Secret)
 	if changed {
-		t.changed = t.at
+		t.changed, t.committed = t.at, committed
 	}
 	if changed || s.told[account].anew {
 		t.term++
@@ -151,6 +157,19 @@ func (s *slowStore) next(troubles ...string) (string, time.Duration) {
 		}
 	}
 	return "", pause
+}
+
+func (s *slowStore) failsForOne() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trouble == failingForOne
+}
+
+// works reports whether the store has no trouble with an account.
+func (s *slowStore) works(account int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trouble == "" || (s.trouble == failingForOne && account != 0)
 }
 
 func (s *slowStore) setTrouble(t string) {
@@ -222,6 +241,9 @@ func (s *slowStore) Accept(ctx context.Context, events []store.Event, now time.T
 }
 
 func (s *slowStore) Record(ctx context.Context, outcomes []store.Outcome, now time.Time) error {
+	if s.failsForOne() && slices.ContainsFunc(outcomes, func(o store.Outcome) bool { return o.Delivery.AccountID == name(0) }) {
+		return errTrouble
+	}
 	return slowDo(s, func() error { return s.Store.Record(ctx, outcomes, now) })
 }
 
@@ -250,6 +272,9 @@ func (s *slowStore) RotateSecret(ctx context.Context, account string, secret []b
 }
 
 func (s *slowStore) SuspendWebhook(ctx context.Context, seen store.Webhook, now time.Time) error {
+	if s.failsForOne() && seen.AccountID == name(0) {
+		return errTrouble
+	}
 	return slowDo(s, func() error { return s.Store.SuspendWebhook(ctx, seen, now) })
 }
 

@@ -20,7 +20,7 @@ func (d *Dispatcher) Stats() Stats {
 	return Stats{
 		Lanes: len(d.lanes), Suspect: d.census[wary], Open: d.census[probing], Suspended: d.census[resting],
 		SlotsInUse: d.slots.total(), SuspectInUse: d.slots.taken[suspect], MaxSlots: d.slots.max,
-		HeldBytes: d.memory.total(), Unrecorded: len(d.pending) + d.writing,
+		HeldBytes: d.memory.total(), Unrecorded: len(d.pending) + d.writing + d.apart,
 	}
 }
 

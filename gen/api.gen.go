@@ -128,6 +128,7 @@ const (
 	AttemptErrorDESTINATIONREFUSED AttemptError = "DESTINATION_REFUSED"
 	AttemptErrorDNSFAILED          AttemptError = "DNS_FAILED"
 	AttemptErrorHTTPSTATUS         AttemptError = "HTTP_STATUS"
+	AttemptErrorINTERNALERROR      AttemptError = "INTERNAL_ERROR"
 	AttemptErrorPAYLOADDAMAGED     AttemptError = "PAYLOAD_DAMAGED"
 	AttemptErrorRESPONSEINVALID    AttemptError = "RESPONSE_INVALID"
 	AttemptErrorTIMEOUT            AttemptError = "TIMEOUT"
@@ -146,6 +147,8 @@ func (e AttemptError) Valid() bool {
 	case AttemptErrorDNSFAILED:
 		return true
 	case AttemptErrorHTTPSTATUS:
+		return true
+	case AttemptErrorINTERNALERROR:
 		return true
 	case AttemptErrorPAYLOADDAMAGED:
 		return true
@@ -558,7 +561,8 @@ type Attempt struct {
 	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
 	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
 	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
-	// is damaged.
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
 	Error *AttemptError `json:"error,omitempty"`
 
 	// Location A redirect's `Location`, its first 2 KiB; what cannot be shown is replaced. It is never followed.
@@ -623,7 +627,8 @@ type AttemptDetail string
 // CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
 // the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
 // PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
-// is damaged.
+// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+// endpoint has no part in it.
 type AttemptError string
 
 // Channel The channel of the message.

@@ -126,6 +126,7 @@ const (
 	ConnectionLost     ErrorKind = "CONNECTION_LOST"     // ended before an answer
 	ResponseInvalid    ErrorKind = "RESPONSE_INVALID"    // the answer was not HTTP
 	PayloadDamaged     ErrorKind = "PAYLOAD_DAMAGED"     // see Delivery.Damaged; nothing was sent
+	InternalError      ErrorKind = "INTERNAL_ERROR"      // ours: the attempt could not be made
 	HTTPStatus         ErrorKind = "HTTP_STATUS"         // an answer other than 2xx
 )
 

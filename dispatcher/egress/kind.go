@@ -24,6 +24,7 @@ const (
 	ResponseInvalid                    // the answer was not HTTP/1.1, or too large
 	Withdrawn                          // Request.Proceed said no; nothing was sent
 	Interrupted                        // the context was cancelled, and what was sent is not known; or errNoTurn
+	Internal                           // none of Post's: this process failed
 	Exhausted                          // this process could open no file; nothing was sent
 )
 
@@ -32,6 +33,7 @@ var kindWords = map[Kind]string{
 	ConnectFailed: "CONNECT_FAILED", DestinationRefused: "DESTINATION_REFUSED", TLSFailed: "TLS_FAILED",
 	Timeout: "TIMEOUT", ConnectionLost: "CONNECTION_LOST", ResponseInvalid: "RESPONSE_INVALID",
 	Withdrawn: "WITHDRAWN", Interrupted: "INTERRUPTED", Exhausted: "EXHAUSTED",
+	Internal: "INTERNAL_ERROR",
 }
 
 // String is the word of the contract (the error kinds of openapi.yaml).
