@@ -210,6 +210,23 @@ func TestPutOfTheSameURLRetriesAtOnce(t *testing.T) {
 	})
 }
 
+func TestPutDuringTheScanOfTheStartRetriesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.recv.set(unavailableForLong)
+		ev := r.accept("a", "m")[0]
+		r.settle()
+		r.stop()
+		s.accounts = func() { time.Sleep(time.Second) } // the scan takes so long
+		r.start()
+		r.recv.set(ok)
+		r.replace("a", url("a"))
+		r.after(3 * time.Second)
+		r.wantState("a", ev, store.Delivered)
+	})
+}
+
 func TestRotationRetriesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -128,9 +128,10 @@ func (d *Dispatcher) WebhookChanged(account string, w *store.Webhook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.lanes[account]
-	if l == nil {
+	if l == nil && d.scanned {
 		return // nothing pending; the next delivery brings the webhook along
 	}
+	l = d.laneOf(account)
 	before := l.told
 	if before == nil && w != nil && l.webhook != nil && l.webhook.Version < w.Version {
 		before = l.webhook // of the first page since the start
