@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +47,8 @@ type serveCmd struct {
 	MaxInFlight    int             `default:"1024" placeholder:"N" help:"Attempts at a time, of all accounts. Default: ${default}."`
 
 	AllowNetwork           []netip.Prefix `placeholder:"CIDR" help:"Opens a private range to callbacks, for example 127.0.0.0/8; repeatable. Default: none."`
+	DenyNetwork            []netip.Prefix `placeholder:"CIDR" help:"Closes a range to callbacks, whatever --allow-network says, for example the network's own NAT64 prefix; repeatable. Default: none."`
+	CallbackPort           []uint16       `placeholder:"PORT" help:"Port that callbacks may go to, and no other; repeatable. Default: any."`
 	CallbackConnectionLife time.Duration  `default:"60s" placeholder:"TIME" help:"Age at which a connection to an endpoint is closed, so that its name is looked up again. Default: ${default}."`
 	CallbackCA             string         `type:"existingfile" placeholder:"FILE" help:"Certificate authorities (PEM) trusted for callbacks, beside the system's."`
 	Retention              time.Duration  `default:"168h" placeholder:"TIME" help:"How long finished deliveries can be read. Default: ${default}."`
@@ -81,6 +84,9 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--%s: must be longer than zero", flag)
 		}
 	}
+	if slices.Contains(c.CallbackPort, 0) {
+		return errors.New("--callback-port: must be 1 to 65535")
+	}
 	for _, d := range c.RetrySchedule {
 		if d <= 0 {
 			return errors.New("--retry-schedule: every gap must be longer than zero")
@@ -107,7 +113,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	client := egress.New(egress.Config{Allow: c.AllowNetwork, RootCAs: roots, ConnectionLife: c.CallbackConnectionLife})
+	client := egress.New(egress.Config{Allow: c.AllowNetwork, Deny: c.DenyNetwork, Ports: c.CallbackPort, RootCAs: roots, ConnectionLife: c.CallbackConnectionLife})
 	defer client.Close()
 	connections, attempts := shareFiles(openFiles(), c.MaxInFlight)
 	if attempts < c.MaxInFlight {
@@ -145,7 +151,9 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 	api, err := server.New(server.Config{
 		Store: st, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
 		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, CursorKey: cursorKey,
-		CheckURL:  func(raw string) error { return egress.CheckURL(raw, c.AllowNetwork) },
+		CheckURL: func(raw string) error {
+			return egress.CheckURL(raw, egress.Destinations{Allow: c.AllowNetwork, Deny: c.DenyNetwork, Ports: c.CallbackPort})
+		},
 		Logger:    log,
 		OnRequest: m.requested,
 	})

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -41,7 +40,7 @@ func FuzzOperations(f *testing.F) {
 	at := &current{}
 	h, err := server.New(server.Config{
 		Store: at, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), Logger: slog.New(slog.DiscardHandler),
-		CheckURL: func(raw string) error { return egress.CheckURL(raw, []netip.Prefix{}) },
+		CheckURL: func(raw string) error { return egress.CheckURL(raw, egress.Destinations{}) },
 	})
 	if err != nil {
 		f.Fatal(err)

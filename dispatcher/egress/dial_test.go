@@ -303,3 +303,25 @@ func TestHostIsNamedInOneWay(t *testing.T) {
 		t.Errorf("the name server was asked %d times, want 2", got)
 	}
 }
+
+// Neither a connection to a network that the operator closed, though it was
+// opened as well, nor to another port than those that the operator named.
+func TestDeniedNetworkAndPortSeeNoConnection(t *testing.T) {
+	r := inside(t)
+	for name, cfg := range map[string]egress.Config{
+		"network": {Allow: loopback, Deny: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/31")}},
+		"port":    {Allow: loopback, Ports: []uint16{443}},
+	} {
+		cfg.Resolver = nameServer(t, func() []string { return []string{"127.0.0.1"} })
+		c := egress.New(cfg)
+		t.Cleanup(c.Close)
+		for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "receiver.example.com"} {
+			if res := post(t, c, newRequest("https://"+host+":"+port(r)+"/")); res.Kind != egress.DestinationRefused {
+				t.Errorf("%s, %s: %v (%v), want DESTINATION_REFUSED", name, host, res.Kind, res.Err)
+			}
+		}
+	}
+	if got := r.conns.Load(); got != 0 {
+		t.Errorf("connections: %d, want 0", got)
+	}
+}

@@ -27,8 +27,9 @@ import (
 
 // Config is everything a [Client] can be told.
 type Config struct {
-	// Allow opens ranges of addresses that are not public. Default: none.
-	Allow []netip.Prefix
+	Allow []netip.Prefix // see [Destinations], as are
+	Deny  []netip.Prefix
+	Ports []uint16
 	// RootCAs are trusted. Default: the system's.
 	RootCAs *x509.CertPool
 	// Resolver looks names up. Default: Go's, with the system's configuration.
@@ -66,7 +67,7 @@ type Client struct {
 // New returns a client that keeps connections alive between requests.
 func New(cfg Config) *Client {
 	c := &Client{
-		dialer:         &net.Dialer{ControlContext: newGuard(cfg.Allow).control},
+		dialer:         &net.Dialer{ControlContext: newGuard(Destinations{Deny: cfg.Deny, Allow: cfg.Allow, Ports: cfg.Ports}).control},
 		resolver:       cmp.Or(cfg.Resolver, net.DefaultResolver),
 		connectTimeout: or(cfg.ConnectTimeout, 5*time.Second),
 		tls: &tls.Config{

@@ -27,7 +27,7 @@ func last(p netip.Prefix) netip.Addr {
 }
 
 func TestGuardRefusesRanges(t *testing.T) {
-	g := newGuard(nil)
+	g := newGuard(Destinations{})
 	for _, text := range refusedRanges {
 		p := netip.MustParsePrefix(text)
 		for _, addr := range []netip.Addr{p.Addr(), p.Addr().Next(), last(p).Prev(), last(p)} {
@@ -49,7 +49,7 @@ func TestGuardRefusesRanges(t *testing.T) {
 }
 
 func TestGuardAllowsPublic(t *testing.T) {
-	g := newGuard(nil)
+	g := newGuard(Destinations{})
 	for _, text := range []string{
 		"1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
 		"128.0.0.0", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.0.3.0",
@@ -86,7 +86,7 @@ func TestGuardAllow(t *testing.T) {
 		{"0.0.0.0/0", "fc00::1", false},
 	}
 	for _, tt := range tests {
-		g := newGuard([]netip.Prefix{netip.MustParsePrefix(tt.allow)})
+		g := newGuard(Destinations{Allow: []netip.Prefix{netip.MustParsePrefix(tt.allow)}})
 		if got := g.public(netip.MustParseAddr(tt.addr)); got != tt.want {
 			t.Errorf("with %s open: public(%s) = %t, want %t", tt.allow, tt.addr, got, tt.want)
 		}
@@ -104,13 +104,13 @@ func FuzzGuard(f *testing.F) {
 			f.Add(addr.AsSlice())
 		}
 	}
-	g := newGuard(nil)
+	g := newGuard(Destinations{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		addr, ok := netip.AddrFromSlice(b)
 		if !ok {
 			return
 		}
-		if want := !opened(table, addr.Unmap()); g.public(addr) != want {
+		if want := !contain(table, addr.Unmap()); g.public(addr) != want {
 			t.Errorf("public(%s) = %t, want %t", addr, !want, want)
 		}
 	})
@@ -119,7 +119,7 @@ func FuzzGuard(f *testing.F) {
 // What the guard cannot read it refuses.
 func TestGuardRefusesUnreadable(t *testing.T) {
 	for _, address := range []string{"", "8.8.8.8", "example.com:443", "8.8.8.8:99999", "/run/socket", "[::1]"} {
-		if err := newGuard(nil).control(t.Context(), "tcp", address, nil); err == nil {
+		if err := newGuard(Destinations{}).control(t.Context(), "tcp", address, nil); err == nil {
 			t.Errorf("control(%q) = nil, want an error", address)
 		}
 	}

@@ -14,9 +14,9 @@ import (
 const maxURL = 2048
 
 // CheckURL returns why raw may not be a callback URL, or nil. The text is one
-// sentence for the caller. The operator opened the ranges in allow. The address
-// of a name is not checked here, but each time it is dialled.
-func CheckURL(raw string, allow []netip.Prefix) error {
+// sentence for the caller. It is refused by the operator's rules as well. The
+// address of a name is not checked here, but each time it is dialled.
+func CheckURL(raw string, to Destinations) error {
 	if err := checkText(raw); err != nil {
 		return err
 	}
@@ -31,13 +31,13 @@ func CheckURL(raw string, allow []netip.Prefix) error {
 	case u.User != nil:
 		return errors.New("it must not contain a user name or password")
 	}
-	if err := checkPort(u); err != nil {
+	if err := checkPort(u, &to); err != nil {
 		return err
 	}
 	if err := checkRest(u); err != nil {
 		return err
 	}
-	return checkHost(u.Hostname(), strings.HasPrefix(u.Host, "["), allow)
+	return checkHost(u.Hostname(), strings.HasPrefix(u.Host, "["), to)
 }
 
 func checkText(raw string) error {
@@ -72,7 +72,7 @@ func checkRest(u *url.URL) error {
 	return nil
 }
 
-func checkPort(u *url.URL) error {
+func checkPort(u *url.URL, to *Destinations) error {
 	host := u.Host
 	if !strings.HasSuffix(host, "]") && strings.Contains(host[strings.LastIndex(host, "]")+1:], ":") {
 		port, err := strconv.ParseUint(u.Port(), 10, 16)
@@ -80,10 +80,13 @@ func checkPort(u *url.URL) error {
 			return errors.New("its port must be 1 to 65535, or left out with its colon")
 		}
 	}
+	if !to.takes(port(u)) {
+		return fmt.Errorf("its port %d is not one that this service calls (%s)", port(u), strings.Trim(fmt.Sprint(to.Ports), "[]"))
+	}
 	return nil
 }
 
-func checkHost(host string, bracketed bool, allow []netip.Prefix) error {
+func checkHost(host string, bracketed bool, to Destinations) error {
 	if bracketed {
 		addr, err := netip.ParseAddr(host)
 		if err != nil || !addr.Is6() {
@@ -92,16 +95,19 @@ func checkHost(host string, bracketed bool, allow []netip.Prefix) error {
 		if addr.Zone() != "" {
 			return errors.New("its IPv6 address must not have a zone")
 		}
-		return checkAddr(addr, allow)
+		return checkAddr(addr, to)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
-		return checkAddr(addr, allow)
+		return checkAddr(addr, to)
 	}
-	return checkName(host, allow)
+	return checkName(host, to)
 }
 
-func checkAddr(addr netip.Addr, allow []netip.Prefix) error {
-	if !newGuard(allow).public(addr) {
+func checkAddr(addr netip.Addr, to Destinations) error {
+	if contain(to.Deny, addr.Unmap()) {
+		return errors.New("its address is in a network that this service does not call")
+	}
+	if !newGuard(to).public(addr) {
 		return errors.New("its address is not a public one")
 	}
 	return nil
@@ -119,7 +125,7 @@ var privateSuffixes = []string{
 
 var loopback4 = netip.MustParseAddr("127.0.0.1")
 
-func checkName(host string, allow []netip.Prefix) error {
+func checkName(host string, to Destinations) error {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	labels := strings.Split(name, ".")
 	if len(name) > 253 {
@@ -131,7 +137,7 @@ func checkName(host string, allow []netip.Prefix) error {
 		}
 	}
 	last := labels[len(labels)-1]
-	if last == "localhost" && (opened(allow, loopback4) || opened(allow, netip.IPv6Loopback())) {
+	if last == "localhost" && (newGuard(to).public(loopback4) || newGuard(to).public(netip.IPv6Loopback())) {
 		return nil
 	}
 	switch {

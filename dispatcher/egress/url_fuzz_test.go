@@ -37,7 +37,7 @@ func FuzzCheckURL(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if CheckURL(raw, nil) != nil {
+		if CheckURL(raw, Destinations{}) != nil {
 			return
 		}
 		parts := uri.FindStringSubmatch(raw)

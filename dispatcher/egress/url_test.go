@@ -49,7 +49,7 @@ func TestCheckURLAccepts(t *testing.T) {
 		"https://[::ffff:8.8.8.8]/",
 		long(2048),
 	} {
-		if err := egress.CheckURL(raw, nil); err != nil {
+		if err := egress.CheckURL(raw, egress.Destinations{}); err != nil {
 			t.Errorf("CheckURL(%.80q) = %v, want nil", raw, err)
 		}
 	}
@@ -114,7 +114,7 @@ func TestCheckURLRefuses(t *testing.T) {
 	for name, urls := range tests {
 		t.Run(name, func(t *testing.T) {
 			for _, raw := range urls {
-				err := egress.CheckURL(raw, nil)
+				err := egress.CheckURL(raw, egress.Destinations{})
 				if err == nil {
 					t.Errorf("CheckURL(%.80q) = nil, want an error", raw)
 				} else if strings.ContainsAny(err.Error(), "\n\r\x00") || len(err.Error()) > 400 {
@@ -153,8 +153,37 @@ func TestCheckURLOpenedRanges(t *testing.T) {
 		{"https://[::1%25lo]/", six, false},
 	}
 	for _, tt := range tests {
-		if err := egress.CheckURL(tt.raw, tt.allow); (err == nil) != tt.want {
+		if err := egress.CheckURL(tt.raw, egress.Destinations{Allow: tt.allow}); (err == nil) != tt.want {
 			t.Errorf("CheckURL(%q, %v) = %v, want accepted %t", tt.raw, tt.allow, err, tt.want)
+		}
+	}
+}
+
+func TestCheckURLHeedsTheOperator(t *testing.T) {
+	to := egress.Destinations{
+		Deny: []netip.Prefix{
+			netip.MustParsePrefix("127.0.0.3/32"), netip.MustParsePrefix("8.8.0.0/16"),
+			netip.MustParsePrefix("2606:4700:64::/96"), netip.MustParsePrefix("::ffff:9.9.9.0/120"),
+		},
+		Allow: loopback, Ports: []uint16{443, 8443},
+	}
+	for raw, want := range map[string]string{
+		"https://example.com/": "", "https://example.com:8443/": "", "https://127.0.0.2/": "", "https://8.9.0.1/": "",
+		"https://localhost/": "", "https://9.9.8.8/": "", "https://[2606:4700::1]/": "",
+		"https://example.com:80/":        "its port 80 is not one that this service calls (443 8443)",
+		"https://example.com:65535/":     "its port 65535 is not one that this service calls (443 8443)",
+		"https://127.0.0.3/":             "its address is in a network that this service does not call",
+		"https://8.8.8.8/":               "its address is in a network that this service does not call",
+		"https://[::ffff:8.8.8.8]/":      "its address is in a network that this service does not call",
+		"https://9.9.9.9/":               "its address is in a network that this service does not call",
+		"https://[2606:4700:64::a00:1]/": "its address is in a network that this service does not call",
+	} {
+		got := ""
+		if err := egress.CheckURL(raw, to); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("CheckURL(%q) = %q, want %q", raw, got, want)
 		}
 	}
 }

@@ -1440,7 +1440,8 @@ type ClientInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. This call
+	// public IP address. It must have no userinfo and no fragment. The operator may
+	// close networks and ports. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
 	// resolves the name and checks that the address is public. A connection is
 	// used for 60 s at most, unless the operator has changed that. An old
@@ -1462,7 +1463,8 @@ type ClientInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. This call
+	// public IP address. It must have no userinfo and no fragment. The operator may
+	// close networks and ports. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
 	// resolves the name and checks that the address is public. A connection is
 	// used for 60 s at most, unless the operator has changed that. An old
@@ -1781,7 +1783,8 @@ func (c *Client) GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) 
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. This call
+// public IP address. It must have no userinfo and no fragment. The operator may
+// close networks and ports. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
 // resolves the name and checks that the address is public. A connection is
 // used for 60 s at most, unless the operator has changed that. An old
@@ -1813,7 +1816,8 @@ func (c *Client) CreateWebhookWithBody(ctx context.Context, contentType string, 
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. This call
+// public IP address. It must have no userinfo and no fragment. The operator may
+// close networks and ports. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
 // resolves the name and checks that the address is public. A connection is
 // used for 60 s at most, unless the operator has changed that. An old
@@ -2712,7 +2716,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. This call
+	// public IP address. It must have no userinfo and no fragment. The operator may
+	// close networks and ports. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
 	// resolves the name and checks that the address is public. A connection is
 	// used for 60 s at most, unless the operator has changed that. An old
@@ -2734,7 +2739,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// The URL must be absolute, `https`, and at most 2,048 printable ASCII
 	// characters. Its host must be a public DNS name (in A-label form) or a
-	// public IP address. It must have no userinfo and no fragment. This call
+	// public IP address. It must have no userinfo and no fragment. The operator may
+	// close networks and ports. This call
 	// does not resolve the name. Whenever Recapito makes a connection, it
 	// resolves the name and checks that the address is public. A connection is
 	// used for 60 s at most, unless the operator has changed that. An old
@@ -4210,7 +4216,8 @@ func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, reqEdi
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. This call
+// public IP address. It must have no userinfo and no fragment. The operator may
+// close networks and ports. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
 // resolves the name and checks that the address is public. A connection is
 // used for 60 s at most, unless the operator has changed that. An old
@@ -4238,7 +4245,8 @@ func (c *ClientWithResponses) CreateWebhookWithBodyWithResponse(ctx context.Cont
 //
 // The URL must be absolute, `https`, and at most 2,048 printable ASCII
 // characters. Its host must be a public DNS name (in A-label form) or a
-// public IP address. It must have no userinfo and no fragment. This call
+// public IP address. It must have no userinfo and no fragment. The operator may
+// close networks and ports. This call
 // does not resolve the name. Whenever Recapito makes a connection, it
 // resolves the name and checks that the address is public. A connection is
 // used for 60 s at most, unless the operator has changed that. An old
