@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// servedFiles are the places of a database file and its log while they are
+// servedFiles identify a database file and its log while they are
 // served. SQLite goes on in files without a name, but what it writes there is
 // lost when the process ends.
 type servedFiles struct {
