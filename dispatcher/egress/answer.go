@@ -13,9 +13,9 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// answer is what matters of an answer's status line and header. The status line
-// says what became of the event: a header that breaks RFC 9112 costs the
-// connection, as nobody knows where such an answer ends, and nothing else.
+// answer is the relevant part of an answer's status line and header. The status
+// line decides about the event. A header that breaks RFC 9112 only costs the
+// connection, as the end of such an answer is unknown.
 type answer struct {
 	status     int
 	length     int64 // of the body; -1: not told
@@ -32,8 +32,8 @@ var (
 	errBadStatus = errors.New("the answer's status is none")
 )
 
-// readAnswer reads a status line and header. Of one that is too large it reads
-// the beginning.
+// readAnswer reads a status line and header. It reads only the beginning of one
+// that is too large.
 func readAnswer(b *buffers) (answer, error) {
 	a := answer{length: -1}
 	line, _, err := b.line()
@@ -59,7 +59,8 @@ func readAnswer(b *buffers) (answer, error) {
 	}
 }
 
-// isHTTP reports whether a line begins, as far as it is there, like one.
+// isHTTP reports whether a line, as far as it was read, begins like an HTTP
+// status line.
 func isHTTP(line []byte) bool { return strings.HasPrefix("HTTP/", string(line[:min(len(line), 5)])) }
 
 // parseStatus takes "HTTP/1.1 200" with anything behind it.
@@ -81,7 +82,7 @@ func (a *answer) parseStatus(line []byte) error {
 	return nil
 }
 
-// parseField takes in a header line, or the beginning of a long one.
+// parseField parses a header line, or the beginning of a long one.
 func (a *answer) parseField(line []byte, cut bool) {
 	name, value, found := bytes.Cut(line, []byte(":"))
 	if !found || !isToken(name) || !isText(value) {
@@ -138,7 +139,8 @@ func (a *answer) bodyless() bool {
 	return a.length == 0 && !a.chunked || a.status == http.StatusNoContent || a.status == http.StatusNotModified
 }
 
-// reusable reports whether the next answer can be found behind this one.
+// reusable reports whether the end of this answer is known, so that another can
+// follow.
 func (a *answer) reusable() bool {
 	return !a.last && (a.bodyless() || a.chunked || a.length >= 0 && a.length <= maxBody)
 }
@@ -167,8 +169,8 @@ func (b *buffers) line() (line []byte, cut bool, err error) {
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), cut, err
 }
 
-// printable makes of what a receiver sent a text that can be shown: of bounded
-// length, and without what is not UTF-8 or cannot be seen.
+// printable makes a text that can be shown of a receiver's bytes: of bounded
+// length, without invalid UTF-8 and without invisible characters.
 func printable(text []byte) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

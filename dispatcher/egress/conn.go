@@ -112,13 +112,13 @@ var past = time.Unix(1, 0)
 // cancel ends what is going on, from another goroutine.
 func (c *conn) cancel() { _ = c.SetDeadline(past) } // fails if it is closed, which is as well
 
-// close is abrupt for TLS: a close_notify could block, and is of use to nobody.
+// close sends no close_notify of TLS: it could block, and nobody needs it.
 func (c *conn) close() {
 	_ = c.plain.Close() // nothing to be done about it
 }
 
-// quiet reports whether an idle connection is open and nothing has arrived that
-// no request asked for.
+// quiet reports whether an idle connection is open and has received nothing
+// unasked.
 func (c *conn) quiet() bool {
 	if c.raw == nil {
 		return false
@@ -131,8 +131,8 @@ func (c *conn) quiet() bool {
 	return err == nil && quiet
 }
 
-// drained reports whether nothing has been read ahead beyond an answer, by the
-// buffer or by TLS: what is still in the socket, quiet will see.
+// drained reports whether neither the buffer nor TLS has read beyond an answer.
+// What is still in the socket, quiet finds.
 func (c *conn) drained(in *bufio.Reader) bool {
 	if in.Buffered() > 0 || c.SetReadDeadline(past) != nil {
 		return false
@@ -141,7 +141,7 @@ func (c *conn) drained(in *bufio.Reader) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// meter reads from a connection at most as much as it is told.
+// meter reads a bounded number of bytes from a connection.
 type meter struct {
 	conn *conn
 	left int

@@ -27,8 +27,8 @@ const (
 	bufferSize     = 4 << 10
 )
 
-// buffers are what an exchange needs beside its connection: an idle connection
-// needs none.
+// buffers are what an exchange needs beside its connection. An idle connection
+// has none.
 type buffers struct {
 	out  []byte
 	in   *bufio.Reader
@@ -37,8 +37,8 @@ type buffers struct {
 
 var bufferPool = sync.Pool{New: func() any { return &buffers{in: bufio.NewReaderSize(nil, bufferSize)} }}
 
-// exchange sends a request and takes in its answer. An error says that there
-// was none.
+// exchange sends a request and reads its answer. An error means that there was
+// no answer.
 func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	b, _ := bufferPool.Get().(*buffers)
 	b.in.Reset(&c.meter)

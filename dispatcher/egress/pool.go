@@ -20,9 +20,8 @@ const (
 	keepAliveMargin = time.Second
 )
 
-// pool keeps idle connections by host and port. One that is in use is not its
-// concern, so a host without an idle connection is not known here. It is safe
-// for concurrent use.
+// pool keeps idle connections by host and port. It does not know connections in
+// use, nor hosts without an idle connection. It is safe for concurrent use.
 type pool struct {
 	idleTimeout time.Duration
 
@@ -98,8 +97,8 @@ func (p *pool) wakeBy(at time.Time) {
 	}
 }
 
-// expire closes the connections whose time has come, and comes back for the
-// next. It looks at no other.
+// expire closes the connections whose time has come, and schedules itself for
+// the next. It looks at no other.
 func (p *pool) expire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +112,7 @@ func (p *pool) expire() {
 	}
 }
 
-// shed closes all idle connections, for the sake of the files that they are.
+// shed closes all idle connections, to free their file descriptors.
 func (p *pool) shed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
