@@ -61,8 +61,8 @@ type Accounts interface {
 	// Account returns [ErrNotFound] when there is none.
 	Account(ctx context.Context, id string) (Account, error)
 	// DeleteAccount erases the account with all its data, the webhook and the
-	// keys first. [ErrNotFound] when there is none. If it was interrupted, it
-	// can be repeated.
+	// keys first. [ErrNotFound] when there is none. Once begun it goes on when
+	// ctx ends, and after a restart; it can be repeated.
 	DeleteAccount(ctx context.Context, id string) error
 }
 

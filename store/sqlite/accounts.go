@@ -9,10 +9,6 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// eraseRows bounds what one transaction erases, so that it never occupies the
-// writer for long.
-const eraseRows = 1000
-
 // PutAccount implements [store.Accounts].
 func (s *Store) PutAccount(ctx context.Context, id string, now time.Time) (a store.Account, created bool, err error) {
 	n, err := write(ctx, s.w, 1, func(tx *txn) (int, error) {
@@ -32,35 +28,6 @@ func (s *Store) Account(ctx context.Context, id string) (store.Account, error) {
 		return store.Account{}, err
 	}
 	return store.Account{ID: id, CreatedAt: instant(at)}, nil
-}
-
-// DeleteAccount implements [store.Accounts]. The account itself is erased with
-// the last of its deliveries.
-func (s *Store) DeleteAccount(ctx context.Context, id string) error {
-	err := s.w.do(ctx, func(tx *txn) error {
-		if err := tx.mustHaveAccount(id); err != nil {
-			return err
-		}
-		tx.setWebhook(id, nil)
-		return tx.lockOut(id)
-	})
-	for n := eraseRows; err == nil && n == eraseRows; {
-		n, err = write(ctx, s.w, eraseRows, func(tx *txn) (int, error) {
-			seqs, err := tx.deliveriesOf(id, eraseRows)
-			if err != nil {
-				return 0, err
-			}
-			if _, err := tx.erase(seqs); err != nil || len(seqs) == eraseRows {
-				return len(seqs), err
-			}
-			// Keys and a webhook may have been made in between.
-			if _, err := tx.webhook(id); !errors.Is(err, store.ErrNotFound) {
-				tx.setWebhook(id, nil)
-			}
-			return len(seqs), errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id))
-		})
-	}
-	return err
 }
 
 // lockOut removes an account's keys and its webhook.

@@ -12,7 +12,7 @@ import (
 func (w *writer) open() (err error) {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite", w.store.cfg.dsn("journal_mode(WAL)", "synchronous(FULL)",
-		"cache_size(-16384)", "journal_size_limit(67108864)", "temp_store(2)"))
+		"cache_size(-16384)", "journal_size_limit(67108864)", "temp_store(2)", "secure_delete(1)"))
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@
 // their own and never wait for it. A second process that would serve the same file
 // is refused.
 //
-// It leaves out replication and backup (any tool that knows SQLite's WAL does
-// them), and more than one serving process (store/postgres).
+// It leaves out replication (any tool that knows SQLite's WAL does it), and more
+// than one serving process (store/postgres).
 package sqlite
 
 import (
@@ -65,6 +65,9 @@ type Store struct {
 	damage  damageMet
 	w       *writer
 	cache   *cache
+
+	erasing sync.Mutex // held while one begins, and while the store is closed
+	erasers sync.WaitGroup
 
 	closing sync.Once
 	closed  chan struct{}
@@ -123,7 +126,11 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if s.w, err = newWriter(s); err != nil {
 		return nil, err
 	}
-	if err := s.checkSecretKey(ctx); err != nil {
+	err = s.checkSecretKey(ctx)
+	if err == nil && !cfg.Shared {
+		err = s.resumeErasing()
+	}
+	if err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -206,7 +213,10 @@ func (s *Store) Listen(l store.Listener) { s.w.listener.Store(&l) }
 // Close implements [store.Store].
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
+		s.erasing.Lock()
 		close(s.closed)
+		s.erasing.Unlock()
+		s.erasers.Wait()
 		err = s.w.close()
 		s.release()
 	})

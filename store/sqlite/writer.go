@@ -49,7 +49,8 @@ type operation struct {
 	rows   int  // how much it writes, roughly
 	handIn bool // it adds to the intake and does nothing else
 	run    func(*txn) error
-	out    bool // it failed by itself and is not part of the transaction
+	out    bool         // it failed by itself and is not part of the transaction
+	after  func() error // once it is committed, before it is answered; may be nil
 	err    error
 	done   chan struct{}
 }
@@ -145,7 +146,7 @@ func (w *writer) run() {
 		select {
 		case <-others.C:
 			w.lookForOthers()
-			w.lookForFiles()
+			_ = w.lookForFiles() // it tells
 			w.settle()
 		case op := <-w.queue:
 			w.commit(w.gather(op))
@@ -197,6 +198,9 @@ func (w *writer) commit(ops []*operation) {
 		}
 	}
 	for _, op := range ops {
+		if op.after != nil && op.err == nil {
+			op.err = op.after()
+		}
 		close(op.done)
 	}
 	w.boundLog()
