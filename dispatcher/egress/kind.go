@@ -83,8 +83,7 @@ func classify(ctx context.Context, err error) (Kind, Detail) {
 	}
 	switch in.phase {
 	case connecting:
-		var dns *net.DNSError
-		if errors.As(err, &dns) {
+		if dns, ok := errors.AsType[*net.DNSError](err); ok {
 			return DNSFailed, dnsDetail(dns)
 		}
 		return ConnectFailed, connectDetail(err)
