@@ -16,18 +16,19 @@ import (
 
 // Handshakes that the other side does not go on with take no turn from others.
 func TestHungHandshakesHoldUpNobody(t *testing.T) {
-	hung := make(chan struct{}, 1000)
+	hung, end := make(chan struct{}, 1000), make(chan struct{})
 	silent := listen(t, "127.0.0.1", func(_ *receiver, c net.Conn) {
 		if _, err := c.Read(make([]byte, 1)); err != nil {
 			return
 		}
 		hung <- struct{}{}
 		_, _ = c.Read(make([]byte, 1<<20)) // the rest of its hello
-		_, _ = c.Read(make([]byte, 1))     // until it goes
+		<-end
 	})
 	good := listenTLS(t, goodTLS(), hostile.Answering(hostile.OK200))
 	c := newClient(t)
 	var all sync.WaitGroup
+	defer func() { close(end); all.Wait() }()
 	n := 4 * runtime.GOMAXPROCS(0)
 	for range n {
 		all.Go(func() { wantKind(t, post(t, c, newRequest(silent.url())), egress.TLSFailed) })
@@ -35,18 +36,17 @@ func TestHungHandshakesHoldUpNobody(t *testing.T) {
 	for i := range n {
 		select {
 		case <-hung:
-		case <-time.After(brief):
+		case <-time.After(patience):
 			t.Fatalf("%d of %d handshakes have begun, want all", i, n)
 		}
 	}
 	wantKind(t, post(t, c, newRequest(good.url())), egress.Acknowledged)
-	all.Wait()
 }
 
 // That our processors have no time is not the receiver's fault.
 func TestWaitingForATurn(t *testing.T) {
 	client := func() *egress.Client {
-		c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, TLSTimeout: 100 * time.Millisecond})
+		c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, TLSTimeout: brief})
 		t.Cleanup(c.Close)
 		return c
 	}
@@ -64,11 +64,11 @@ func TestWaitingForATurn(t *testing.T) {
 	c := client()
 	giveBack := c.HoldTurns()
 	held := make(chan egress.Result)
-	go func() { held <- postWithin(t, c, newRequest(good.url()), 10*time.Second) }()
+	go func() { held <- post(t, c, newRequest(good.url())) }()
 	<-dialled
 	// When another that begins now has been given up for its TLS, so would this.
-	wantKind(t, postWithin(t, client(), newRequest(mute.url()), 10*time.Second), egress.TLSFailed)
-	wantKind(t, post(t, c, newRequest(mute.url())), egress.Interrupted)
+	wantKind(t, post(t, client(), newRequest(mute.url())), egress.TLSFailed)
+	wantKind(t, postWithin(t, c, newRequest(mute.url()), brief), egress.Interrupted)
 	giveBack()
 	wantKind(t, <-held, egress.Acknowledged)
 }
