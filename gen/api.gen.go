@@ -38,9 +38,11 @@ const (
 	AttemptDetailHANDSHAKETIMEOUT            AttemptDetail = "HANDSHAKE_TIMEOUT"
 	AttemptDetailHEADERTOOLARGE              AttemptDetail = "HEADER_TOO_LARGE"
 	AttemptDetailNAMENOTFOUND                AttemptDetail = "NAME_NOT_FOUND"
+	AttemptDetailNETWORKDENIED               AttemptDetail = "NETWORK_DENIED"
 	AttemptDetailNOANSWER                    AttemptDetail = "NO_ANSWER"
 	AttemptDetailNOTHTTP                     AttemptDetail = "NOT_HTTP"
 	AttemptDetailNOTTLS                      AttemptDetail = "NOT_TLS"
+	AttemptDetailPORTNOTALLOWED              AttemptDetail = "PORT_NOT_ALLOWED"
 	AttemptDetailPROTOCOLSWITCHED            AttemptDetail = "PROTOCOL_SWITCHED"
 	AttemptDetailREQUESTNOTREAD              AttemptDetail = "REQUEST_NOT_READ"
 	AttemptDetailSTATUSINVALID               AttemptDetail = "STATUS_INVALID"
@@ -94,11 +96,15 @@ func (e AttemptDetail) Valid() bool {
 		return true
 	case AttemptDetailNAMENOTFOUND:
 		return true
+	case AttemptDetailNETWORKDENIED:
+		return true
 	case AttemptDetailNOANSWER:
 		return true
 	case AttemptDetailNOTHTTP:
 		return true
 	case AttemptDetailNOTTLS:
+		return true
+	case AttemptDetailPORTNOTALLOWED:
 		return true
 	case AttemptDetailPROTOCOLSWITCHED:
 		return true
@@ -523,7 +529,8 @@ type Attempt struct {
 	// address.
 	//
 	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
-	// reserved.
+	// reserved. NETWORK_DENIED: the operator has closed its network.
+	// PORT_NOT_ALLOWED: the operator has not opened the port.
 	//
 	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
 	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
@@ -592,7 +599,8 @@ type Attempt struct {
 // address.
 //
 // DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
-// reserved.
+// reserved. NETWORK_DENIED: the operator has closed its network.
+// PORT_NOT_ALLOWED: the operator has not opened the port.
 //
 // TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
 // expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.

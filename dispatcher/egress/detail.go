@@ -28,6 +28,8 @@ const (
 
 	// Of DestinationRefused.
 	AddressNotPublic Detail = "ADDRESS_NOT_PUBLIC"
+	NetworkDenied    Detail = "NETWORK_DENIED"   // by the operator
+	PortNotAllowed   Detail = "PORT_NOT_ALLOWED" // by the operator
 
 	// Of TLSFailed.
 	CertificateExpired          Detail = "CERTIFICATE_EXPIRED" // or one of its chain

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -42,7 +43,14 @@ func TestEachDetailOfARealBrokenEndpoint(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url, resolver := tt.open(t)
-			c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, Resolver: resolver, ConnectTimeout: patience, TLSTimeout: patience})
+			cfg := egress.Config{
+				Allow: loopback, Deny: []netip.Prefix{netip.MustParsePrefix("127.9.0.0/16")}, RootCAs: testCA().pool, Resolver: resolver,
+				ConnectTimeout: patience, TLSTimeout: patience,
+			}
+			if tt.detail == egress.PortNotAllowed {
+				cfg.Ports = []uint16{8443}
+			}
+			c := egress.New(cfg)
 			t.Cleanup(c.Close)
 			req := newRequest(url)
 			if tt.detail == egress.RequestNotRead {
@@ -130,10 +138,16 @@ func brokenNames() []broken {
 				return new(net.Dialer).DialContext(ctx, "tcp", closedPort())
 			}}
 		}},
+		{"a denied network", egress.DestinationRefused, egress.NetworkDenied, at("https://127.9.0.1/")},
+		{"a port that is not open", egress.DestinationRefused, egress.PortNotAllowed, at("https://127.0.0.1/")},
 		{"a private address", egress.DestinationRefused, egress.AddressNotPublic, func(t *testing.T) (string, *net.Resolver) {
 			return named, nameServer(t, func() []string { return []string{"10.0.0.1"} })
 		}},
 	}
+}
+
+func at(url string) func(*testing.T) (string, *net.Resolver) {
+	return func(*testing.T) (string, *net.Resolver) { return url, nil }
 }
 
 func closedPort() string {

@@ -31,12 +31,15 @@ type Destinations struct {
 var wireServer = netip.MustParseAddr("168.63.129.16")
 
 // refusedError: callbacks may not go there.
-type refusedError struct{ why string }
+type refusedError struct {
+	detail Detail
+	why    string
+}
 
 func (e *refusedError) Error() string { return e.why }
 
 func notPublic(addr string) error {
-	return &refusedError{addr + " is not a public address (see --allow-network)"}
+	return &refusedError{AddressNotPublic, addr + " is not a public address (see --allow-network)"}
 }
 
 func newGuard(to Destinations) *guard {
@@ -52,9 +55,9 @@ func (g *guard) control(_ context.Context, network, address string, c syscall.Ra
 	addr := to.Addr().WithZone("").Unmap()
 	switch {
 	case !g.takes(to.Port()):
-		return &refusedError{fmt.Sprintf("port %d is not one of --callback-port", to.Port())}
+		return &refusedError{PortNotAllowed, fmt.Sprintf("port %d is not one of --callback-port", to.Port())}
 	case contain(g.Deny, addr):
-		return &refusedError{addr.String() + " is in a network of --deny-network"}
+		return &refusedError{NetworkDenied, addr.String() + " is in a network of --deny-network"}
 	case contain(g.Allow, addr):
 		return nil
 	case addr == wireServer:

@@ -73,7 +73,7 @@ func classify(ctx context.Context, err error) (Kind, Detail) {
 	var in *failure
 	switch {
 	case errors.As(err, &refused):
-		return DestinationRefused, AddressNotPublic
+		return DestinationRefused, refused.detail
 	case errors.Is(ctx.Err(), context.Canceled), errors.Is(err, errNoTurn):
 		return Interrupted, ""
 	case isExhausted(err):
