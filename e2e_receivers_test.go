@@ -48,7 +48,7 @@ func TestClientReceivers(t *testing.T) {
 					if got != id+want {
 						t.Errorf("the receiver says %q, want %q", got, id+want)
 					}
-				case <-time.After(20 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatalf("no callback of %s; log:\n%s", id, svc.log)
 				}
 			}

@@ -214,7 +214,7 @@ func serve(t *testing.T, bin, db string, flags ...string) *service {
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
 	t.Cleanup(s.end)
-	eventually(t, 20*time.Second, "the service to be ready", func() bool {
+	eventually(t, time.Minute, "the service to be ready", func() bool {
 		resp, err := http.Get(s.ops + "/readyz")
 		if err != nil {
 			return false

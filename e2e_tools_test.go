@@ -188,7 +188,7 @@ func seeded(t *testing.T, bin string) (svc *service, keys map[string]string) {
 			t.Fatalf("POST /events: %d %s", code, answer)
 		}
 	}
-	eventually(t, 20*time.Second, "the seed to be delivered", func() bool { return to.count("") == 120 })
+	eventually(t, time.Minute, "the seed to be delivered", func() bool { return to.count("") == 120 })
 	return svc, keys
 }
 

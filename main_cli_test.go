@@ -94,9 +94,9 @@ func scriptAwait(ts *testscript.TestScript, _ bool, args []string) {
 func poll(ts *testscript.TestScript, args []string, there func() bool) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); !there(); <-tick.C {
+	for end := time.Now().Add(2 * time.Minute); !there(); <-tick.C {
 		if time.Now().After(end) {
-			ts.Fatalf("%q: waited 30 s in vain", args)
+			ts.Fatalf("%q: waited two minutes in vain", args)
 		}
 	}
 }

@@ -67,14 +67,14 @@ func TestKeyRevokedBesideTheServiceEnds(t *testing.T) {
 	if err := beside.RevokeAPIKey(t.Context(), "a", "one"); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(100 * gap)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		_, err := s.APIKeyByHash(t.Context(), hash)
 		if errors.Is(err, store.ErrNotFound) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the key still answers after %v: %v", 100*gap, err)
+			t.Fatalf("the key still answers after a minute: %v", err)
 		}
 		time.Sleep(gap / 10)
 	}
