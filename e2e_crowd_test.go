@@ -139,12 +139,11 @@ func (s *service) patiently(method, path, credential, body string, want int) {
 	var code int
 	var answer []byte
 	var err error
-	for range 20 {
-		if code, answer, err = s.try(method, path, credential, body); err == nil {
-			break
-		}
-	}
-	if err != nil || code != want {
-		s.t.Fatalf("%s %s: got %d %s %v, want %d", method, path, code, answer, err, want)
+	eventually(s.t, time.Minute, method+" "+path, func() bool {
+		code, answer, err = s.try(method, path, credential, body)
+		return err == nil
+	})
+	if code != want {
+		s.t.Fatalf("%s %s: got %d %s, want %d", method, path, code, answer, want)
 	}
 }
