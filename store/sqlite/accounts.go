@@ -12,7 +12,11 @@ import (
 // PutAccount implements [store.Accounts].
 func (s *Store) PutAccount(ctx context.Context, id string, now time.Time) (a store.Account, created bool, err error) {
 	n, err := write(ctx, s.w, 1, func(tx *txn) (int, error) {
-		return tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now))
+		n, err := tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now))
+		if n == 1 { // the one that was erased before is another
+			err = errors.Join(err, tx.exec(`DELETE FROM erasing WHERE account_id = ?`, id))
+		}
+		return n, err
 	})
 	if err != nil || n == 1 {
 		return store.Account{ID: id, CreatedAt: instant(micros(now))}, err == nil, err

@@ -104,9 +104,13 @@ func (s *Store) eraseAccount(id string) (err error) {
 	return err
 }
 
-// eraseSome erases deliveries of an account, and with the last ones the account.
-// Less than eraseRows: these were the last.
+// eraseSome erases deliveries of an account that is marked, and with the last
+// ones the account. Less than eraseRows: these were the last.
 func (tx *txn) eraseSome(id string) (int, error) {
+	var marked bool
+	if err := tx.row(`SELECT EXISTS (SELECT 1 FROM erasing WHERE account_id = ?)`, []any{id}, &marked); err != nil || !marked {
+		return 0, err // it is done, or the account was made anew
+	}
 	seqs, err := tx.deliveriesOf(id, eraseRows)
 	if err != nil {
 		return 0, err

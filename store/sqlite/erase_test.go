@@ -145,3 +145,39 @@ func TestErasureGoesOnWithoutItsCaller(t *testing.T) {
 		gone(t, open(t, path))
 	})
 }
+
+// The platform may make an account anew while the log of the erased one is still
+// to be emptied. An erasure that goes on then leaves the new one alone.
+func TestAccountMadeAnewIsNotErased(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	withWebhook(t, s)
+	ctx := t.Context()
+	if err := s.DeleteAccount(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	mark := s.w.do(ctx, func(tx *txn) error { return tx.exec(`INSERT INTO erasing VALUES ('a')`) }) // as before the log is empty
+	if mark != nil {
+		t.Fatal(mark)
+	}
+	withWebhook(t, s)
+	acceptMore(t, s, "e", 1)
+	if err := s.eraseAccount("a"); err != nil { // tried again
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	await(t, "the end of erasures", func() bool {
+		var left int
+		err := s.read.QueryRow(`SELECT count(*) FROM erasing`).Scan(&left)
+		return err == nil && left == 0
+	})
+	if _, err := s.Account(ctx, "a"); err != nil {
+		t.Errorf("the new account: %v", err)
+	}
+	if n := s.Stats().Deliveries[store.Pending]; n != 1 {
+		t.Errorf("%d deliveries are held, want that of the new account", n)
+	}
+}
