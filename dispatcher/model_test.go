@@ -91,8 +91,8 @@ func drawStep(t *rapid.T) step {
 }
 
 // TestModelOfTheWholeLife plays random lives of three accounts and holds the
-// invariants of DESIGN §5 at every attempt, after every long wait, and at the
-// end. Lives on SQLite take longer, so there are fewer of them: a fifth of what
+// invariants (docs/architecture.md) at every attempt, after every long wait, and
+// at the end. Lives on SQLite take longer, so there are fewer of them: a fifth of what
 // -rapid.checks says. They wait for the disk, and those in memory for the CPU,
 // so that they share the time.
 func TestModelOfTheWholeLife(t *testing.T) {

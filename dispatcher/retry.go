@@ -9,7 +9,7 @@ import (
 )
 
 // DefaultSchedule are the gaps between the attempts of a delivery: 13 attempts
-// in 71 h 43 m, a weekend outage included (DESIGN §4).
+// in 71 h 43 m, a weekend outage included.
 var DefaultSchedule = []time.Duration{
 	5 * time.Second, 30 * time.Second,
 	2 * time.Minute, 10 * time.Minute, 30 * time.Minute,

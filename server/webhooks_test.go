@@ -34,7 +34,7 @@ var (
 	}
 )
 
-// matrixStatus is what DESIGN says: the credential first, then the body, then
+// matrixStatus is the order of the checks: the credential first, then the body, then
 // what there is.
 func matrixStatus(method, state, credential, body string) int {
 	exists := state == "active" || state == "suspended"

@@ -1,7 +1,7 @@
 // Package store defines what Recapito keeps: the types, one small interface for
 // each consumer, and the errors on which consumers decide. Implementations are
-// store/memory, store/sqlite and store/postgres; store/storetest is the suite that
-// each of them passes. It promises:
+// store/memory and store/sqlite; store/storetest is the suite that each of them
+// passes. It promises:
 //
 //   - What a method has reported as done survives a power cut (except in
 //     store/memory).

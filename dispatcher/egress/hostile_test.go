@@ -201,7 +201,7 @@ func TestBodyOfAcknowledgementIsNotWaitedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := listenTLS(t, goodTLS(), hostile.Drip(tt.answer, ""))
 			quickest := time.Hour // a busy machine spoils some of them
-			for began := time.Now(); quickest >= tt.limit && time.Since(began) < patience; {
+			for began := time.Now(); quickest >= tt.limit && time.Since(began) < 20*time.Second; {
 				c := newClient(t)
 				start := time.Now()
 				wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)

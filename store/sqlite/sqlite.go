@@ -8,7 +8,7 @@
 // is refused.
 //
 // It leaves out replication (any tool that knows SQLite's WAL does it), and more
-// than one serving process (store/postgres).
+// than one serving process.
 package sqlite
 
 import (
