@@ -36,7 +36,7 @@ tools: ## Install what the tests need beside Go, if it is missing: Chromium (Deb
 
 .PHONY: test
 test: tools ## Run all tests, with the race detector, in random order
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 2h ./...
 
 .PHONY: mutants
 mutants: ## Break each invariant of the dispatcher on purpose and see a test find it (minutes)
