@@ -210,7 +210,7 @@ func (d *Dispatcher) takeBack(f *flight) {
 		return
 	}
 	now := time.Now()
-	for _, it := range l.window.finish(f.item, now, func(time.Time) bool { return false }) {
+	for _, it := range l.window.finish(f.item, now, d.overtaking(now)) {
 		d.putOff(l, it, now)
 	}
 	l.window.forget(f.item)

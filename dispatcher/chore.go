@@ -191,6 +191,7 @@ func (d *Dispatcher) doChores(ctx context.Context) {
 			c, _ = d.wants(l, time.Now())
 			epoch = l.epoch
 			l.working, l.lost, l.noted = true, false, time.Time{}
+			l.window.ask()
 		}
 		d.mu.Unlock()
 		if l != nil {
@@ -218,6 +219,7 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 		l.more = true // not merged: read it
 	}
 	clear(l.gone)
+	l.window.answered()
 	if err != nil && ctx.Err() == nil {
 		l.retryGap = min(max(2*l.retryGap, storeRetryGap), maxStoreRetryGap)
 		l.retryAt = now.Add(l.retryGap)

@@ -124,6 +124,24 @@ func TestClockSetBackStallsNothingBehindAFailure(t *testing.T) {
 	})
 }
 
+// One that failed by the clock of before does not let others pass one that fails
+// by the new clock.
+func TestClockSetBackKeepsTheOrderBehindALaterFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRewoundRig(t)
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return c.ID != "a-m-3" }))
+		ev := r.accept("a", "m", "m", "m")
+		r.after(4 * time.Second)
+		s.back = time.Hour
+		r.disp.SetClockBack(time.Hour)
+		r.after(59 * time.Second) // the second one failed at 4 s or later
+		if got := ids(r.recv.got()); !slices.Contains(got, ev[1]) || slices.Contains(got, ev[2]) {
+			t.Errorf("attempted were %q, want the second event and not the third", got)
+		}
+	})
+}
+
 func TestClockSetBackWhileNothingRanStallsNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := newRewoundRig(t)

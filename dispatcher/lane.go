@@ -153,3 +153,6 @@ const (
 )
 
 func (it *item) seq() int64 { return it.delivery.Seq }
+
+// wasPutOff: it had been put off when it was read.
+func (it *item) wasPutOff() bool { return !it.delivery.DueAt.IsZero() }

@@ -90,20 +90,20 @@ func (d *Dispatcher) take(l *lane, del *store.Delivery, beyond bool, now time.Ti
 		d.giveUp(l, it)
 		return
 	}
+	overtakes := d.overtaking(now)
 	since, ok := now, false
 	if !beyond || !del.Behind.Fresh || del.Attempts > 0 {
-		since, ok = l.window.enqueue(it, now, d.overtaking(now))
+		since, ok = l.window.enqueue(it, now, overtakes)
 	}
 	if !ok {
-		l.window.setAside(it, since)
+		l.window.setAside(it, since, overtakes)
 		d.putOff(l, it, since)
 	}
 }
 
-// overtaking says whether an event goes now, before an earlier one of its
-// message that first failed to go at that time, or failed by a clock that has
-// been set back since: it waits for the order wait.
-func (d *Dispatcher) overtaking(now time.Time) func(since time.Time) bool {
+// overtaking: an event waits for the order wait, but not for one that failed by
+// a clock that has been set back since.
+func (d *Dispatcher) overtaking(now time.Time) overtaking {
 	return func(since time.Time) bool {
 		return since.IsZero() || since.After(now.Add(setBackBy)) || !now.Before(since.Add(d.cfg.OrderWait))
 	}

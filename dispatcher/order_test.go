@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recapito/recapito/dispatcher"
 	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/store"
 )
@@ -189,6 +190,86 @@ func TestEachFailureOfAMessageHoldsTheLaterOnesBack(t *testing.T) {
 		if !third() {
 			t.Error("the third event waits for longer than 60 s after the second one failed")
 		}
+	})
+}
+
+// Where the store has ended an event already, and memory knows it still, the
+// store's number of those that were put off counts another one.
+func TestEventIsHeldBackByAFailureWhileAnEarlierEndIsRecorded(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		handed time.Duration // when the third event is accepted, before or during the record of the first one's end
+	}{{"read from the store", 61 * time.Second}, {"handed over", 62*time.Second + 50*time.Millisecond}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var s *hookedStore
+				r := newRig(t, func(c *dispatcher.Config) {
+					s = &hookedStore{Queue: c.Store}
+					c.Store, c.RetrySchedule = s, []time.Duration{62 * time.Second, time.Hour}
+				})
+				r.account("a")
+				begin := time.Now()
+				r.recv.set(func(ctx context.Context, c call) egress.Result {
+					if c.ID == "a-n-3" {
+						time.Sleep(20 * time.Millisecond) // so that a page is read for it then
+					}
+					return failing(func(c call) bool { return c.ID == "a-m-2" || c.Attempt == 1 && c.ID != "a-m-4" })(ctx, c)
+				})
+				s.recorded = func(o []store.Outcome) {
+					if o[0].Delivery.EventID == "a-m-1" && o[0].State == store.Delivered {
+						time.Sleep(100 * time.Millisecond)
+					}
+				}
+				ev := r.accept("a", "m", "m", "n")
+				r.after(time.Until(begin.Add(tt.handed)))
+				third := r.accept("a", "m")[0]
+				r.after(time.Until(begin.Add(119 * time.Second)))
+				r.wantState("a", ev[0], store.Delivered)
+				if slices.Contains(ids(r.recv.got()), third) {
+					t.Error("the third event went less than 60 s after the second one first failed at 60 s")
+				}
+				r.after(2 * time.Second)
+				r.wantState("a", third, store.Delivered)
+			})
+		})
+	}
+}
+
+// A page that was read before an earlier event failed does not know of it; nor does
+// memory by itself, once that failure is recorded.
+func TestEventIsHeldBackByAFailureDuringTheReadOfItsPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.stop()
+		ev := r.accept("a", "m", "m")
+		d, _ := r.delivery("a", ev[1])
+		off := store.Outcome{Delivery: &d, State: store.Pending, DueAt: time.Now().Add(time.Second), Behind: true}
+		if err := r.store.Record(context.Background(), []store.Outcome{off}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			if c.ID == "a-m-1" && c.Attempt == 1 {
+				time.Sleep(1500 * time.Millisecond)
+				return status(500)(ctx, c)
+			}
+			return ok(ctx, c)
+		})
+		s.page = func() {
+			if len(r.recv.got()) > 0 {
+				time.Sleep(time.Second) // from 1 s to 2 s; the failure is at 1.5 s
+			}
+		}
+		s.record = func(o []store.Outcome) {
+			if len(r.recv.got()) > 0 && o[0].Behind {
+				time.Sleep(time.Second)
+			}
+		}
+		r.start()
+		r.after(1700 * time.Millisecond)
+		ev = append(ev, r.accept("a", "m")...)
+		r.after(time.Minute)
+		r.wantCalls(ev[0], ev[0], ev[1], ev[2])
 	})
 }
 

@@ -128,6 +128,7 @@ func (d *Dispatcher) readProbe(ctx context.Context, l *lane) (func(time.Time), e
 			}
 			l.probe = it
 			l.probe.state = ready
+			l.window.join(it).head = it // the window is empty
 		}
 	}, err
 }

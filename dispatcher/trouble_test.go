@@ -21,6 +21,7 @@ type hookedStore struct {
 	page     func()                // after it was
 	accounts func()                // after they were read
 	record   func([]store.Outcome) // before it is done
+	recorded func([]store.Outcome) // when it is on disk
 	damaged  string                // event
 }
 
@@ -45,7 +46,11 @@ func (s *hookedStore) Record(ctx context.Context, o []store.Outcome, now time.Ti
 	if s.record != nil {
 		s.record(o)
 	}
-	return s.Queue.Record(ctx, o, now)
+	err := s.Queue.Record(ctx, o, now)
+	if s.recorded != nil {
+		s.recorded(o)
+	}
+	return err
 }
 
 func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
@@ -107,6 +112,39 @@ func TestFailedReadIsRepeatedAtOnceThoughNothingIsDueForHours(t *testing.T) {
 		ev := r.acceptUntold("a", "m1")
 		r.after(5 * time.Second)
 		r.wantState("a", ev, store.Delivered)
+	})
+}
+
+// The events behind a probe that has become an attempt, as by a PUT, follow it at
+// once: each that is put off costs two writes and a read more.
+func TestPutDuringAProbePutsOffNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.accept("a", "x")
+		r.settle()
+		r.recv.set(status(500))
+		r.accept("a", "m", "n", "n", "n")
+		r.after(10 * time.Minute)
+		probes := len(r.recv.got())
+		r.accept("a", "m")
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(time.Second)
+			return ok(ctx, c)
+		})
+		for len(r.recv.got()) == probes {
+			r.after(100 * time.Millisecond)
+		}
+		s.record = func(outcomes []store.Outcome) {
+			for _, o := range outcomes {
+				if o.Behind {
+					t.Errorf("%s was put off", o.Delivery.EventID)
+				}
+			}
+		}
+		r.replace("a", "https://a.example/new")
+		r.after(20 * time.Second)
+		r.wantStates(map[store.State]int64{store.Delivered: 6})
 	})
 }
 

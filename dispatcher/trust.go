@@ -92,7 +92,7 @@ func (d *Dispatcher) fallBehind(l *lane) {
 	l.direct, l.more, l.cursor = false, true, 0
 	l.probe = nil
 	l.late, l.lost = nil, true
-	l.window.clear(time.Now())
+	l.window.clear(time.Now(), d.overtaking(time.Now()))
 	l.kept = 0
 	d.release(l, l.held)
 }

@@ -15,13 +15,16 @@ type window struct {
 	items  map[int64]*item // all, by Seq, until their outcome is recorded
 	chains map[string]*chain
 	ready  fifo
+	// While the store is asked, a chain whose last member was recorded stays: the
+	// answer may be older than that record.
+	asked bool
+	empty []string // messages of such chains
 }
 
 // chain holds the deliveries of one message that are in memory. It lives until
 // the last of them is recorded, so it knows what the store does not know yet.
 type chain struct {
-	members int // items that have not been recorded,
-	putOff  int // and so many of these had been put off when they were read
+	members int // items that have not been recorded
 	head    *item
 	rest    []*item // in order of Seq
 	// since is when the last of those that may be PENDING in the store, and are
@@ -31,12 +34,21 @@ type chain struct {
 	from  int64
 }
 
+// overtaking says whether an event goes now, before an earlier one of its
+// message that first failed to go at that time; zero: there is none.
+type overtaking func(since time.Time) bool
+
 // hold notes one that is not in memory; those with a greater Seq are behind it.
-func (c *chain) hold(since time.Time, seq int64) {
-	if c.since.IsZero() {
-		c.from = seq
+// What holds nobody back, or not any more, counts no more: by a clock that has
+// been set back since it would be the last to have failed.
+func (c *chain) hold(since time.Time, seq int64, overtakes overtaking) {
+	switch {
+	case overtakes(since):
+	case overtakes(c.since):
+		c.since, c.from = since, seq
+	default:
+		c.since, c.from = latest(c.since, since), min(c.from, seq)
 	}
-	c.since, c.from = latest(c.since, since), min(c.from, seq)
 }
 
 // behind is when the last of those that an item is behind first failed to go.
@@ -45,6 +57,26 @@ func (c *chain) behind(it *item) time.Time {
 		return time.Time{}
 	}
 	return c.since
+}
+
+// place is where an item belongs among the rest.
+func (c *chain) place(it *item) int {
+	at, _ := slices.BinarySearchFunc(c.rest, it.seq(), func(o *item, seq int64) int { return cmp.Compare(o.seq(), seq) })
+	return at
+}
+
+// ahead counts those before an item that are put off in the store, as when they
+// were read: what is settled may be so no more.
+func (c *chain) ahead(it *item) (n int) {
+	if c.head != nil && c.head.seq() < it.seq() && c.head.wasPutOff() {
+		n++
+	}
+	for _, earlier := range c.rest[:c.place(it)] {
+		if earlier.wasPutOff() {
+			n++
+		}
+	}
+	return n
 }
 
 func newWindow() window {
@@ -65,7 +97,7 @@ func (w *window) hold(d *store.Delivery) *item {
 // due lists the items that had been put off when they were read.
 func (w *window) due() (seqs []int64) {
 	for seq, it := range w.items {
-		if !it.delivery.DueAt.IsZero() {
+		if it.wasPutOff() {
 			seqs = append(seqs, seq)
 		}
 	}
@@ -78,14 +110,29 @@ func (w *window) forget(it *item) {
 		return
 	}
 	delete(w.items, it.seq())
-	if it.chain != nil {
-		if !it.delivery.DueAt.IsZero() {
-			it.chain.putOff--
-		}
-		if it.chain.members--; it.chain.members == 0 {
-			delete(w.chains, it.delivery.MessageID)
+	if it.chain == nil {
+		return
+	}
+	if it.chain.members--; it.chain.members > 0 {
+		return
+	}
+	if w.asked {
+		w.empty = append(w.empty, it.delivery.MessageID)
+	} else {
+		delete(w.chains, it.delivery.MessageID)
+	}
+}
+
+// ask notes that the store is asked, answered that its answer has been taken in.
+func (w *window) ask() { w.asked = true }
+
+func (w *window) answered() {
+	for _, message := range w.empty {
+		if c := w.chains[message]; c != nil && c.members == 0 {
+			delete(w.chains, message)
 		}
 	}
+	w.asked, w.empty = false, nil
 }
 
 // enqueue gives an item its place in its message's order. It reports false if
@@ -93,13 +140,13 @@ func (w *window) forget(it *item) {
 // when that one has failed to go; then the item is to be put off. Where the
 // message has a chain, those before it are in memory, but for some that have been
 // put off.
-func (w *window) enqueue(it *item, now time.Time, overtakes func(since time.Time) bool) (since time.Time, ok bool) {
+func (w *window) enqueue(it *item, now time.Time, overtakes overtaking) (since time.Time, ok bool) {
 	c := w.chains[it.delivery.MessageID]
 	if c == nil {
 		since = behindSince(it.delivery, now)
 	} else {
-		if b := &it.delivery.Behind; b.PutOff > c.putOff {
-			c.hold(orNow(b.FailedAt, now), it.seq()-1)
+		if b := &it.delivery.Behind; b.PutOff > c.ahead(it) {
+			c.hold(orNow(b.FailedAt, now), it.seq()-1, overtakes)
 		}
 		since = c.behind(it)
 	}
@@ -107,16 +154,12 @@ func (w *window) enqueue(it *item, now time.Time, overtakes func(since time.Time
 		return since, false
 	}
 	c = w.join(it)
-	if !since.IsZero() {
-		c.hold(since, it.seq()-1)
-	}
 	if c.head == nil {
 		c.head = it
 		w.makeReady(it)
 		return since, true
 	}
-	at, _ := slices.BinarySearchFunc(c.rest, it.seq(), func(o *item, seq int64) int { return cmp.Compare(o.seq(), seq) })
-	c.rest = slices.Insert(c.rest, at, it)
+	c.rest = slices.Insert(c.rest, c.place(it), it)
 	return since, true
 }
 
@@ -129,14 +172,13 @@ func (w *window) join(it *item) *chain {
 	}
 	it.chain = c
 	c.members++
-	if !it.delivery.DueAt.IsZero() {
-		c.putOff++
-	}
 	return c
 }
 
 // setAside lets later items know of one that is on its way to be put off.
-func (w *window) setAside(it *item, since time.Time) { w.join(it).hold(since, it.seq()) }
+func (w *window) setAside(it *item, since time.Time, overtakes overtaking) {
+	w.join(it).hold(since, it.seq(), overtakes)
+}
 
 // behindSince is when the last of those before a delivery, none of which is in
 // memory, first failed to go. One that is still to go, or goes as soon as it is
@@ -171,15 +213,13 @@ func (w *window) makeReady(it *item) {
 // behind it from now on, and failed is when it first failed to go; else zero.
 // The next one that may go becomes ready; those that may not, by overtakes, are
 // returned to be put off.
-func (w *window) finish(it *item, failed time.Time, overtakes func(since time.Time) bool) (putOff []*item) {
+func (w *window) finish(it *item, failed time.Time, overtakes overtaking) (putOff []*item) {
 	c := it.chain
 	if c == nil || c.head != it {
-		return nil // a probe
+		return nil // it was outside the order
 	}
 	c.head = nil
-	if !failed.IsZero() {
-		c.hold(failed, it.seq())
-	}
+	c.hold(failed, it.seq(), overtakes)
 	for len(c.rest) > 0 {
 		next := c.rest[0]
 		c.rest = c.rest[1:]
@@ -195,14 +235,14 @@ func (w *window) finish(it *item, failed time.Time, overtakes func(since time.Ti
 
 // clear forgets everything that has not begun. It keeps what is in flight or
 // settled, so that it is not read twice.
-func (w *window) clear(now time.Time) {
+func (w *window) clear(now time.Time, overtakes overtaking) {
 	for _, c := range w.chains {
 		if c.head != nil && c.head.state == ready {
-			c.hold(now, c.head.seq())
+			c.hold(now, c.head.seq(), overtakes)
 			c.head = nil
 		}
 		if len(c.rest) > 0 {
-			c.hold(now, c.rest[0].seq())
+			c.hold(now, c.rest[0].seq(), overtakes)
 			c.rest = nil
 		}
 	}
