@@ -80,7 +80,8 @@ type Behind struct {
 	Fresh  bool      // one was fresh
 	PutOff int       // so many had been put off;
 	DueAt  time.Time // of these the earliest DueAt, and
-	// FailedAt the latest; zero: one of them has not failed.
+	// FailedAt the latest; zero: one of them has not failed. One beyond the present
+	// time is by a clock that has been set back: it counts if all are.
 	FailedAt time.Time
 }
 

@@ -105,12 +105,20 @@ func add(b *store.Behind, earlier *row) {
 	if first || earlier.DueAt.Before(b.DueAt) {
 		b.DueAt = earlier.DueAt
 	}
-	switch failed := earlier.failedAt; {
+	switch failed, now := earlier.failedAt, time.Now(); {
 	case failed.IsZero():
 		b.FailedAt = failed
-	case first || (!b.FailedAt.IsZero() && failed.After(b.FailedAt)):
+	case first, !b.FailedAt.IsZero() && later(failed, b.FailedAt, now):
 		b.FailedAt = failed
 	}
+}
+
+// later compares two times; those beyond now are before all others.
+func later(a, b, now time.Time) bool {
+	if a.After(now) != b.After(now) {
+		return b.After(now)
+	}
+	return a.After(b)
 }
 
 func history(r *row) store.Delivery {

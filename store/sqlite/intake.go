@@ -165,10 +165,11 @@ const pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY del
 
 // behind is what [store.Behind] says of those of these deliveries e that are
 // PENDING, its members in a row with spaces between them; NULL: there are none.
+// Its parameter is the present time.
 func behind(these string) string {
 	failed := `iif(p.due_at > 0, ` + firstFailure(`e.seq`) + `, NULL)`
 	return `(SELECT max(coalesce(p.due_at, 0) = 0) || ' ' || count(nullif(p.due_at, 0)) || ' ' || coalesce(min(nullif(p.due_at, 0)), 0) || ' ' ||
-			coalesce(iif(min(` + failed + `) = 0, 0, max(` + failed + `)), 0)
+			coalesce(iif(min(` + failed + `) = 0, 0, coalesce(max(` + failed + `) FILTER (WHERE ` + failed + ` <= ?), max(` + failed + `))), 0)
 		FROM deliveries e INDEXED BY deliveries_message LEFT JOIN waiting p ON p.seq = e.seq WHERE ` + these + ` AND ` + isPending + `)`
 }
 
@@ -215,7 +216,7 @@ func (tx *txn) earlier(todo []candidate) error {
 
 // follows completes those candidates whose message has others.
 func (tx *txn) follows(todo []candidate, known []int64) (err error) {
-	args := make([]any, 0, 5*len(known))
+	args := append(make([]any, 0, 1+5*len(known)), micros(time.Now()))
 	for _, i := range known {
 		args = append(args, i, todo[i].MessageID, todo[i].AccountID, todo[i].Channel, int64(todo[i].Part))
 	}

@@ -38,10 +38,11 @@ func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Back
 		if b.Webhook, err = tx.webhook(q.AccountID); err != nil {
 			return err
 		}
-		if b.Due, err = tx.deliveries(s.reads.due, q.AccountID, micros(q.Now), list(q.Known), q.Due); err != nil {
+		now := micros(time.Now()) // later than all that the snapshot has
+		if b.Due, err = tx.deliveries(s.reads.due, now, q.AccountID, micros(q.Now), list(q.Known), q.Due); err != nil {
 			return err
 		}
-		if b.Fresh, err = tx.fresh(&q, newest); err != nil {
+		if b.Fresh, err = tx.fresh(&q, now, newest); err != nil {
 			return err
 		}
 		next, err := tx.number(s.reads.nextDue, q.AccountID, micros(q.Now))
@@ -53,15 +54,15 @@ func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Back
 
 // fresh reads the fresh deliveries in the table, and those of the tail that are
 // still fresh.
-func (t *readTxn) fresh(q *store.BacklogQuery, newest []int64) ([]store.Delivery, error) {
+func (t *readTxn) fresh(q *store.BacklogQuery, now int64, newest []int64) ([]store.Delivery, error) {
 	if q.Fresh == 0 {
 		return nil, nil
 	}
-	all, err := t.deliveries(t.store.reads.fresh, q.AccountID, q.After, q.Fresh)
+	all, err := t.deliveries(t.store.reads.fresh, now, q.AccountID, q.After, q.Fresh)
 	if err != nil || len(newest) == 0 || (len(all) == q.Fresh && all[q.Fresh-1].Seq < newest[0]) {
 		return all, err
 	}
-	more, err := t.deliveries(t.store.reads.newest, list(newest))
+	more, err := t.deliveries(t.store.reads.newest, now, list(newest))
 	all = append(all, more...)
 	slices.SortFunc(all, func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
 	return all[:min(len(all), q.Fresh)], err

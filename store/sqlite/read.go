@@ -28,7 +28,8 @@ const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payloa
 // joinEnd adds the outcome that ended a delivery, if there is one.
 const joinEnd = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
 
-// queueColumns are what [store.Queue] knows beyond that.
+// queueColumns are what [store.Queue] knows beyond that. Their parameter is the
+// present time.
 var queueColumns = `, ` + firstFailure(`d.seq`) + `, ` + behind(`e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq`)
 
 // noQueueColumns stand in their place where they are not wanted.
@@ -50,7 +51,7 @@ func (r *readStatements) prepare(db *sql.DB) error {
 		waitingRows + ` AND w.due_at = 0 AND w.seq > ? ORDER BY w.seq LIMIT ?`:                                                                 &r.fresh,
 		`SELECT ` + deliveryColumns + queueColumns + ` FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinEnd + `
 			WHERE end.seq IS NULL AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq) ORDER BY j.key`: &r.newest,
-		`SELECT ` + deliveryColumns + queueColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (
+		`SELECT ` + deliveryColumns + `, ` + firstFailure(`d.seq`) + `, NULL FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (
 			SELECT min(seq) AS seq FROM waiting WHERE account_id = ? AND due_at = 0
 			UNION ALL SELECT min(seq) FROM waiting WHERE account_id = ? AND due_at > 0
 			UNION ALL SELECT value FROM json_each(?))) AND end.seq IS NULL`: &r.oldest,

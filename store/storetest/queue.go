@@ -267,6 +267,29 @@ func testOrder(t *testing.T, open Opener) {
 		page = backlog(t, s, all(at(time.Hour)))
 		wantBehind(t, "behind these and a fresh one", page.Fresh[1], time.Time{}, store.Behind{Fresh: true, PutOff: 2, DueAt: at(3 * time.Minute), FailedAt: at(8 * time.Second)})
 	})
+	t.Run("since when it waits, after the clock was set back", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), event("a", "e3", "m"))
+		now := time.Now().UTC().Truncate(time.Microsecond)
+		fail := func(d *store.Delivery, end time.Time) store.Outcome {
+			return store.Outcome{Delivery: d, State: store.Pending, Failures: 1, DueAt: now.Add(2 * time.Hour), Attempt: &store.Attempt{
+				Number: 1, At: end, StatusCode: 500, Error: store.HTTPStatus,
+			}}
+		}
+		must(t, s.Record(t.Context(), []store.Outcome{fail(&ds[0], now.Add(time.Hour))}, now))
+		page := backlog(t, s, all(now))
+		wantBehind(t, "behind one by the old clock", page.Fresh[0], time.Time{}, store.Behind{PutOff: 1, DueAt: now.Add(2 * time.Hour), FailedAt: now.Add(time.Hour)})
+		must(t, s.Record(t.Context(), []store.Outcome{fail(&ds[1], now)}, now))
+		two := store.Behind{PutOff: 2, DueAt: now.Add(2 * time.Hour), FailedAt: now}
+		page = backlog(t, s, all(now))
+		wantBehind(t, "behind one by the new clock as well", page.Fresh[0], time.Time{}, two)
+		must(t, s.Record(t.Context(), []store.Outcome{done(&page.Fresh[0])}, now))
+		l := &listener{}
+		s.Listen(l)
+		accept(t, s, now, event("a", "e4", "m"))
+		wantBehind(t, "told as well", l.accepted[0].Delivery, time.Time{}, two)
+	})
 	t.Run("put off behind nothing is due now", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a")
