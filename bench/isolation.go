@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -59,7 +58,7 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 	if err != nil {
 		return err
 	}
-	sick, err := r.secondSink()
+	sick, err := r.anotherSink()
 	if err != nil {
 		return err
 	}
@@ -115,10 +114,10 @@ func (l *lab) isolationRound(others string, f *isolationFigures) (err error) {
 	return nil
 }
 
-// secondSink starts another sink, which the run's service trusts too.
-func (r *run) secondSink() (*rig.Sink, error) {
-	dir := filepath.Join(r.dir, "second")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+// anotherSink starts another sink, which the run's service trusts too.
+func (r *run) anotherSink() (*rig.Sink, error) {
+	dir, err := os.MkdirTemp(r.dir, "sink-")
+	if err != nil {
 		return nil, err
 	}
 	s, err := rig.StartSink(dir)

@@ -30,6 +30,7 @@ var scenarios = []scenario{
 	{"latency", "from the platform's request to the arrival", latency},
 	{"refusals", "endpoints that refuse some requests", refusals},
 	{"isolation", "healthy endpoints beside broken ones", isolation},
+	{"lukewarm", "connections to endpoints called every few seconds", lukewarm},
 	{"recovery", "an endpoint returns to its backlog", recovery},
 	{"operations", "the four operations beside bare echo", operations},
 	{"backlog", "millions of events waiting", backlog},
@@ -41,6 +42,7 @@ type flags struct {
 	Scenarios []string `arg:"" optional:"" enum:"${enum}" help:"Which tables: ${names}. Default: all."`
 	Rounds    int      `default:"5" help:"Rounds of each measurement, of which the median counts."`
 	Events    int      `default:"60000" help:"Events of a round, but for those that take a given time."`
+	Lukewarm  int      `default:"5000" help:"Endpoints that are called every few seconds; each is an open file of the service and of the sink."`
 	Backlog   int      `default:"5000000" help:"Events of the backlog."`
 	Accounts  int      `default:"1000000" help:"Accounts that are many."`
 	History   int      `default:"10000000" help:"Deliveries of the history."`

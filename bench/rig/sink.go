@@ -44,6 +44,7 @@ type sinkState struct {
 	timeline []int                   // 204 for each 100 ms since the last reset
 	reset    time.Time
 	inFlight atomic.Int64
+	accepted atomic.Int64 // connections
 }
 
 // Counts is what a sink has seen.
@@ -52,6 +53,8 @@ type Counts struct {
 	Unique   int       // events among them
 	Refused  int       // answered 429 or 503
 	First    time.Time // arrival since the last reset
+	// Connections were accepted, whatever came on them.
+	Connections int
 	// P50, P99 and Max: from the time at which the event's batch was sent.
 	P50, P99, Max time.Duration
 	// Timeline counts arrivals for each 100 ms since the reset.
@@ -75,6 +78,14 @@ func (s *sinkState) clear() {
 	s.counts = Counts{}
 	s.latency = hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)
 	s.timeline = nil
+	s.accepted.Store(0)
+}
+
+// connection is told of each connection's states.
+func (s *sinkState) connection(_ net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		s.accepted.Add(1)
+	}
 }
 
 func (s *sinkState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -186,6 +197,7 @@ func (s *sinkState) report(upto int) Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.counts
+	c.Connections = int(s.accepted.Load())
 	micros := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 	c.P50, c.P99, c.Max = micros(s.latency.ValueAtQuantile(50)), micros(s.latency.ValueAtQuantile(99)), micros(s.latency.Max())
 	c.Timeline = append([]int(nil), s.timeline...)
@@ -244,7 +256,7 @@ func sinkMain() error {
 	}
 	quiet := log.New(io.Discard, "", 0) // kills break handshakes
 	go func() { _ = (&http.Server{Handler: mux}).Serve(control) }()
-	server := &http.Server{Handler: state, ErrorLog: quiet, TLSConfig: &tls.Config{GetCertificate: ca.certificate}}
+	server := &http.Server{Handler: state, ErrorLog: quiet, ConnState: state.connection, TLSConfig: &tls.Config{GetCertificate: ca.certificate}}
 	if err := server.ServeTLS(l, "", ""); err != nil {
 		return fmt.Errorf("sink: %w", err)
 	}
