@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // manual runs the commands of docs/backup.md, with its directories in a
@@ -92,7 +91,7 @@ func TestBackupAndRestoreAsInTheManual(t *testing.T) {
 	svc := serve(t, m.bin, m.db(), "--callback-ca", ca.file)
 	svc.register(to, "acc", svc.account("acc"))
 	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT"), event("acc", "e2", "m2", "SENT")}})
-	eventually(t, time.Minute, "both outcomes to be recorded", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 2 })
+	eventually(t, "both outcomes to be recorded", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 2 })
 
 	backup, restore := m.block("recapito backup"), m.block("recapito restore")
 	if out := m.run(backup); !strings.Contains(out, "it holds 2 deliveries, 0 of them PENDING") {
@@ -131,7 +130,7 @@ func TestBackupAndRestoreAsInTheManual(t *testing.T) {
 		t.Errorf("%v deliveries are in the restored store, want 2", got)
 	}
 	feed(t, svc, 1, [][]string{{event("acc", "later1", "later1", "SENT")}})
-	eventually(t, time.Minute, "the event that was fed again", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 3 })
+	eventually(t, "the event that was fed again", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 3 })
 
 	// What was there is a whole store still.
 	kept, err := filepath.Glob(m.db() + ".before-*Z")
@@ -154,8 +153,8 @@ func TestPayloadChangedOnDiskIsNotSent(t *testing.T) {
 	key := svc.account("acc")
 	svc.register(to, "acc", key)
 	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT")}})
-	eventually(t, time.Minute, "the attempts", func() bool { return to.count("acc") == 4 })
-	eventually(t, time.Minute, "the outcomes to be recorded", func() bool { return metric(t, svc, "recapito_unrecorded_outcomes") == 0 })
+	eventually(t, "the attempts", func() bool { return to.count("acc") == 4 })
+	eventually(t, "the outcomes to be recorded", func() bool { return metric(t, svc, "recapito_unrecorded_outcomes") == 0 })
 	svc.kill()
 	store, err := sql.Open("sqlite", db)
 	if err != nil {
@@ -167,7 +166,7 @@ func TestPayloadChangedOnDiskIsNotSent(t *testing.T) {
 	}
 	to.answer = nil
 	svc = serve(t, bin, db, flags...)
-	eventually(t, time.Minute, "the delivery to be FAILED", func() bool { return metric(t, svc, `recapito_deliveries{state="FAILED"}`) == 1 })
+	eventually(t, "the delivery to be FAILED", func() bool { return metric(t, svc, `recapito_deliveries{state="FAILED"}`) == 1 })
 	if n := to.count("acc"); n != 4 {
 		t.Errorf("%d callbacks, want the 4 before the damage", n)
 	}

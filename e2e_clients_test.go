@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // scenario is what each client prints when it walks through the life of a
@@ -69,7 +68,7 @@ func delivered(t *testing.T, svc *service, to *sink) (key string) {
 	if code, answer := svc.api("POST", "/events", bearer, batch([]string{event("acc", "evt_1", "m", "READ")})); code != 202 {
 		t.Fatalf("POST /events: %d %s", code, answer)
 	}
-	eventually(t, time.Minute, "the delivery to be recorded", func() bool {
+	eventually(t, "the delivery to be recorded", func() bool {
 		return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 1
 	})
 	if code, answer := svc.api("DELETE", hook, key, ""); code != 204 {

@@ -149,13 +149,13 @@ func TestAfterPutAndDeleteNothingGoesToTheOldURL(t *testing.T) {
 	})
 	defer func() { close(stop); feeder.Wait() }()
 
-	eventually(t, time.Minute, "callbacks to the old URL", func() bool { return old.count("") > 5 })
+	eventually(t, "callbacks to the old URL", func() bool { return old.count("") > 5 })
 	if code, answer := svc.api("PUT", hook, key, callback(next.url("acc"))); code != 200 {
 		t.Fatalf("PUT: %d %s", code, answer)
 	}
 	time.Sleep(settled) // not to wait for something: for the absence of something
 	before := old.count("")
-	eventually(t, time.Minute, "callbacks to the new URL", func() bool { return next.count("") > 200 })
+	eventually(t, "callbacks to the new URL", func() bool { return next.count("") > 200 })
 	if got := old.count(""); got != before {
 		t.Errorf("%d callbacks to the old URL after PUT had returned, want none", got-before)
 	}

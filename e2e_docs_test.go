@@ -280,7 +280,7 @@ func (b *browser) enter(field, text string) {
 // included.
 func (b *browser) wantAnswer(status, end string) {
 	b.t.Helper()
-	eventually(b.t, time.Minute, status+" of "+end, func() bool {
+	eventually(b.t, status+" of "+end, func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return slices.ContainsFunc(b.answers, func(a string) bool { return strings.HasPrefix(a, status+" ") && strings.HasSuffix(a, end) })

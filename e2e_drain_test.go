@@ -27,7 +27,7 @@ func (s *service) dial() *connection {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
 	return &connection{c, s.t, bufio.NewReader(c)}
@@ -85,12 +85,12 @@ func TestDrainAnswersWhatIsUnderWay(t *testing.T) {
 	if err := svc.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "/readyz to say that it drains", func() bool {
+	eventually(t, "/readyz to say that it drains", func() bool {
 		code, _ := get(t, svc.ops+"/readyz")
 		return code == http.StatusServiceUnavailable
 	})
 	idle.wantEnd("the idle connection")
-	eventually(t, time.Minute, "new connections to be refused", func() bool {
+	eventually(t, "new connections to be refused", func() bool {
 		c, err := net.Dial("tcp", strings.TrimPrefix(svc.url, "http://"))
 		if err == nil {
 			c.Close()

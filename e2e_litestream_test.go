@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 const litestreamVersion = "v0.5.18"
@@ -60,7 +59,7 @@ func TestContractLitestreamReplicates(t *testing.T) {
 		}
 		feed(t, svc, 1, [][]string{batch})
 	}
-	eventually(t, time.Minute, "all outcomes", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == batches*size })
+	eventually(t, "all outcomes", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == batches*size })
 	svc.terminate()
 	if text := svc.log.String(); strings.Contains(text, "WARN") || strings.Contains(text, "ERROR") {
 		t.Errorf("the service beside Litestream logs: %s", text)

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func get(t *testing.T, url string) (int, string) {
@@ -30,7 +29,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file)
 	svc.register(to, "acc", svc.account("acc"))
 	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT"), event("acc", "e2", "m2", "SENT")}})
-	eventually(t, time.Minute, "both outcomes to be recorded", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 2 })
+	eventually(t, "both outcomes to be recorded", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 2 })
 	for name, want := range map[string]float64{
 		"recapito_events_accepted_total":                                          2,
 		"recapito_events_refused_total":                                           0,
@@ -74,11 +73,11 @@ func TestShutdownDrains(t *testing.T) {
 	svc := serve(t, bin, db, "--callback-ca", ca.file)
 	svc.register(to, "acc", svc.account("acc"))
 	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT")}})
-	eventually(t, time.Minute, "the callback", func() bool { return to.count("acc") == 1 })
+	eventually(t, "the callback", func() bool { return to.count("acc") == 1 })
 	if err := svc.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "/readyz to say that it drains", func() bool {
+	eventually(t, "/readyz to say that it drains", func() bool {
 		code, text := get(t, svc.ops+"/readyz")
 		return code == 503 && strings.Contains(text, "draining")
 	})

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Prism: a walk through every operation and its refusals. Prism answers itself a
@@ -112,7 +111,7 @@ func (s *service) wantNoViolation() {
 	s.t.Helper()
 	const last = "/the/last/request"
 	s.api("GET", last, "", "")
-	eventually(s.t, 20*time.Second, "Prism to log the last request", func() bool { return strings.Contains(s.log.String(), last) })
+	eventually(s.t, "Prism to log the last request", func() bool { return strings.Contains(s.log.String(), last) })
 	for line := range strings.Lines(s.log.String()) {
 		if strings.Contains(line, "[VALIDATOR]") {
 			s.t.Errorf("Prism: %s", line)
@@ -139,7 +138,7 @@ func prism(t *testing.T, svc *service) *service {
 			t.Logf("Prism said:\n%s", log)
 		}
 	})
-	eventually(t, 60*time.Second, "Prism to listen", func() bool {
+	eventually(t, "Prism to listen", func() bool {
 		resp, err := http.Get("http://" + addr)
 		if err != nil {
 			return false

@@ -48,7 +48,7 @@ func TestClientReceivers(t *testing.T) {
 					if got != id+want {
 						t.Errorf("the receiver says %q, want %q", got, id+want)
 					}
-				case <-time.After(time.Minute):
+				case <-time.After(patience):
 					t.Fatalf("no callback of %s; log:\n%s", id, svc.log)
 				}
 			}
@@ -109,7 +109,7 @@ func receive(t *testing.T, r prepared, ca *authority, secrets string) (addr stri
 	select {
 	case line := <-lines:
 		return strings.TrimPrefix(line, "listening on "), lines
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the receiver does not listen")
 		return "", nil
 	}

@@ -71,7 +71,7 @@ func TestNothingIsInjected(t *testing.T) {
 				svc.wantNoInjection(t, request)
 			}
 			feed(t, svc, 1, [][]string{{event("acc", "e1", "m\u009b31m", "SENT")}})
-			eventually(t, time.Minute, "the attempt in the log", func() bool { return strings.Contains(svc.log.String(), "RESPONSE_INVALID") })
+			eventually(t, "the attempt in the log", func() bool { return strings.Contains(svc.log.String(), "RESPONSE_INVALID") })
 			svc.terminate()
 			wantCleanLog(t, format, svc.log.String())
 		})
@@ -178,7 +178,7 @@ func TestSecretsStayOut(t *testing.T) {
 			_, answer = svc.api("POST", hook+"/signing-secret", key, "")
 			newSecret := field(t, answer, "signingSecret")
 			feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT")}})
-			eventually(t, time.Minute, "the log line of the attempt", func() bool { return strings.Contains(svc.log.String(), "HTTP_STATUS") })
+			eventually(t, "the log line of the attempt", func() bool { return strings.Contains(svc.log.String(), "HTTP_STATUS") })
 
 			public := map[string]string{"the problems": svc.problems(key, query)}
 			_, public["the delivery"] = textOf(svc.api("GET", hook+"/deliveries/e1", key, ""))
@@ -288,7 +288,7 @@ func TestTenThousandConnections(t *testing.T) {
 			t.Fatalf("GET: %d, want 200", resp.StatusCode)
 		}
 	}
-	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	for i := range 200 {
 		body := batch([]string{event("acc", fmt.Sprint("e", i), "m", "SENT")})
 		req, err := http.NewRequest("POST", svc.url+"/events", strings.NewReader(body))
@@ -335,7 +335,7 @@ func TestWhoDoesNotReadIsCutOff(t *testing.T) {
 	}
 	c.send("GET /docs/scalar.js HTTP/1.1\r\nHost: a\r\n\r\n") // more than all buffers on the way hold
 	began := time.Now()
-	eventually(t, 90*time.Second, "the service to give the answer up", func() bool {
+	eventually(t, "the service to give the answer up", func() bool {
 		_, text := get(t, svc.ops+"/metrics")
 		return strings.Contains(text, `recapito_http_requests_total{operation="docs",status="200"} 1`)
 	})

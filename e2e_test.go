@@ -214,7 +214,7 @@ func serve(t *testing.T, bin, db string, flags ...string) *service {
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
 	t.Cleanup(s.end)
-	eventually(t, time.Minute, "the service to be ready", func() bool {
+	eventually(t, "the service to be ready", func() bool {
 		resp, err := http.Get(s.ops + "/readyz")
 		if err != nil {
 			return false
@@ -250,16 +250,28 @@ func (s *service) terminate() {
 	}
 }
 
-// eventually polls until the condition holds; it fails the test when it does
-// not within the limit, which is far beyond what is expected.
-func eventually(t *testing.T, limit time.Duration, what string, condition func() bool) {
+// patience is for what hangs: on a busy machine all takes its time.
+const patience = 5 * time.Minute
+
+// eventually polls until the condition holds; it fails the test when it never
+// does.
+func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(patience)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for %s", limit, what)
+			t.Fatalf("waited %v in vain for %s", patience, what)
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// eventuallyCounts is eventually for a number that grows: it goes on as long as
+// the number does.
+func eventuallyCounts(t *testing.T, what string, want int, count func() int) {
+	t.Helper()
+	for n := count(); n < want; n = count() {
+		eventually(t, fmt.Sprintf("%s: %d of %d, and one more", what, n, want), func() bool { return count() > n })
 	}
 }
 
@@ -275,7 +287,7 @@ func (s *service) api(method, path, credential, body string) (int, []byte) {
 
 // client keeps enough connections for hundreds of callers. Its limit is for an
 // answer that never comes: beside other tests the race detector takes long.
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: 2 * time.Minute}
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: patience}
 
 func (s *service) try(method, path, credential, body string) (int, []byte, error) {
 	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))

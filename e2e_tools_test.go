@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -188,7 +187,7 @@ func seeded(t *testing.T, bin string) (svc *service, keys map[string]string) {
 			t.Fatalf("POST /events: %d %s", code, answer)
 		}
 	}
-	eventually(t, time.Minute, "the seed to be delivered", func() bool { return to.count("") == 120 })
+	eventually(t, "the seed to be delivered", func() bool { return to.count("") == 120 })
 	return svc, keys
 }
 

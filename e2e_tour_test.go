@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // commands are the blocks of shell commands that a document shows.
@@ -38,11 +37,11 @@ func newTourist(t *testing.T) *tourist {
 		t.Fatal(err)
 	}
 	// curl is to fail where the service refuses.
-	if err := os.WriteFile(filepath.Join(w.dir, ".curlrc"), []byte("fail\nsilent\nshow-error\nmax-time = 30\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(w.dir, ".curlrc"), []byte("fail\nsilent\nshow-error\nmax-time = 300\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "CURL_HOME="+w.dir,
-		"RECAPITO_LISTEN="+w.api, "RECAPITO_OPS_LISTEN="+w.ops, "RECAPITO_RECEIVER="+w.hook, "RECAPITO_SERVER=http://"+w.api, "RECAPITO_RETRY_SCHEDULE=50ms,50ms,1h")
+		"RECAPITO_LISTEN="+w.api, "RECAPITO_OPS_LISTEN="+w.ops, "RECAPITO_RECEIVER="+w.hook, "RECAPITO_SERVER=http://"+w.api, "RECAPITO_RETRY_SCHEDULE=50ms,50ms,1s,1s,1s,1s,1s,1s,1s,1s,1h")
 	return w
 }
 
@@ -54,17 +53,17 @@ func (w *tourist) along(t *testing.T, text, last string) string {
 	for _, block := range commands.FindAllStringSubmatch(text, -1) {
 		script.WriteString(w.replace.Replace(block[1]))
 		if strings.Contains(block[1], "recapito listen") {
-			script.WriteString("until (exec 3<>/dev/tcp/" + strings.Replace(w.hook, ":", "/", 1) + ") 2>/dev/null; do sleep 0.05; done\n")
+			script.WriteString("until (exec 3<>/dev/tcp/" + strings.Replace(w.hook, ":", "/", 1) + ") 2>/dev/null; do kill -0 $!; sleep 0.05; done\n")
 		}
 		if strings.Contains(block[1], "recapito serve") {
-			script.WriteString("until curl http://" + w.ops + "/readyz >/dev/null 2>&1; do sleep 0.05; done\n")
+			script.WriteString("until curl http://" + w.ops + "/readyz >/dev/null 2>&1; do kill -0 $!; sleep 0.05; done\n")
 		}
 	}
 	script.WriteString(last)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-c", script.String())
-	shell.Dir, shell.Env, shell.WaitDelay = w.dir, w.env, 10*time.Second
+	shell.Dir, shell.Env, shell.WaitDelay = w.dir, w.env, patience
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it starts ends with it
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
 	file, err := os.Create(filepath.Join(w.dir, "printed"))
