@@ -68,8 +68,8 @@ type Delivery struct {
 	DueAt      time.Time // while PENDING; zero: fresh
 	FinishedAt time.Time // zero while PENDING
 	// FailedAt is when the first attempt that used up some of the schedule ended;
-	// zero: none has. Behind are the earlier events of the same message. Set by
-	// Intake and Queue, not by History.
+	// zero: none has. Behind are the earlier events of the same message. Both are
+	// set while PENDING.
 	FailedAt time.Time
 	Behind   Behind
 }
@@ -87,6 +87,33 @@ type Behind struct {
 
 // Any reports whether there was any.
 func (b *Behind) Any() bool { return b.Fresh || b.PutOff > 0 }
+
+// Add counts one that is PENDING: dueAt and failedAt are those of its [Delivery].
+func (b *Behind) Add(dueAt, failedAt, now time.Time) {
+	if dueAt.IsZero() {
+		b.Fresh = true
+		return
+	}
+	first := b.PutOff == 0
+	b.PutOff++
+	if first || dueAt.Before(b.DueAt) {
+		b.DueAt = dueAt
+	}
+	switch {
+	case failedAt.IsZero():
+		b.FailedAt = failedAt
+	case first, !b.FailedAt.IsZero() && later(failedAt, b.FailedAt, now):
+		b.FailedAt = failedAt
+	}
+}
+
+// later compares two times; those beyond now are before all others.
+func later(a, b, now time.Time) bool {
+	if a.After(now) != b.After(now) {
+		return b.After(now)
+	}
+	return a.After(b)
+}
 
 // Body completes a payload: it is the payload's JSON object with a last member
 // "sequence".

@@ -83,47 +83,19 @@ func (s *Store) finish(r *row, state store.State, now time.Time) {
 	r.State, r.FinishedAt, r.DueAt = state, now, time.Time{}
 }
 
-// read copies a row and says whether it is behind.
+// read copies a row. Of one that is PENDING it says what it is behind.
 func (s *Store) read(r *row) store.Delivery {
-	d := history(r)
+	d := r.Delivery
+	d.Body = bytes.Clone(d.Body)
+	if d.State != store.Pending {
+		return d
+	}
 	d.FailedAt = r.failedAt
 	for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {
 		if o.Seq < r.Seq && o.State == store.Pending {
-			add(&d.Behind, o)
+			d.Behind.Add(o.DueAt, o.failedAt, time.Now())
 		}
 	}
-	return d
-}
-
-func add(b *store.Behind, earlier *row) {
-	if earlier.DueAt.IsZero() {
-		b.Fresh = true
-		return
-	}
-	first := b.PutOff == 0
-	b.PutOff++
-	if first || earlier.DueAt.Before(b.DueAt) {
-		b.DueAt = earlier.DueAt
-	}
-	switch failed, now := earlier.failedAt, time.Now(); {
-	case failed.IsZero():
-		b.FailedAt = failed
-	case first, !b.FailedAt.IsZero() && later(failed, b.FailedAt, now):
-		b.FailedAt = failed
-	}
-}
-
-// later compares two times; those beyond now are before all others.
-func later(a, b, now time.Time) bool {
-	if a.After(now) != b.After(now) {
-		return b.After(now)
-	}
-	return a.After(b)
-}
-
-func history(r *row) store.Delivery {
-	d := r.Delivery
-	d.Body = bytes.Clone(d.Body)
 	return d
 }
 
@@ -363,7 +335,7 @@ func (s *Store) Deliveries(_ context.Context, q store.DeliveryQuery) (store.Deli
 	})
 	var page store.DeliveryPage
 	for _, r := range found[:min(len(found), q.Limit)] {
-		page.Deliveries = append(page.Deliveries, history(r))
+		page.Deliveries = append(page.Deliveries, s.read(r))
 	}
 	if len(found) > q.Limit {
 		last := found[q.Limit-1]
@@ -396,5 +368,5 @@ func (s *Store) Delivery(_ context.Context, accountID, eventID string) (store.De
 	for i := range attempts {
 		attempts[i].Response = bytes.Clone(attempts[i].Response)
 	}
-	return history(r), attempts, nil
+	return s.read(r), attempts, nil
 }

@@ -37,6 +37,9 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (store.De
 		return store.DeliveryPage{}, s.orClosed(err)
 	}
 	page, err := l.page(max(s.cfg.scanRows, q.Limit+1))
+	if err == nil {
+		err = s.addBehind(ctx, l.tx, page.Deliveries)
+	}
 	if err := errors.Join(err, l.tx.Rollback()); err != nil {
 		return store.DeliveryPage{}, s.orClosed(err)
 	}
@@ -188,6 +191,9 @@ func (s *Store) Delivery(ctx context.Context, accountID, eventID string) (d stor
 		if len(found) == 0 {
 			return store.ErrNotFound
 		}
+		if err := s.addBehind(tx.ctx, tx.tx, found); err != nil {
+			return err
+		}
 		d = found[0]
 		rows, err := tx.tx.StmtContext(tx.ctx, s.reads.attempts).QueryContext(tx.ctx, d.Seq)
 		if err != nil {
@@ -197,6 +203,57 @@ func (s *Store) Delivery(ctx context.Context, accountID, eventID string) (d stor
 		return err
 	})
 	return d, attempts, err
+}
+
+// pendingOfMessages are the PENDING deliveries of the same messages as the given
+// ones. It looks at a given number of the messages' deliveries at most.
+var pendingOfMessages = `SELECT e.seq, e.message_id, coalesce(p.due_at, 0), ` + firstFailure(`e.seq`) + `
+	FROM (SELECT e.seq, e.message_id
+			FROM (SELECT DISTINCT d.message_id, d.account_id FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value) m
+			CROSS JOIN deliveries e INDEXED BY deliveries_message ON e.message_id = m.message_id AND e.account_id = m.account_id LIMIT ?) e
+	LEFT JOIN waiting p ON p.seq = e.seq WHERE ` + isPending
+
+// addBehind completes those of an account's deliveries that are PENDING. If their
+// messages have more than scanRows deliveries, it leaves some out.
+func (s *Store) addBehind(ctx context.Context, tx *sql.Tx, ds []store.Delivery) error {
+	var seqs []int64
+	for i := range ds {
+		if ds[i].State == store.Pending {
+			seqs = append(seqs, ds[i].Seq)
+		}
+	}
+	if len(seqs) == 0 {
+		return nil
+	}
+	rows, err := tx.QueryContext(ctx, pendingOfMessages, list(seqs), s.cfg.scanRows)
+	if err != nil {
+		return err
+	}
+	ofMessage := map[string][]store.Delivery{}
+	_, err = collect(rows, func(rows *sql.Rows) (none struct{}, err error) {
+		var e store.Delivery
+		var due, failed int64
+		err = rows.Scan(&e.Seq, &e.MessageID, &due, &failed)
+		e.DueAt, e.FailedAt = instant(due), instant(failed)
+		ofMessage[e.MessageID] = append(ofMessage[e.MessageID], e)
+		return none, err
+	})
+	now := time.Now() // later than all that the snapshot has
+	for i := range ds {
+		d := &ds[i]
+		if d.State != store.Pending {
+			continue
+		}
+		for _, e := range ofMessage[d.MessageID] {
+			switch {
+			case e.Seq == d.Seq:
+				d.FailedAt = e.FailedAt
+			case e.Seq < d.Seq:
+				d.Behind.Add(e.DueAt, e.FailedAt, now)
+			}
+		}
+	}
+	return err
 }
 
 func scanAttempt(rows *sql.Rows) (a store.Attempt, err error) {

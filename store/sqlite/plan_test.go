@@ -36,10 +36,11 @@ func TestNoStatementOfTheWriterScans(t *testing.T) {
 func TestNoListingScansOtherAccounts(t *testing.T) {
 	s := open(t, file(t))
 	for query, index := range map[string]string{
-		listedPlaces:  "SEARCH listed USING PRIMARY KEY (account_id=? AND (accepted_at,seq)<(?,?))",
-		messagePlaces: "SEARCH deliveries USING INDEX deliveries_message (message_id=? AND account_id=?)",
-		messageCount:  "SEARCH deliveries USING COVERING INDEX deliveries_message (message_id=? AND account_id=?)",
-		askedFor:      "SEARCH end USING PRIMARY KEY (seq=?) LEFT-JOIN\nSEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
+		listedPlaces:      "SEARCH listed USING PRIMARY KEY (account_id=? AND (accepted_at,seq)<(?,?))",
+		messagePlaces:     "SEARCH deliveries USING INDEX deliveries_message (message_id=? AND account_id=?)",
+		messageCount:      "SEARCH deliveries USING COVERING INDEX deliveries_message (message_id=? AND account_id=?)",
+		pendingOfMessages: "SEARCH e USING COVERING INDEX deliveries_message (message_id=? AND account_id=?)",
+		askedFor:          "SEARCH end USING PRIMARY KEY (seq=?) LEFT-JOIN\nSEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
 	} {
 		p := plan(t, s.read, query)
 		if scan.MatchString(p) || !strings.Contains(p, index) || (query == listedPlaces && strings.Contains(p, "TEMP B-TREE")) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -27,13 +28,13 @@ func testHistory(t *testing.T, open Opener) {
 			q    store.DeliveryQuery
 			want string
 		}{
-			{"all", store.DeliveryQuery{}, " e5 e4 e3 e2 e1 e0"},
-			{"limit", store.DeliveryQuery{Limit: 2}, " e5 e4"},
+			{"all", store.DeliveryQuery{}, " e5+ e4 e3+ e2 e1 e0"},
+			{"limit", store.DeliveryQuery{Limit: 2}, " e5+ e4"},
 			{"state", store.DeliveryQuery{State: store.Delivered}, " e4 e1"},
-			{"message", store.DeliveryQuery{MessageID: "m0"}, " e3 e0"},
-			{"from", store.DeliveryQuery{From: at(time.Minute)}, " e5 e4 e3 e2"},
+			{"message", store.DeliveryQuery{MessageID: "m0"}, " e3+ e0"},
+			{"from", store.DeliveryQuery{From: at(time.Minute)}, " e5+ e4 e3+ e2"},
 			{"to is exclusive", store.DeliveryQuery{To: at(time.Minute)}, " e1 e0"},
-			{"window", store.DeliveryQuery{From: at(time.Minute), To: at(2 * time.Minute)}, " e3 e2"},
+			{"window", store.DeliveryQuery{From: at(time.Minute), To: at(2 * time.Minute)}, " e3+ e2"},
 			{"continued", store.DeliveryQuery{Before: store.Place{AcceptedAt: ds[3].AcceptedAt, Seq: ds[3].Seq}}, " e2 e1 e0"},
 			{"continued with filters", store.DeliveryQuery{State: store.Pending, Before: store.Place{AcceptedAt: ds[3].AcceptedAt, Seq: ds[3].Seq}, Limit: 1}, " e2"},
 			{"nothing", store.DeliveryQuery{State: store.Failed}, ""},
@@ -71,9 +72,10 @@ func testHistory(t *testing.T, open Opener) {
 				}
 				q.Before = page.Next
 			}
-			wantIDs(t, fmt.Sprint("limit ", limit), got, " e3 e2 e1 e0 e6 e5 e4")
+			wantIDs(t, fmt.Sprint("limit ", limit), got, " e3+ e2+ e1+ e0 e6+ e5+ e4+")
 		}
 	})
+	t.Run("what a PENDING one is behind", func(t *testing.T) { testPendingHistory(t, open) })
 	t.Run("one with its attempts", func(t *testing.T) {
 		s := open(t)
 		ready(t, s, "a", "b")
@@ -99,6 +101,41 @@ func testHistory(t *testing.T, open Opener) {
 			}
 		}
 	})
+}
+
+func testPendingHistory(t *testing.T, open Opener) {
+	s := open(t)
+	ready(t, s, "a", "b")
+	ds := accept(t, s, t0, event("a", "e1", "m"), event("a", "e2", "m"), event("a", "e3", "m"), event("a", "e4", "m"), event("a", "o1", "o"), event("a", "d1", "d"))
+	accept(t, s, t0, event("b", "e5", "m"))
+	failed := again(&ds[0], at(5*time.Second))
+	behind := store.Outcome{Delivery: &ds[1], State: store.Pending, DueAt: at(time.Minute), Behind: true}
+	must(t, s.Record(t.Context(), []store.Outcome{failed, behind, done(&ds[5])}, at(time.Second)))
+	failedAt := failed.Attempt.At.Add(failed.Attempt.Duration)
+	for _, tt := range []struct {
+		account, event string
+		failedAt       time.Time
+		want           store.Behind
+	}{
+		{"a", "e1", failedAt, store.Behind{}},
+		{"a", "e2", time.Time{}, store.Behind{PutOff: 1, DueAt: at(5 * time.Second), FailedAt: failedAt}},
+		{"a", "e3", time.Time{}, store.Behind{PutOff: 2, DueAt: at(5 * time.Second)}},
+		{"a", "e4", time.Time{}, store.Behind{Fresh: true, PutOff: 2, DueAt: at(5 * time.Second)}},
+		{"a", "o1", time.Time{}, store.Behind{}},
+		{"a", "d1", time.Time{}, store.Behind{}}, // not PENDING
+		{"b", "e5", time.Time{}, store.Behind{}},
+	} {
+		one, _, err := s.Delivery(t.Context(), tt.account, tt.event)
+		must(t, err)
+		page, err := s.Deliveries(t.Context(), store.DeliveryQuery{AccountID: tt.account, Limit: 100})
+		must(t, err)
+		i := slices.IndexFunc(page.Deliveries, func(d store.Delivery) bool { return d.EventID == tt.event })
+		for where, d := range map[string]store.Delivery{"alone": one, "in the listing": page.Deliveries[i]} {
+			if diff := cmp.Diff(tt.want, d.Behind); diff != "" || !d.FailedAt.Equal(tt.failedAt) {
+				t.Errorf("%s %s: failed at %v, want %v; behind (-want +got):\n%s", tt.event, where, d.FailedAt, tt.failedAt, diff)
+			}
+		}
+	}
 }
 
 func testRest(t *testing.T, open Opener) {
