@@ -149,7 +149,7 @@ func (c *serveCmd) Run(ctx context.Context, std stdio) (err error) {
 		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
 	}
 	api, err := server.New(server.Config{
-		Store: st, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
+		Store: st, Engine: disp, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
 		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, CursorKey: cursorKey,
 		CheckURL: func(raw string) error {
 			return egress.CheckURL(raw, egress.Destinations{Allow: c.AllowNetwork, Deny: c.DenyNetwork, Ports: c.CallbackPort})

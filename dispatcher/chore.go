@@ -291,6 +291,7 @@ func (d *Dispatcher) expireSome(ctx context.Context, l *lane) (func(time.Time), 
 		l.expireAt = now
 		switch {
 		case len(rest.Fresh) > 0:
+			l.oldest = rest.Fresh[0].Seq
 			l.expireAt = latest(now, rest.Fresh[0].AcceptedAt.Add(d.cfg.RetryHorizon))
 		case !l.active():
 			l.dueAt = l.noted

@@ -69,6 +69,14 @@ func (d *Dispatcher) Check() error {
 	return errors.Join(errs...)
 }
 
+// IsOpen reports whether the account's breaker is open.
+func (d *Dispatcher) IsOpen(account string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lanes[account]
+	return l != nil && l.pace.open
+}
+
 // Owing is owing.
 type Owing = owing
 

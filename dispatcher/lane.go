@@ -32,6 +32,7 @@ type lane struct {
 	flights      map[*flight]struct{} // under way; of these
 	sent         int                  // so many have a connection
 	probe        *item                // to be attempted by the open breaker
+	oldest       int64                // Seq of the delivery that it probes with, when last read
 	held         int                  // bytes of bodies waiting in memory, and
 	kept         int                  // of these, for a page under way
 	heldAs       trust                // where they are counted
@@ -146,10 +147,11 @@ type item struct {
 type itemState uint8
 
 const (
-	waiting  itemState = iota // behind another event of its message
-	ready                     // may be attempted
-	inFlight                  // being attempted
-	settled                   // its outcome waits to be recorded
+	waiting   itemState = iota // behind another event of its message
+	ready                      // may be attempted
+	inFlight                   // being attempted
+	attempted                  // it was, and its outcome waits to be recorded
+	settled                    // its outcome waits to be recorded, and there was no attempt
 )
 
 func (it *item) seq() int64 { return it.delivery.Seq }

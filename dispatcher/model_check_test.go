@@ -1,8 +1,10 @@
 package dispatcher_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
@@ -210,6 +212,71 @@ func (w *world) checkProgress() {
 			w.errorf("%s is PENDING, due %v, though its endpoint has been healthy since %v", id, d.DueAt, end.healthy)
 		}
 	}
+}
+
+// checkWaits: what accounts are told that their deliveries wait for is so, at a
+// time when nothing moves.
+func (w *world) checkWaits() {
+	now, underWay := time.Now(), 0
+	for i := range modelAccounts {
+		page, err := w.kept.Deliveries(context.Background(), store.DeliveryQuery{AccountID: name(i), State: store.Pending, Limit: 1 << 20})
+		if err != nil {
+			w.errorf("%v", err)
+		}
+		pending := page.Deliveries
+		slices.SortFunc(pending, func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+		webhook, err := w.kept.Webhook(context.Background(), name(i))
+		suspended := err == nil && webhook.Status == store.Suspended
+		var hook *store.Webhook
+		if err == nil {
+			hook = &webhook
+		}
+		open, before := w.disp.IsOpen(name(i)), map[string]bool{}
+		for n, wait := range w.disp.Waits(name(i), hook, pending, now) {
+			d := &pending[n]
+			if wait.For == store.ForOutcome {
+				underWay++
+			}
+			if problem := falseWait(wait, d, n == 0, open, suspended, before[d.MessageID], now); problem != "" {
+				w.errorf("%s waits for %s until %v, but %s", d.EventID, wait.For, wait.NextAttempt, problem)
+			}
+			w.recv.mu.Lock()
+			if e := w.events[d.EventID]; w.open[e.message] == e && wait.For != store.ForOutcome {
+				w.errorf("%s waits for %s, but is under way", d.EventID, wait.For)
+			}
+			w.recv.mu.Unlock()
+			before[d.MessageID] = true
+		}
+	}
+	if s := w.disp.Stats(); underWay > s.SlotsInUse+s.Unrecorded {
+		w.errorf("%d are said to be under way, but there are %d attempts and %d outcomes to record", underWay, s.SlotsInUse, s.Unrecorded)
+	}
+}
+
+// falseWait says what is wrong with what is told of a delivery.
+func falseWait(wait store.Wait, d *store.Delivery, oldest, open, suspended, behind bool, now time.Time) string {
+	timed := !wait.NextAttempt.IsZero()
+	switch {
+	case timed && !wait.NextAttempt.After(now):
+		return "that is past"
+	case wait.For == store.ForOutcome:
+		return ""
+	case wait.For == store.ForPut:
+		return "" // is SUSPENDED, or is about to be
+	case suspended:
+		return "the webhook is SUSPENDED"
+	case open != (wait.For == store.ForProbe):
+		return fmt.Sprint("that the breaker is open is ", open)
+	case wait.For == store.ForEarlierEvent && !behind:
+		return "there is none"
+	case wait.For == store.ForRetry && !wait.NextAttempt.Equal(d.DueAt):
+		return fmt.Sprint("it is due ", d.DueAt)
+	case timed && open && !oldest:
+		return "the probe goes with an older one"
+	case timed && wait.For != store.ForRetry && wait.For != store.ForProbe:
+		return "nobody knows that"
+	}
+	return ""
 }
 
 func (w *world) checkEnd() {

@@ -240,6 +240,7 @@ func (w *world) do(s step) {
 	if err := w.disp.Check(); err != nil {
 		w.errorf("after %v: %v", s, err)
 	}
+	w.checkWaits()
 }
 
 // healedNow: progress is asked of the endpoints from now on.

@@ -126,7 +126,7 @@ func (d *Dispatcher) readProbe(ctx context.Context, l *lane) (func(time.Time), e
 				d.giveUpDamaged(l, it, now)
 				return // the next one probes
 			}
-			l.probe = it
+			l.probe, l.oldest = it, it.seq()
 			l.probe.state = ready
 			l.window.join(it).head = it // the window is empty
 		}

@@ -37,6 +37,9 @@ func (d *Dispatcher) settle(l *lane, it *item, o store.Outcome) {
 		d.release(l, len(it.delivery.Body))
 	}
 	it.state = settled
+	if o.Attempt != nil {
+		it.state = attempted
+	}
 	it.delivery.Body = nil // nobody needs it any more
 	o.Delivery = it.delivery
 	l.unrecorded++

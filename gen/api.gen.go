@@ -445,6 +445,36 @@ func (e TimestampSourceInput) Valid() bool {
 	}
 }
 
+// Defines values for WaitingFor.
+const (
+	WaitingForEARLIEREVENT WaitingFor = "EARLIER_EVENT"
+	WaitingForINFLIGHT     WaitingFor = "IN_FLIGHT"
+	WaitingForPROBE        WaitingFor = "PROBE"
+	WaitingForQUEUE        WaitingFor = "QUEUE"
+	WaitingForRETRY        WaitingFor = "RETRY"
+	WaitingForSUSPENDED    WaitingFor = "SUSPENDED"
+)
+
+// Valid indicates whether the value is a known member of the WaitingFor enum.
+func (e WaitingFor) Valid() bool {
+	switch e {
+	case WaitingForEARLIEREVENT:
+		return true
+	case WaitingForINFLIGHT:
+		return true
+	case WaitingForPROBE:
+		return true
+	case WaitingForQUEUE:
+		return true
+	case WaitingForRETRY:
+		return true
+	case WaitingForSUSPENDED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WebhookStatus.
 const (
 	WebhookStatusACTIVE    WebhookStatus = "ACTIVE"
@@ -659,13 +689,33 @@ type Delivery struct {
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
 
-	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
+	// NextAttemptAt The next attempt begins at this time, or as soon after it as there is
+	// room. When the answer is given it is in the future. Null if no time is
+	// known, for the reason in `waitingFor`, and if the delivery is not
+	// PENDING.
 	NextAttemptAt *Time `json:"nextAttemptAt"`
 
 	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
 	// because every attempt failed or the horizon has passed. CANCELLED: the
 	// webhook was removed.
 	State DeliveryState `json:"state"`
+
+	// WaitingFor What a PENDING delivery waits for when the answer is given. Absent if it
+	// is not PENDING.
+	//
+	// RETRY: its last attempt failed, and the next one begins at
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
+	// PENDING; this one is attempted when that one has ended, or has been failing
+	// for the time that the operator sets (60 s unless changed). PROBE: the last
+	// 10 attempts of the webhook failed, so only its oldest delivery is
+	// attempted, now and then; when that is acknowledged, all others follow. The
+	// oldest has the time of the next probe as its `nextAttemptAt`. SUSPENDED:
+	// the endpoint has answered 410; nothing is attempted until a PUT of the
+	// webhook. IN_FLIGHT: an attempt is under way, or its outcome is being
+	// stored. QUEUE: its turn, as soon as there is room.
+	//
+	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
+	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
 }
 
 // DeliveryDetail A delivery with its payload and every attempt. There is no payload if what the
@@ -689,7 +739,10 @@ type DeliveryDetail struct {
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
 
-	// NextAttemptAt Not before this time; null if it is not PENDING, or due as soon as possible.
+	// NextAttemptAt The next attempt begins at this time, or as soon after it as there is
+	// room. When the answer is given it is in the future. Null if no time is
+	// known, for the reason in `waitingFor`, and if the delivery is not
+	// PENDING.
 	NextAttemptAt *Time `json:"nextAttemptAt"`
 
 	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
@@ -701,6 +754,23 @@ type DeliveryDetail struct {
 	// because every attempt failed or the horizon has passed. CANCELLED: the
 	// webhook was removed.
 	State DeliveryState `json:"state"`
+
+	// WaitingFor What a PENDING delivery waits for when the answer is given. Absent if it
+	// is not PENDING.
+	//
+	// RETRY: its last attempt failed, and the next one begins at
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
+	// PENDING; this one is attempted when that one has ended, or has been failing
+	// for the time that the operator sets (60 s unless changed). PROBE: the last
+	// 10 attempts of the webhook failed, so only its oldest delivery is
+	// attempted, now and then; when that is acknowledged, all others follow. The
+	// oldest has the time of the next probe as its `nextAttemptAt`. SUSPENDED:
+	// the endpoint has answered 410; nothing is attempted until a PUT of the
+	// webhook. IN_FLIGHT: an attempt is under way, or its outcome is being
+	// stored. QUEUE: its turn, as soon as there is room.
+	//
+	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
+	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
 }
 
 // DeliveryList A page of deliveries, newest first.
@@ -1119,6 +1189,23 @@ type TimestampSource string
 
 // TimestampSourceInput Whose clock `timestamp` comes from.
 type TimestampSourceInput string
+
+// WaitingFor What a PENDING delivery waits for when the answer is given. Absent if it
+// is not PENDING.
+//
+// RETRY: its last attempt failed, and the next one begins at
+// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
+// PENDING; this one is attempted when that one has ended, or has been failing
+// for the time that the operator sets (60 s unless changed). PROBE: the last
+// 10 attempts of the webhook failed, so only its oldest delivery is
+// attempted, now and then; when that is acknowledged, all others follow. The
+// oldest has the time of the next probe as its `nextAttemptAt`. SUSPENDED:
+// the endpoint has answered 410; nothing is attempted until a PUT of the
+// webhook. IN_FLIGHT: an attempt is under way, or its outcome is being
+// stored. QUEUE: its turn, as soon as there is room.
+//
+// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
+type WaitingFor string
 
 // Webhook The one registration of an account.
 type Webhook struct {

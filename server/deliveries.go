@@ -48,8 +48,9 @@ func (s *server) ListDeliveries(ctx context.Context, r gen.ListDeliveriesRequest
 		Deliveries: make([]gen.Delivery, 0, len(found.Deliveries)),
 		NextCursor: s.cursors.write(found.Next, q.AccountID),
 	}
+	waits := s.waits(ctx, found.Deliveries)
 	for _, d := range found.Deliveries {
-		page.Deliveries = append(page.Deliveries, showDelivery(d))
+		page.Deliveries = append(page.Deliveries, showDelivery(d, waits[d.Seq]))
 	}
 	return gen.ListDeliveries200JSONResponse(page), nil
 }
@@ -59,10 +60,10 @@ func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject
 	if err != nil {
 		return nil, when(err, store.ErrNotFound, errNoDelivery)
 	}
-	line := showDelivery(d)
+	line := showDelivery(d, s.waits(ctx, []store.Delivery{d})[d.Seq])
 	out := gen.GetDelivery200JSONResponse{
 		EventID: line.EventID, MessageID: line.MessageID, State: line.State, AttemptCount: line.AttemptCount,
-		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, FinishedAt: line.FinishedAt,
+		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, WaitingFor: line.WaitingFor, FinishedAt: line.FinishedAt,
 		Attempts: make([]gen.Attempt, 0, len(attempts)),
 	}
 	if !d.Damaged {
@@ -75,13 +76,52 @@ func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject
 	return out, nil
 }
 
-func showDelivery(d store.Delivery) gen.Delivery {
+// waits says what those of the account's deliveries that are PENDING wait for, by
+// Seq.
+func (s *server) waits(ctx context.Context, ds []store.Delivery) map[int64]store.Wait {
+	var pending []store.Delivery
+	for _, d := range ds {
+		if d.State == store.Pending {
+			pending = append(pending, d)
+		}
+	}
+	if len(pending) == 0 {
+		return nil
+	}
+	var webhook *store.Webhook // nil if it cannot be read: then nothing can be attempted
+	if w, err := s.Store.Webhook(ctx, accountOf(ctx)); err == nil {
+		webhook = &w
+	}
+	waits := map[int64]store.Wait{}
+	for i, wait := range s.Engine.Waits(accountOf(ctx), webhook, pending, s.Now()) {
+		waits[pending[i].Seq] = wait
+	}
+	return waits
+}
+
+// noEngine knows nothing but the rows.
+type noEngine struct{}
+
+func (noEngine) Waits(_ string, w *store.Webhook, pending []store.Delivery, now time.Time) []store.Wait {
+	waits := make([]store.Wait, len(pending))
+	for i := range pending {
+		waits[i] = pending[i].Wait(w, now)
+	}
+	return waits
+}
+
+// showDelivery shows one that waits so, if it is PENDING. The time is rounded up:
+// what is to come is not shown as past.
+func showDelivery(d store.Delivery, wait store.Wait) gen.Delivery {
 	out := gen.Delivery{
 		EventID: d.EventID, MessageID: d.MessageID, State: gen.DeliveryState(d.State), AttemptCount: int32(d.Attempts),
 		AcceptedAt: showTime(d.AcceptedAt), FinishedAt: showOptionalTime(d.FinishedAt),
 	}
 	if d.State == store.Pending {
-		out.NextAttemptAt = showOptionalTime(d.DueAt)
+		out.WaitingFor = new(gen.WaitingFor(wait.For))
+	}
+	if !wait.NextAttempt.IsZero() {
+		out.NextAttemptAt = showOptionalTime(wait.NextAttempt.Add(time.Millisecond - 1))
 	}
 	return out
 }

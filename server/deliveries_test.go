@@ -284,7 +284,7 @@ func TestGetDelivery(t *testing.T) {
 	body := string(s.stored(t, id, "evt_1").Body)
 	want := gen.DeliveryDetail{
 		EventID: "evt_1", MessageID: "m-1", State: gen.DeliveryStatePENDING, AcceptedAt: ms,
-		Payload: new(json.RawMessage(body)), Attempts: []gen.Attempt{},
+		WaitingFor: new(gen.WaitingForQUEUE), Payload: new(json.RawMessage(body)), Attempts: []gen.Attempt{},
 	}
 	fresh, text := get()
 	if diff := cmp.Diff(want, fresh); diff != "" {
@@ -300,7 +300,8 @@ func TestGetDelivery(t *testing.T) {
 		Attempt: &store.Attempt{Number: 1, At: epoch, Duration: 87*time.Millisecond + 999, StatusCode: 502, Error: store.HTTPStatus, Response: []byte("Bad \xff<b>"),
 			Detail: "NO_ANSWER", Location: "https://example.com/new"},
 	}, epoch)
-	want.AttemptCount, want.NextAttemptAt = 1, new(shown(due))
+	want.AttemptCount, want.WaitingFor = 1, new(gen.WaitingForRETRY)
+	want.NextAttemptAt = new(shown(due.Add(time.Millisecond))) // rounded up
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 1, At: ms, DurationMs: 87, StatusCode: new(int32(502)),
 		Error: new(gen.AttemptErrorHTTPSTATUS), Response: new("Bad \uFFFD<b>"),
@@ -316,7 +317,7 @@ func TestGetDelivery(t *testing.T) {
 		State: store.Delivered, Failures: 1,
 		Attempt: &store.Attempt{Number: 2, At: due, Duration: time.Millisecond, StatusCode: 204, Probe: true},
 	}, due)
-	want.State, want.AttemptCount, want.NextAttemptAt = gen.DeliveryStateDELIVERED, 2, nil
+	want.State, want.AttemptCount, want.NextAttemptAt, want.WaitingFor = gen.DeliveryStateDELIVERED, 2, nil, nil
 	want.FinishedAt = new(shown(due))
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 2, At: shown(due), DurationMs: 1, StatusCode: new(int32(204)), Probe: true,

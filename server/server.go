@@ -37,9 +37,20 @@ type Store interface {
 	store.History
 }
 
+// Engine knows of deliveries what their rows do not tell: whether an attempt is
+// under way, and whether the breaker is open. It is the dispatcher's part that the
+// operations use.
+type Engine interface {
+	// Waits says what each of an account's PENDING deliveries waits for. Nil: the
+	// account has no webhook.
+	Waits(accountID string, w *store.Webhook, pending []store.Delivery, now time.Time) []store.Wait
+}
+
 // Config configures a server. Fields without a default are required.
 type Config struct {
 	Store Store
+	// Engine attempts the deliveries. Default: nobody does, and the rows tell all.
+	Engine Engine
 	// Spec is the text of openapi.yaml.
 	Spec []byte
 	// Translations are the same document in other languages, by the tag that
@@ -126,6 +137,9 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Engine == nil {
+		c.Engine = noEngine{}
 	}
 	if c.OnRequest == nil {
 		c.OnRequest = func(string, int, time.Duration) {}
