@@ -207,11 +207,11 @@ func (s *Store) Delivery(ctx context.Context, accountID, eventID string) (d stor
 
 // pendingOfMessages are the PENDING deliveries of the same messages as the given
 // ones. It looks at a given number of the messages' deliveries at most.
-var pendingOfMessages = `SELECT e.seq, e.message_id, coalesce(p.due_at, 0), ` + firstFailure(`e.seq`) + `
+var pendingOfMessages = `SELECT same.seq, same.message_id, coalesce(p.due_at, 0), ` + firstFailure(`same.seq`) + `
 	FROM (SELECT e.seq, e.message_id
 			FROM (SELECT DISTINCT d.message_id, d.account_id FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value) m
-			CROSS JOIN deliveries e INDEXED BY deliveries_message ON e.message_id = m.message_id AND e.account_id = m.account_id LIMIT ?) e
-	LEFT JOIN waiting p ON p.seq = e.seq WHERE ` + isPending
+			CROSS JOIN deliveries e INDEXED BY deliveries_message ON e.message_id = m.message_id AND e.account_id = m.account_id LIMIT ?) same
+	LEFT JOIN waiting p ON p.seq = same.seq WHERE ` + isPending(`same.seq`)
 
 // addBehind completes those of an account's deliveries that are PENDING. If their
 // messages have more than scanRows deliveries, it leaves some out.

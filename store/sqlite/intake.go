@@ -161,7 +161,7 @@ var earlierEvents = `SELECT column1,
 	FROM (VALUES %s)`
 
 // pendingEarlier: an event of the message before a seq is PENDING.
-const pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending + `)`
+var pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending(`e.seq`) + `)`
 
 // behind is what [store.Behind] says of those of these deliveries e that are
 // PENDING, its members in a row with spaces between them; NULL: there are none.
@@ -170,7 +170,7 @@ func behind(these string) string {
 	failed := `iif(p.due_at > 0, ` + firstFailure(`e.seq`) + `, NULL)`
 	return `(SELECT max(coalesce(p.due_at, 0) = 0) || ' ' || count(nullif(p.due_at, 0)) || ' ' || coalesce(min(nullif(p.due_at, 0)), 0) || ' ' ||
 			coalesce(iif(min(` + failed + `) = 0, 0, coalesce(max(` + failed + `) FILTER (WHERE ` + failed + ` <= ?), max(` + failed + `))), 0)
-		FROM deliveries e INDEXED BY deliveries_message LEFT JOIN waiting p ON p.seq = e.seq WHERE ` + these + ` AND ` + isPending + `)`
+		FROM deliveries e INDEXED BY deliveries_message LEFT JOIN waiting p ON p.seq = e.seq WHERE ` + these + ` AND ` + isPending(`e.seq`) + `)`
 }
 
 // firstFailure is [store.Delivery.FailedAt].
@@ -190,8 +190,10 @@ func scanBehind(text sql.NullString) (b store.Behind, err error) {
 	return b, err
 }
 
-// isPending: the delivery e is PENDING.
-const isPending = `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq = e.seq AND o.ended_at > 0)`
+// isPending: the delivery is PENDING.
+func isPending(seq string) string {
+	return `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq = ` + seq + ` AND o.ended_at > 0)`
+}
 
 // earlier completes candidates with what the store has of their messages, and
 // with the candidates before them.
