@@ -233,8 +233,8 @@ func (w *window) finish(it *item, failed time.Time, overtakes overtaking) (putOf
 	return putOff
 }
 
-// clear forgets everything that has not begun. It keeps what is in flight or
-// settled, so that it is not read twice.
+// clear forgets everything that has not begun. It keeps what is in flight and
+// what is not recorded, so that it is not read twice.
 func (w *window) clear(now time.Time, overtakes overtaking) {
 	for _, c := range w.chains {
 		if c.head != nil && c.head.state == ready {
