@@ -76,7 +76,7 @@ func TestWaitingForIsTrue(t *testing.T) {
 		{"fails", fails, map[string]string{"fails-0": "RETRY at a time", "fails-1": "EARLIER_EVENT"}},
 	} {
 		var got, alone map[string]string
-		eventually(t, 2*time.Minute, tt.account+" to wait", func() bool {
+		eventually(t, tt.account+" to wait", func() bool {
 			got, alone = svc.waits(tt.key)
 			return t.Failed() || cmp.Equal(tt.want, got) && cmp.Equal(tt.want, alone)
 		})
@@ -94,7 +94,7 @@ func TestWaitingForIsTrue(t *testing.T) {
 		t.Errorf("the retry is %v after the failure, want 1h ±10 %%", gap)
 	}
 
-	eventually(t, 2*time.Minute, "what waited for the probe to arrive", func() bool {
+	eventually(t, "what waited for the probe to arrive", func() bool {
 		got, _ := svc.waits(breaks)
 		return len(got) == 0
 	})
