@@ -962,7 +962,7 @@ type Problem struct {
 	// - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 	//   `Retry-After`, when the oldest ends.
 	// - INTERNAL_ERROR (500): repeat the request.
-	// - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
+	// - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 	Code ProblemCode `json:"code"`
 
 	// Detail What is wrong with this request, for people.
@@ -1004,7 +1004,7 @@ type Problem struct {
 //   - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 //     `Retry-After`, when the oldest ends.
 //   - INTERNAL_ERROR (500): repeat the request.
-//   - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
+//   - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 type ProblemCode string
 
 // ProblemError One thing that is wrong.

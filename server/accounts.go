@@ -15,13 +15,18 @@ const hintSize = 4
 var (
 	errNoAccount = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeACCOUNTNOTFOUND, detail: "There is no such account."}
 	errNoKey     = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeAPIKEYNOTFOUND, detail: "There is no such API key."}
+	errErasing   = &refusal{
+		status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE,
+		detail: "The earlier account of this id is still being erased. Try again after Retry-After.",
+		header: map[string]string{"Retry-After": "1"},
+	}
 	errKeyExists = &refusal{status: http.StatusConflict, code: gen.ProblemCodeAPIKEYEXISTS, detail: "A key with this digest exists already."}
 )
 
 func (s *server) PutAccount(ctx context.Context, r gen.PutAccountRequestObject) (gen.PutAccountResponseObject, error) {
 	a, created, err := s.Store.PutAccount(ctx, r.AccountID, s.Now())
 	if err != nil {
-		return nil, err
+		return nil, when(err, store.ErrErasing, errErasing)
 	}
 	if !created {
 		return gen.PutAccount200JSONResponse(showAccount(a)), nil

@@ -137,3 +137,13 @@ func TestErasedMeanwhile(t *testing.T) {
 	s := start(t, func(c *server.Config) { c.Store = down{store.ErrNotFound} })
 	s.do(call{method: "POST", path: webhookPath, apiKey: "k", body: validBody("createWebhook")}).want(t, http.StatusUnauthorized)
 }
+
+// TestAccountIsErasedYet: an account is not made while an earlier one of its id is
+// being erased.
+func TestAccountIsErasedYet(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Store = down{store.ErrErasing} })
+	got := s.do(call{method: "PUT", path: "/accounts/acc_1", platform: true}).want(t, http.StatusServiceUnavailable)
+	if after := got.header.Get("Retry-After"); after != "1" {
+		t.Errorf("Retry-After: got %q, want 1", after)
+	}
+}

@@ -33,6 +33,7 @@ func TestEveryCode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	erasing := start(t, func(c *server.Config) { c.Store = down{store.ErrErasing} })
 	broken := start(t, func(c *server.Config) { c.Store = down{errDown} })
 	digest := fmt.Sprintf(`{"sha256":"%064d"}`, 7)
 	s.do(call{method: "POST", path: "/accounts/" + id + "/api-keys", platform: true, body: digest}).want(t, http.StatusCreated)
@@ -67,6 +68,7 @@ func TestEveryCode(t *testing.T) {
 		{s, call{method: "POST", path: webhookPath + "/signing-secret", apiKey: rotated}, 429, "TOO_MANY_SECRETS"},
 		{broken, call{method: "GET", path: webhookPath, apiKey: "k"}, 500, "INTERNAL_ERROR"},
 		{broken, call{method: "POST", path: "/events", platform: true, body: batch(event("e", "a"))}, 503, "STORE_UNAVAILABLE"},
+		{erasing, call{method: "PUT", path: "/accounts/" + id, platform: true}, 503, "STORE_UNAVAILABLE"},
 	} {
 		got[tt.code] = true
 		if p := decode[gen.Problem](t, tt.s.do(tt.call).want(t, tt.status)); string(p.Code) != tt.code {

@@ -25,6 +25,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: it exists already.
 	ErrConflict = errors.New("exists already")
+	// ErrErasing: there was an account of that name, and it is still being erased.
+	ErrErasing = errors.New("is still being erased")
 	// ErrTooMany: there are as many as there may be.
 	ErrTooMany = errors.New("too many")
 	// ErrDamaged: what is kept is not what was written.
@@ -56,13 +58,15 @@ type Store interface {
 // Accounts are the tenants.
 type Accounts interface {
 	// PutAccount makes the account if it is new and returns it as it is kept.
-	// created says whether it is new.
+	// created says whether it is new. [ErrErasing] until the erasure of an earlier
+	// one has ended, which may still erase what belongs to that ID.
 	PutAccount(ctx context.Context, id string, now time.Time) (a Account, created bool, err error)
 	// Account returns [ErrNotFound] when there is none.
 	Account(ctx context.Context, id string) (Account, error)
-	// DeleteAccount erases the account with all its data, the webhook and the
-	// keys first. [ErrNotFound] when there is none. Once begun it goes on when
-	// ctx ends, and after a restart; it can be repeated.
+	// DeleteAccount erases the account with all its data. The account itself,
+	// its webhook and its keys are gone at once, its deliveries when it returns.
+	// [ErrNotFound] when there is none. Once begun it goes on when ctx ends, and
+	// after a restart; it can be repeated.
 	DeleteAccount(ctx context.Context, id string) error
 }
 

@@ -963,7 +963,7 @@ type Problem struct {
 	// - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 	//   `Retry-After`, when the oldest ends.
 	// - INTERNAL_ERROR (500): repeat the request.
-	// - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
+	// - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 	Code ProblemCode `json:"code"`
 
 	// Detail What is wrong with this request, for people.
@@ -1005,7 +1005,7 @@ type Problem struct {
 //   - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 //     `Retry-After`, when the oldest ends.
 //   - INTERNAL_ERROR (500): repeat the request.
-//   - STORE_UNAVAILABLE (503): send the events again after `Retry-After`.
+//   - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 type ProblemCode string
 
 // ProblemError One thing that is wrong.
@@ -1408,8 +1408,9 @@ type ClientInterface interface {
 	// DeleteAccount Erase an account
 	//
 	// Erases the account with its webhook, its API keys, and every event,
-	// delivery and attempt. The keys and the webhook are erased first. If the
-	// call was interrupted (500), repeat it.
+	// delivery and attempt. The account, its keys and its webhook are gone at
+	// once. The erasure goes on if the caller leaves; until it ends, PUT answers
+	// 503. If the call was interrupted (500), repeat it.
 	//
 	// Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
 	DeleteAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1641,8 +1642,9 @@ type ClientInterface interface {
 // DeleteAccount Erase an account
 //
 // Erases the account with its webhook, its API keys, and every event,
-// delivery and attempt. The keys and the webhook are erased first. If the
-// call was interrupted (500), repeat it.
+// delivery and attempt. The account, its keys and its webhook are gone at
+// once. The erasure goes on if the caller leaves; until it ends, PUT answers
+// 503. If the call was interrupted (500), repeat it.
 //
 // Corresponds with DELETE /accounts/{accountId} (the `DeleteAccount` operationId).
 func (c *Client) DeleteAccount(ctx context.Context, accountID PathAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2670,8 +2672,9 @@ type ClientWithResponsesInterface interface {
 	// DeleteAccountWithResponse Erase an account
 	//
 	// Erases the account with its webhook, its API keys, and every event,
-	// delivery and attempt. The keys and the webhook are erased first. If the
-	// call was interrupted (500), repeat it.
+	// delivery and attempt. The account, its keys and its webhook are gone at
+	// once. The erasure goes on if the caller leaves; until it ends, PUT answers
+	// 503. If the call was interrupted (500), repeat it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3075,6 +3078,11 @@ type PutAccountResponse401Headers struct {
 	WWWAuthenticate string
 }
 
+// PutAccountResponse503Headers the declared response headers of an HTTP 503 response for PutAccount
+type PutAccountResponse503Headers struct {
+	RetryAfter int32
+}
+
 type PutAccountResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3088,10 +3096,14 @@ type PutAccountResponse struct {
 	ApplicationProblemJSON401 *UnauthorizedPlatform
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *InternalError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *PutAccountResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *PutAccountResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PutAccountResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -3117,6 +3129,11 @@ func (r PutAccountResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform
 // GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
 func (r PutAccountResponse) GetApplicationProblemJSON500() *InternalError {
 	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PutAccountResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -4104,8 +4121,9 @@ func (r RotateSigningSecretResponse) ContentType() string {
 // DeleteAccountWithResponse Erase an account
 //
 // Erases the account with its webhook, its API keys, and every event,
-// delivery and attempt. The keys and the webhook are erased first. If the
-// call was interrupted (500), repeat it.
+// delivery and attempt. The account, its keys and its webhook are gone at
+// once. The erasure goes on if the caller leaves; until it ends, PUT answers
+// 503. If the call was interrupted (500), repeat it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4640,6 +4658,13 @@ func ParsePutAccountResponse(rsp *http.Response) (*PutAccountResponse, error) {
 		}
 		response.ApplicationProblemJSON500 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
 	}
 
 	switch {
@@ -4663,6 +4688,16 @@ func ParsePutAccountResponse(rsp *http.Response) (*PutAccountResponse, error) {
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers PutAccountResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil

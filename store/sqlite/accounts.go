@@ -10,19 +10,27 @@ import (
 )
 
 // PutAccount implements [store.Accounts].
-func (s *Store) PutAccount(ctx context.Context, id string, now time.Time) (a store.Account, created bool, err error) {
-	n, err := write(ctx, s.w, 1, func(tx *txn) (int, error) {
-		n, err := tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now))
-		if n == 1 { // the one that was erased before is another
-			err = errors.Join(err, tx.exec(`DELETE FROM erasing WHERE account_id = ?`, id))
-		}
-		return n, err
-	})
-	if err != nil || n == 1 {
-		return store.Account{ID: id, CreatedAt: instant(micros(now))}, err == nil, err
+func (s *Store) PutAccount(ctx context.Context, id string, now time.Time) (store.Account, bool, error) {
+	type put struct {
+		created int
+		at      int64
 	}
-	a, err = s.Account(ctx, id)
-	return a, false, err
+	p, err := write(ctx, s.w, 1, func(tx *txn) (p put, err error) {
+		switch erasing, err := tx.isErasing(id); {
+		case err != nil:
+			return p, err
+		case erasing:
+			return p, store.ErrErasing
+		}
+		if p.created, err = tx.changes(`INSERT INTO accounts (id, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, micros(now)); err != nil {
+			return p, err
+		}
+		return p, tx.row(`SELECT created_at FROM accounts WHERE id = ?`, []any{id}, &p.at)
+	})
+	if err != nil {
+		return store.Account{}, false, err
+	}
+	return store.Account{ID: id, CreatedAt: instant(p.at)}, p.created == 1, nil
 }
 
 // Account implements [store.Accounts].

@@ -16,10 +16,9 @@ const eraseRows = 1000
 // eraseGap is how long an erasure that failed waits before it goes on.
 const eraseGap = time.Second
 
-// DeleteAccount implements [store.Accounts]. The account itself is erased with
-// the last of its deliveries. Once it has begun it goes on without its caller,
-// and after a restart. When it returns, SQLite has overwritten what it erased
-// (secure_delete), and the log, which held it too, is empty.
+// DeleteAccount implements [store.Accounts]. When it returns, SQLite has
+// overwritten what it erased (secure_delete), and the log, which held it too, is
+// empty.
 func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	first := make(chan error, 1)
 	goOn := func() error { s.goOnErasing(id, first); return nil }
@@ -37,21 +36,30 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	}
 }
 
-// beginErasing locks the account out and marks it.
+// beginErasing removes the account, its keys and its webhook, and marks what is
+// left of it.
 func (tx *txn) beginErasing(id string) error {
+	if erasing, err := tx.isErasing(id); err != nil || erasing {
+		return err
+	}
 	if err := tx.mustHaveAccount(id); err != nil {
-		var begun bool
-		if failed := tx.row(`SELECT EXISTS (SELECT 1 FROM erasing WHERE account_id = ?)`, []any{id}, &begun); failed != nil || begun {
-			return failed // only the log is left to be emptied
-		}
 		return err
 	}
 	tx.setWebhook(id, nil)
-	return errors.Join(tx.lockOut(id), tx.exec(`INSERT INTO erasing (account_id) VALUES (?) ON CONFLICT DO NOTHING`, id))
+	return errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id), tx.exec(`INSERT INTO erasing (account_id) VALUES (?)`, id))
 }
 
-// resumeErasing goes on with what an earlier process has begun.
+// isErasing tells whether something of an erased account is left.
+func (tx *txn) isErasing(id string) (left bool, err error) {
+	err = tx.row(`SELECT EXISTS (SELECT 1 FROM erasing WHERE account_id = ?)`, []any{id}, &left)
+	return left, err
+}
+
+// resumeErasing goes on with what has begun, in an earlier process as well.
 func (s *Store) resumeErasing() error {
+	if s.cfg.Shared {
+		return nil
+	}
 	rows, err := s.read.Query(`SELECT account_id FROM erasing`)
 	if err != nil {
 		return err
@@ -104,25 +112,18 @@ func (s *Store) eraseAccount(id string) (err error) {
 	return err
 }
 
-// eraseSome erases deliveries of an account that is marked, and with the last
-// ones the account. Less than eraseRows: these were the last.
+// eraseSome erases deliveries of an account that is marked. Less than eraseRows:
+// these were the last.
 func (tx *txn) eraseSome(id string) (int, error) {
-	var marked bool
-	if err := tx.row(`SELECT EXISTS (SELECT 1 FROM erasing WHERE account_id = ?)`, []any{id}, &marked); err != nil || !marked {
-		return 0, err // it is done, or the account was made anew
+	if erasing, err := tx.isErasing(id); err != nil || !erasing {
+		return 0, err // another caller's erasure has ended, and the account may be made anew
 	}
 	seqs, err := tx.deliveriesOf(id, eraseRows)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := tx.erase(seqs); err != nil || len(seqs) == eraseRows {
-		return len(seqs), err
-	}
-	// Keys and a webhook may have been made in between.
-	if _, err := tx.webhook(id); !errors.Is(err, store.ErrNotFound) {
-		tx.setWebhook(id, nil)
-	}
-	return len(seqs), errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id))
+	_, err = tx.erase(seqs)
+	return len(seqs), err
 }
 
 // emptyLog brings all of the log into the file and cuts it off.

@@ -136,44 +136,76 @@ func TestErasureGoesOnWithoutItsCaller(t *testing.T) {
 		path := file(t)
 		s := open(t, path)
 		mixed(t, s, eraseRows+20)
-		begun := s.w.do(t.Context(), func(tx *txn) error {
-			return errors.Join(tx.lockOut("a"), tx.exec(`INSERT INTO erasing VALUES ('a')`))
-		})
+		begun := s.w.do(t.Context(), func(tx *txn) error { return tx.beginErasing("a") })
 		if err := errors.Join(begun, s.Close()); err != nil {
 			t.Fatal(err)
 		}
 		gone(t, open(t, path))
 	})
+	t.Run("commit fails and has happened", func(t *testing.T) {
+		s := open(t, file(t))
+		mixed(t, s, eraseRows+20)
+		failed := s.w.do(t.Context(), func(tx *txn) error {
+			return errors.Join(tx.beginErasing("a"), tx.exec(`COMMIT`)) // so that the writer's own fails
+		})
+		if failed == nil {
+			t.Fatal("the commit did not fail")
+		}
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, s)
+	})
 }
 
-// The platform may make an account anew while the log of the erased one is still
-// to be emptied. An erasure that goes on then leaves the new one alone.
-func TestAccountMadeAnewIsNotErased(t *testing.T) {
+// An account that is being erased does not exist, and is not made anew before its
+// erasure has ended: what was made of it would be erased as well.
+func TestAccountIsNotMadeAnewWhileItIsErased(t *testing.T) {
 	path := file(t)
 	s := open(t, path)
 	withWebhook(t, s)
-	ctx := t.Context()
-	if err := s.DeleteAccount(ctx, "a"); err != nil {
-		t.Fatal(err)
-	}
-	mark := s.w.do(ctx, func(tx *txn) error { return tx.exec(`INSERT INTO erasing VALUES ('a')`) }) // as before the log is empty
-	if mark != nil {
-		t.Fatal(mark)
-	}
-	withWebhook(t, s)
 	acceptMore(t, s, "e", 1)
-	if err := s.eraseAccount("a"); err != nil { // tried again
+	ctx := t.Context()
+	if err := s.w.do(ctx, func(tx *txn) error { return tx.beginErasing("a") }); err != nil { // and its caller leaves
 		t.Fatal(err)
+	}
+	_, accountErr := s.Account(ctx, "a")
+	_, keysErr := s.APIKeys(ctx, "a")
+	_, hookErr := s.CreateWebhook(ctx, store.Webhook{AccountID: "a", ID: "wh_2"})
+	_, _, putErr := s.PutAccount(ctx, "a", now)
+	for _, c := range []struct {
+		name      string
+		got, want error
+	}{
+		{"Account", accountErr, store.ErrNotFound},
+		{"APIKeys", keysErr, store.ErrNotFound},
+		{"AddAPIKey", s.AddAPIKey(ctx, store.APIKey{AccountID: "a", ID: "key_2"}), store.ErrNotFound},
+		{"CreateWebhook", hookErr, store.ErrNotFound},
+		{"PutAccount", putErr, store.ErrErasing},
+	} {
+		if !errors.Is(c.got, c.want) {
+			t.Errorf("%s while the account is erased: %v, want %v", c.name, c.got, c.want)
+		}
+	}
+	if v, err := s.Accept(ctx, []store.Event{of("a", "e2")}, now); err != nil || v[0] != store.UnknownAccount {
+		t.Errorf("an event while the account is erased: %v, %v; want UnknownAccount", v, err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, path)
-	await(t, "the end of erasures", func() bool {
-		var left int
-		err := s.read.QueryRow(`SELECT count(*) FROM erasing`).Scan(&left)
-		return err == nil && left == 0
+	s = open(t, path) // the erasure goes on
+	await(t, "the account to be made anew", func() bool {
+		_, created, err := s.PutAccount(ctx, "a", now)
+		if err == nil && !created || err != nil && !errors.Is(err, store.ErrErasing) {
+			t.Fatalf("PutAccount: created %v, %v; want it made, or ErrErasing", created, err)
+		}
+		return created
 	})
+	withWebhook(t, s)
+	acceptMore(t, s, "e", 1)
+	if err := s.eraseAccount("a"); err != nil { // of a second caller, that comes late
+		t.Fatal(err)
+	}
 	if _, err := s.Account(ctx, "a"); err != nil {
 		t.Errorf("the new account: %v", err)
 	}

@@ -127,7 +127,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	err = s.checkSecretKey(ctx)
-	if err == nil && !cfg.Shared {
+	if err == nil {
 		err = s.resumeErasing()
 	}
 	if err != nil {

@@ -206,13 +206,17 @@ func (w *writer) commit(ops []*operation) {
 	w.boundLog()
 }
 
-// report logs when writing begins to fail and when it works again.
+// report logs when writing begins to fail and when it works again. An erasure may
+// have begun by a commit that failed.
 func (w *writer) report(err error) {
 	switch log := w.store.cfg.Logger; {
 	case err != nil && !w.failing:
 		log.Error("writing to the database fails", "path", w.store.cfg.Path, "error", err)
 	case err == nil && w.failing:
 		log.Info("writing to the database works again", "path", w.store.cfg.Path)
+		if err := w.store.resumeErasing(); err != nil {
+			log.Error("erasures go on only after a restart", "path", w.store.cfg.Path, "error", err)
+		}
 	}
 	w.failing = err != nil
 }
@@ -348,5 +352,5 @@ func (w *writer) publish(tx *txn) {
 }
 
 func isSentinel(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrTooMany)
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrErasing) || errors.Is(err, store.ErrTooMany)
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -70,6 +71,49 @@ func testAccounts(t *testing.T, open Opener) {
 			t.Errorf("webhook of the account made anew: %v, want ErrNotFound", err)
 		}
 	})
+	t.Run("an account is made anew when the old one is erased, whose caller has left", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a")
+		var events []store.Event
+		for i := range 2500 {
+			events = append(events, event("a", fmt.Sprint("e", i), fmt.Sprint("m", i)))
+		}
+		_, err := s.Accept(t.Context(), events, t0)
+		must(t, err)
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		s.Listen(&leaving{leave: leave})
+		if err := s.DeleteAccount(ctx, "a"); err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if _, err := s.Account(t.Context(), "a"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Account: %v, want ErrNotFound", err)
+		}
+		for deadline := time.Now().Add(time.Minute); ; {
+			_, created, err := s.PutAccount(t.Context(), "a", t0)
+			if err == nil && created {
+				break
+			}
+			if !errors.Is(err, store.ErrErasing) || time.Now().After(deadline) {
+				t.Fatalf("PutAccount: created %v, %v; want it made within a minute, ErrErasing before", created, err)
+			}
+		}
+		ready(t, s, "a")
+		accept(t, s, t0, event("a", "e1", "m"))
+		wantTotals(t, s, 1, 0, 0, 0)
+	})
+}
+
+// leaving is a caller that leaves once its account has lost its webhook.
+type leaving struct {
+	listener
+	leave func()
+}
+
+func (l *leaving) WebhookChanged(_ string, w *store.Webhook) {
+	if w == nil {
+		l.leave()
+	}
 }
 
 func testAPIKeys(t *testing.T, open Opener) {
