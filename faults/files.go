@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"strings"
+	"os/exec"
+	"strconv"
 	"time"
 
 	"github.com/recapito/recapito/bench/rig"
@@ -15,14 +15,13 @@ const (
 	fileLimit    = 400 // file descriptors, of the service
 	fileAccounts = 100
 	fileRate     = 200 // events/s
-	// idlers are the clients that come, say something and stay: more than there
-	// are descriptors, and no more than that can wait to be accepted anywhere.
-	idlers = fileLimit + 50
+	noFiles      = 10  // fewer than it always has open
 	// drainAfter is how soon all is delivered once there are descriptors again.
 	drainAfter = 2 * time.Second
 )
 
-// files: clients take all file descriptors of the service, for a while.
+// files: the service can open no file, for a while. Its own bounds keep clients
+// from bringing that about; the operator, or the machine, still may.
 func files(l *lab) (found string, err error) {
 	if err := needs("prlimit"); err != nil {
 		return "", err
@@ -64,30 +63,29 @@ type exhaustion struct {
 	recovery time.Duration // at most
 }
 
-// exhaust takes all descriptors under load, waits a while, gives them back, and
-// wants everything delivered, no endpoint blamed.
+// exhaust leaves the service no descriptor under load, waits a while, gives them
+// back, and wants everything delivered, no endpoint blamed.
 func (s *site) exhaust(e *exhaustion) error {
 	load := s.load(rig.Feed{From: e.fed, Batch: 10, Clients: 8, Accounts: fileAccounts, PerSecond: fileRate})
 	// Each of its clients has its connection by then.
 	if err := rig.Await(time.Minute, "the load to be under way", func() bool { return load.accepted.Load() >= fileRate }); err != nil {
 		return err
 	}
-	free, err := s.crowdIn()
-	if err != nil {
-		return err
+	err := s.limitFiles(noFiles)
+	if err == nil {
+		err = rig.Await(time.Minute, "the service to be without descriptors", func() bool {
+			u, err := rig.Measure(s.service.PID())
+			return err != nil || u.OpenFiles >= noFiles
+		})
 	}
-	err = rig.Await(10*time.Second, "the service to be without descriptors", func() bool {
-		u, err := rig.Measure(s.service.PID())
-		return err != nil || u.OpenFiles >= fileLimit
-	})
 	time.Sleep(2*time.Second + rand.N(2*time.Second))
 	c, countErr := s.sink.Counts(0)
 	e.waited = max(e.waited, e.fed+int(load.accepted.Load())-c.Unique)
 	freed := time.Now()
-	free()
+	freeErr := s.limitFiles(fileLimit)
 	n, loadErr := load.end()
 	e.fed += n
-	if err := errors.Join(err, countErr, loadErr); err != nil {
+	if err := errors.Join(err, countErr, freeErr, loadErr); err != nil {
 		return err
 	}
 	ended := time.Since(freed)
@@ -107,26 +105,12 @@ func (s *site) exhaust(e *exhaustion) error {
 	return nil
 }
 
-// crowdIn connects the idlers and returns what sends them away. Each makes a
-// request, so that it may then stay for longer than one that says nothing.
-func (s *site) crowdIn() (free func(), err error) {
-	var all []net.Conn
-	free = func() {
-		for _, c := range all {
-			_ = c.Close() // nothing is under way on it
-		}
+// limitFiles says how many files the running service may have open. Those that it
+// has stay open, so that below their number it can open none.
+func (s *site) limitFiles(n int) error {
+	out, err := exec.Command("prlimit", "--pid", strconv.Itoa(s.service.PID()), fmt.Sprintf("--nofile=%d:%d", n, fileLimit)).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("prlimit: %w: %s", err, out)
 	}
-	for range idlers {
-		c, err := net.Dial("tcp", strings.TrimPrefix(s.service.URL, "http://"))
-		if err != nil {
-			free()
-			return nil, err
-		}
-		all = append(all, c)
-		if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: recapito\r\n\r\n")); err != nil {
-			free()
-			return nil, err
-		}
-	}
-	return free, nil
+	return nil
 }
