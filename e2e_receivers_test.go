@@ -63,7 +63,7 @@ func TestClientReceivers(t *testing.T) {
 			if code != 200 {
 				t.Fatalf("POST signing-secret: %d %s", code, answer)
 			}
-			expect("again", " false false true false true false", first, second, field(t, answer, "signingSecret"))
+			expect("again", " true false true false true false", first, second, field(t, answer, "signingSecret"))
 		})
 	}
 }
