@@ -4,7 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -183,11 +184,18 @@ func scanBehind(text sql.NullString) (b store.Behind, err error) {
 	if !text.Valid {
 		return b, nil
 	}
-	var due, failed int64
-	var fresh int
-	_, err = fmt.Sscan(text.String, &fresh, &b.PutOff, &due, &failed)
-	b.Fresh, b.DueAt, b.FailedAt = fresh == 1, instant(due), instant(failed)
-	return b, err
+	var members [4]int64
+	rest := text.String
+	for i := range members {
+		var word string
+		word, rest, _ = strings.Cut(rest, " ")
+		if members[i], err = strconv.ParseInt(word, 10, 64); err != nil {
+			return b, err
+		}
+	}
+	b.Fresh, b.PutOff = members[0] == 1, int(members[1])
+	b.DueAt, b.FailedAt = instant(members[2]), instant(members[3])
+	return b, nil
 }
 
 // isPending: the delivery is PENDING.
