@@ -165,7 +165,7 @@ func TestPayloadChangedOnDiskIsNotSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	to.answer = nil
-	svc = serve(t, bin, db, flags...)
+	svc = serveUnready(t, bin, db, flags...) // never ready: the damage may be met before anyone asks
 	eventually(t, "the delivery to be FAILED", func() bool { return metric(t, svc, `recapito_deliveries{state="FAILED"}`) == 1 })
 	if n := to.count("acc"); n != 4 {
 		t.Errorf("%d callbacks, want the 4 before the damage", n)

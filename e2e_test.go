@@ -204,6 +204,21 @@ func freeAddr(t *testing.T) string {
 // serve starts the binary on a database file and waits until it is ready.
 func serve(t *testing.T, bin, db string, flags ...string) *service {
 	t.Helper()
+	s := serveUnready(t, bin, db, flags...)
+	eventually(t, "the service to be ready", func() bool {
+		resp, err := http.Get(s.ops + "/readyz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	return s
+}
+
+// serveUnready starts the binary and waits until it answers, ready or not.
+func serveUnready(t *testing.T, bin, db string, flags ...string) *service {
+	t.Helper()
 	api, ops := freeAddr(t), freeAddr(t)
 	s := &service{t: t, url: "http://" + api, ops: "http://" + ops, log: &lockedBuffer{}, exited: make(chan error, 1)}
 	s.cmd = exec.Command(bin, append([]string{"serve", "--listen", api, "--ops-listen", ops, "--store", "sqlite:" + db,
@@ -214,8 +229,8 @@ func serve(t *testing.T, bin, db string, flags ...string) *service {
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
 	t.Cleanup(s.end)
-	eventually(t, "the service to be ready", func() bool {
-		resp, err := http.Get(s.ops + "/readyz")
+	eventually(t, "the service to answer", func() bool {
+		resp, err := http.Get(s.ops + "/livez")
 		if err != nil {
 			return false
 		}
