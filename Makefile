@@ -17,7 +17,7 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build the static binary, bin/recapito
-	$(GO) build -trimpath -ldflags '-X main.commit=$(COMMIT)' -o bin/recapito .
+	$(GO) build -trimpath -ldflags '-X github.com/recapito/recapito/command.commit=$(COMMIT)' -o bin/recapito .
 
 .PHONY: demo
 demo: build ## See the service at work in one command (about 15 s, leaves nothing behind)
@@ -80,13 +80,13 @@ export CONTRACT_CASES ?= 2000
 
 .PHONY: contract
 contract: ## Hold the built binary against openapi.yaml with Schemathesis, Prism, Redocly and oasdiff (docs/contract.md)
-	contract/tools.sh
-	$(GO) test -tags contract -run '^TestContract' -count=1 -timeout 40m -v .
+	verify/contract/tools.sh
+	$(GO) test -tags contract -run '^TestContract' -count=1 -timeout 40m -v ./verify/e2e
 
 .PHONY: clients
 clients: ## Generate a client in each language and use it; verify callbacks in each (docs/contract.md)
-	contract/tools.sh
-	$(GO) test -tags contract -run '^TestClient' -count=1 -timeout 20m -v .
+	verify/contract/tools.sh
+	$(GO) test -tags contract -run '^TestClient' -count=1 -timeout 20m -v ./verify/e2e
 
 # Inputs that each fuzz target tries; FUZZTIME=2h for a search in earnest. A number
 # and no time by default: up to Go 1.26 a target that is still at an input when its
@@ -103,15 +103,15 @@ fuzz: ## Try FUZZTIME inputs (or for as long) on every fuzz target
 		done
 
 .PHONY: bench
-bench: ## Measure the built binary and print the tables of bench/README.md (about an hour; BENCH="--rounds 1 throughput" for less)
-	$(GO) run ./bench $(BENCH)
+bench: ## Measure the built binary and print the tables of verify/bench/README.md (about an hour; BENCH="--rounds 1 throughput" for less)
+	$(GO) run ./verify/bench $(BENCH)
 
 .PHONY: faults
 faults: ## Run the built binary through kills, power cuts, full disks… (root, some three hours; FAULTS="--rounds 100 kill" for less)
-	faults/tools.sh
-	$(GO) run ./faults $(FAULTS)
+	verify/faults/tools.sh
+	$(GO) run ./verify/faults $(FAULTS)
 
 .PHONY: faults-short
 faults-short: ## The same in about three minutes
-	faults/tools.sh
-	$(GO) run ./faults --short $(FAULTS)
+	verify/faults/tools.sh
+	$(GO) run ./verify/faults --short $(FAULTS)

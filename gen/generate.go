@@ -7,7 +7,7 @@ package gen
 
 //go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config api.cfg.yaml ../openapi.yaml
 //go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config client.cfg.yaml -o client/client.gen.go ../openapi.yaml
-//go:generate go run ./overlay ../openapi.it.overlay.yaml ../openapi.yaml openapi.it.yaml
+//go:generate go run -C overlay . ../openapi.it.overlay.yaml ../../openapi.yaml ../openapi.it.yaml
 
 import _ "embed"
 

@@ -44,7 +44,7 @@ func compareEditions(t *testing.T, path string, en, it *yaml.Node) (texts int) {
 		case isText(path, en.Content[i-1], child):
 			texts++
 			if child.Value == it.Content[i].Value {
-				t.Errorf("%s/%s: %q is not translated; add it to openapi.it.overlay.yaml", path, en.Content[i-1].Value, child.Value)
+				t.Errorf("%s/%s: %q is not translated; add it to gen/openapi.it.overlay.yaml", path, en.Content[i-1].Value, child.Value)
 			}
 		default:
 			texts += compareEditions(t, path+"/"+en.Content[i-1].Value, child, it.Content[i])

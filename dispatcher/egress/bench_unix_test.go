@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // BenchmarkPost compares a request over a kept connection with net/http's, by

@@ -19,8 +19,8 @@ import (
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // broken is an endpoint that an attempt fails at in one way.

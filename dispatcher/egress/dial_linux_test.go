@@ -3,8 +3,8 @@ package egress_test
 import (
 	"testing"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // Linux drops what would connect to a full backlog, as a firewall does.

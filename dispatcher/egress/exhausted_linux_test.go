@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // leaveNoFile lowers this process's limit until no file can be opened, and

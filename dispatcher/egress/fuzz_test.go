@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // FuzzAnswer: whatever bytes a receiver answers, an attempt ends in time, in

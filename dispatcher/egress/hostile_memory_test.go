@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // Whatever a receiver sends, an attempt costs little memory. What is measured

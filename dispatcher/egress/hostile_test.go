@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 func TestAnswers(t *testing.T) {

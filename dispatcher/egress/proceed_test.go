@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 var errNo = errors.New("no longer wanted")

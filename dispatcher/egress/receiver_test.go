@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // TestMain also proves that every goroutine ends once its client is closed, and

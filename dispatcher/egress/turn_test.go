@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/recapito/recapito/bench/rig/hostile"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/verify/rig/hostile"
 )
 
 // Handshakes that the other side does not go on with take no turn from others.

@@ -1,0 +1,127 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"text/tabwriter"
+	"time"
+
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/sqlite"
+)
+
+type accountCmd struct {
+	Create accountCreateCmd `cmd:"" help:"Make an account if it does not exist. Works beside a running server."`
+	Show   accountShowCmd   `cmd:"" help:"Show an account, its webhook and the number of its keys. Works beside a running server."`
+	Delete accountDeleteCmd `cmd:"" help:"Erase an account with all its data. Not beside a running server: use DELETE /accounts/{id} there."`
+}
+
+// accountArg names an account.
+type accountArg string
+
+// accountPattern is that of AccountId in the API's document.
+var accountPattern = regexp.MustCompile(`^\.*[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*$`)
+
+// Validate is called by the parser.
+func (a accountArg) Validate() error {
+	if !accountPattern.MatchString(string(a)) || len(a) > 64 {
+		return fmt.Errorf("account %q: 1 to 64 of A–Z a–z 0–9 . _ ~ : @ - are allowed, and not dots alone", string(a))
+	}
+	return nil
+}
+
+// with calls do with the store open, which must exist; shared: beside a running
+// server.
+func (f *storeFlags) with(ctx context.Context, std Streams, shared bool, do func(store.Store) error) (err error) {
+	log := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	st, err := f.open(ctx, sqlite.Config{Shared: shared, MustExist: true, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return do(st)
+}
+
+// noSuch says what was not found.
+func noSuch(what string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("there is no %s", what)
+	}
+	return err
+}
+
+type accountCreateCmd struct {
+	ID accountArg `arg:"" help:"Chosen by the platform."`
+	storeFlags
+}
+
+// Run is idempotent.
+func (c *accountCreateCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, true, func(st store.Store) error {
+		a, created, err := st.PutAccount(ctx, string(c.ID), time.Now())
+		if err != nil {
+			return err
+		}
+		done := "created"
+		if !created {
+			done = "exists since " + a.CreatedAt.Local().Format(time.DateTime)
+		}
+		_, err = fmt.Fprintf(std.Out, "account %s: %s\n", a.ID, done)
+		return err
+	})
+}
+
+type accountShowCmd struct {
+	ID accountArg `arg:"" help:"The account."`
+	storeFlags
+}
+
+// Run shows no secret.
+func (c *accountShowCmd) Run(ctx context.Context, std Streams) error {
+	return c.with(ctx, std, true, func(st store.Store) error {
+		a, err := st.Account(ctx, string(c.ID))
+		if err != nil {
+			return noSuch("account "+string(c.ID), err)
+		}
+		keys, err := st.APIKeys(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		webhook := "none"
+		w, err := st.Webhook(ctx, a.ID)
+		if err == nil {
+			webhook = fmt.Sprintf("%s %s %s", w.ID, w.Status, w.CallbackURL)
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		t := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
+		_, err = fmt.Fprintf(t, "account\t%s\ncreated\t%s\nAPI keys\t%d\nwebhook\t%s\n", a.ID, a.CreatedAt.Local().Format(time.DateTime), len(keys), webhook)
+		return errors.Join(err, t.Flush())
+	})
+}
+
+type accountDeleteCmd struct {
+	ID accountArg `arg:"" help:"The account."`
+	storeFlags
+}
+
+// Run needs the store for itself: a running server would go on with what it
+// holds of the account in memory.
+func (c *accountDeleteCmd) Run(ctx context.Context, std Streams) error {
+	opened := false
+	err := c.with(ctx, std, false, func(st store.Store) error {
+		opened = true
+		if err := st.DeleteAccount(ctx, string(c.ID)); err != nil {
+			return noSuch("account "+string(c.ID), err)
+		}
+		_, err := fmt.Fprintf(std.Out, "account %s: deleted with all its data\n", c.ID)
+		return err
+	})
+	if err != nil && !opened {
+		return fmt.Errorf("%w (beside a running server use its API: DELETE /accounts/%s)", err, c.ID)
+	}
+	return err
+}

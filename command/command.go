@@ -1,0 +1,148 @@
+// Package command is the command line: one file a command, which turns its flags
+// into the configurations of what it runs.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Run is the whole program without the process: it runs the command that args
+// name, prints an error to std.Err, and returns the exit code. The contract is
+// openapi.yaml, which the server validates against and shows.
+func Run(ctx context.Context, contract []byte, args []string, std Streams) (code int) {
+	err := run(ctx, contract, args, std)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(std.Err, "recapito:", oneLine(err))
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return exitFailed
+}
+
+// Streams are the process's standard streams, or a test's.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// contract is the document that serve serves.
+type contract []byte
+
+// The exit codes beside 0; docs/operating.md tells them.
+const (
+	exitFailed  = 1
+	exitUsage   = 2 // nothing was done
+	exitSkipped = 3 // of send
+	exitReused  = 4 // of send: skipped, and one at least for its id
+)
+
+// exitError ends the process with a code other than exitFailed.
+type exitError struct {
+	code int
+	error
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+// cli is the command line. Every flag can be given as an environment variable:
+// RECAPITO_ and its name in capitals, "-" being "_".
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the service."`
+	Demo    demoCmd    `cmd:"" help:"Show the service at work: server, receiver and traffic in one command. Leaves nothing behind."`
+	Listen  listenCmd  `cmd:"" help:"Receive callbacks over HTTPS, verify and print them, for development."`
+	Send    sendCmd    `cmd:"" help:"Feed status events from NDJSON to a running server."`
+	Account accountCmd `cmd:"" help:"Provision accounts in the store."`
+	Key     keyCmd     `cmd:"" help:"Provision the API keys of an account in the store."`
+	Backup  backupCmd  `cmd:"" help:"Copy the store to a new file, beside a running server."`
+	Restore restoreCmd `cmd:"" help:"Put a backup in place of the store. The server must not run."`
+	Version versionCmd `cmd:"" help:"Print the version and the commit that it was built from."`
+
+	Completion completionCmd `cmd:"" help:"Print what makes a shell complete the commands and flags of recapito."`
+
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version and the commit, and end."`
+}
+
+const description = `The delivery-status webhook service of a messaging platform: accounts register one
+HTTPS callback URL, the platform hands in status events, and each event is POSTed to
+its account's URL: signed, retried, in order per message, never lost.
+
+Every flag can be given as an environment variable: --ops-listen is RECAPITO_OPS_LISTEN.
+Begin with "recapito demo".`
+
+// helpShown is what kong's Exit panics with: help or the version was asked for and
+// printed.
+const helpShown = "help was shown"
+
+// run is Run whose error is returned.
+func run(ctx context.Context, spec contract, args []string, std Streams) (err error) {
+	// kong leaves the parser by its Exit function after --help.
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case helpShown:
+			err = nil
+		default:
+			panic(r)
+		}
+	}()
+	parser, err := newParser(ctx, spec, &cli{}, std)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if misspelt := checkVariables(parser.Model, os.Environ()); misspelt != nil {
+		err = misspelt
+	}
+	if err != nil {
+		return &exitError{exitUsage, fmt.Errorf("%s (see: %s --help)", withoutValue(err.Error()), at(err))}
+	}
+	return command.Run()
+}
+
+// newParser makes the command line's.
+func newParser(ctx context.Context, spec contract, c *cli, std Streams) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("recapito"), kong.Description(description),
+		kong.DefaultEnvars(strings.TrimSuffix(variablePrefix, "_")),
+		kong.Writers(std.Out, std.Err), kong.Exit(func(int) { panic(helpShown) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"version": "recapito " + builtFrom()},
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std, spec),
+	)
+}
+
+// at is the command that a parse error is about.
+func at(err error) string {
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context.Selected() != nil {
+		return parse.Context.Selected().FullPath()
+	}
+	return "recapito"
+}
+
+// withoutValue takes the value of an environment variable out of a parse
+// error: kong shows it, and it may be a secret.
+func withoutValue(text string) string {
+	before, variable, found := strings.Cut(text, " (from envar ")
+	if !found {
+		return text
+	}
+	name, _, _ := strings.Cut(variable, "=")
+	return before + " (from " + name + ")"
+}
+
+// oneLine keeps an error to one line, whatever it was made of.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}

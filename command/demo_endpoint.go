@@ -1,0 +1,178 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/recapito/recapito/gen/client"
+)
+
+// endpoint is one account with its callback URL, the events that it is to get
+// and the callbacks that it got.
+type endpoint struct {
+	account string
+	lines   batch
+	events  []client.EventInput // of lines
+	fails   int                 // answers 503 to so many callbacks at first
+
+	mu       sync.Mutex
+	secret   signingSecret
+	got      []callback
+	missing  map[string]bool // ids of events not acknowledged yet
+	complete chan struct{}   // closed when none is missing
+}
+
+func newEndpoint(account string, lines batch, fails int) (*endpoint, error) {
+	e := &endpoint{account: account, lines: lines, fails: fails, missing: make(map[string]bool), complete: make(chan struct{})}
+	for _, l := range lines {
+		var event client.EventInput
+		if err := json.Unmarshal(l.text, &event); err != nil {
+			return nil, fmt.Errorf("line %d: %w", l.number, err)
+		}
+		e.events = append(e.events, event)
+		e.missing[event.ID] = true
+	}
+	return e, nil
+}
+
+// ofFirstMessages keeps the events of the first n messages.
+func ofFirstMessages(lines batch, n int) batch {
+	var messages []string
+	return slices.DeleteFunc(slices.Clone(lines), func(l eventLine) bool {
+		var e client.EventInput
+		if json.Unmarshal(l.text, &e) != nil {
+			return true
+		}
+		if !slices.Contains(messages, e.MessageID) {
+			messages = append(messages, e.MessageID)
+		}
+		return slices.Index(messages, e.MessageID) >= n
+	})
+}
+
+// secrets is the one that the registration showed.
+func (e *endpoint) secrets() ([][]byte, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.secret == nil {
+		return nil, errUnverified
+	}
+	return [][]byte{e.secret}, nil
+}
+
+func (e *endpoint) answer(nth int) int {
+	if nth <= e.fails {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusNoContent
+}
+
+// saw keeps a callback and signals when the last missing one arrived.
+func (e *endpoint) saw(c callback) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.got = append(e.got, c)
+	if c.Status/100 == 2 && e.missing[c.EventID] {
+		delete(e.missing, c.EventID)
+		if len(e.missing) == 0 {
+			close(e.complete)
+		}
+	}
+}
+
+// verdict is an error if a promise was broken.
+func (e *endpoint) verdict() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var err error
+	if n := len(e.missing); n > 0 {
+		err = fmt.Errorf("%s: %d of %d events did not arrive", e.account, n, len(e.events))
+	}
+	if s := e.statistics(); s.verified < len(e.got) || s.inOrder < s.messages || s.duplicates > 0 {
+		err = errors.Join(err, fmt.Errorf("%s: %d of %d callbacks verified, %d of %d messages in order, %d duplicates",
+			e.account, s.verified, len(e.got), s.inOrder, s.messages, s.duplicates))
+	}
+	return err
+}
+
+// register provisions the account, as the platform, and registers the
+// endpoint's URL, as the account.
+func (d *demo) register(ctx context.Context, e *endpoint) error {
+	api, err := client.NewClientWithResponses(d.service.api)
+	if err != nil {
+		return err
+	}
+	platform := bearer(d.service.platformKey)
+	account, err := api.PutAccountWithResponse(ctx, e.account, platform)
+	switch {
+	case err != nil:
+		return err
+	case account.JSON200 != nil:
+		return fmt.Errorf("the store has an account %s already: give another --store", e.account)
+	case account.JSON201 == nil:
+		return answered(account.HTTPResponse, account.Body)
+	}
+	d.accounts = append(d.accounts, e.account)
+	d.step("PUT  /accounts/%s  → 201", e.account)
+
+	key, err := api.CreateAPIKeyWithResponse(ctx, e.account, client.APIKeyInput{}, platform)
+	if err != nil {
+		return err
+	}
+	if key.JSON201 == nil {
+		return answered(key.HTTPResponse, key.Body)
+	}
+	d.step("POST /accounts/%s/api-keys  → 201  %s", e.account, key.JSON201.ID)
+	return d.registerURL(ctx, api, e, orEmpty(key.JSON201.Key))
+}
+
+func (d *demo) registerURL(ctx context.Context, api *client.ClientWithResponses, e *endpoint, key string) error {
+	d.mux.Handle("/"+e.account, newReceiver(e.secrets, e.answer, func(c callback) {
+		d.step("%s", c.line(d.screen, len(indent)))
+		e.saw(c)
+	}))
+	url := d.url + "/" + e.account
+	webhook, err := api.CreateWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: url}, func(_ context.Context, r *http.Request) error {
+		r.Header.Set("X-API-Key", key)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if webhook.JSON201 == nil {
+		return answered(webhook.HTTPResponse, webhook.Body)
+	}
+	d.step("POST /webhooks/delivery-status  → 201  %s", webhook.JSON201.ID)
+	d.step("  callback URL: %s", url)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.secret.UnmarshalText([]byte(webhook.JSON201.SigningSecret))
+}
+
+// feed hands the events in and waits until each has been acknowledged.
+func (d *demo) feed(ctx context.Context, e *endpoint) error {
+	post, err := newPoster(d.service.api, d.service.platformKey, demoTimeout)
+	if err != nil {
+		return err
+	}
+	result, err := post.send(ctx, e.lines)
+	if err != nil {
+		return err
+	}
+	if int(result.Accepted) != len(e.events) {
+		return fmt.Errorf("of %d events %d were accepted", len(e.events), result.Accepted)
+	}
+	select {
+	case <-e.complete:
+		return nil
+	case <-d.service.exited:
+		return errors.New("recapito serve ended")
+	case <-ctx.Done():
+		return e.verdict()
+	}
+}

@@ -1,0 +1,187 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recapito/recapito/gen/client"
+)
+
+// poster hands events in.
+type poster struct {
+	api    *client.ClientWithResponses
+	giveUp time.Duration
+	// waiting is told once for each batch that has to be tried again, and why.
+	waiting func(why error)
+	// skipped is told which lines of a batch the server skipped, and why.
+	skipped func(lines string)
+}
+
+// A try takes at most postTimeout (the server gives itself 15 s to read a
+// request), and at most as long as the batch is tried. It has at least
+// leastTimeout, so that a slow server can answer the only try or the last one.
+const postTimeout, leastTimeout = 30 * time.Second, 2 * time.Second
+
+func newPoster(server, platformKey string, giveUp time.Duration) (*poster, error) {
+	api, err := client.NewClientWithResponses(server, client.WithRequestEditorFn(bearer(platformKey)))
+	if err != nil {
+		return nil, fmt.Errorf("--server: %w", err)
+	}
+	return &poster{api: api, giveUp: giveUp, waiting: func(error) {}, skipped: func(string) {}}, nil
+}
+
+// all sends batch after batch and counts their results, up to an error.
+func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ Add(int) error }) (*sent, error) {
+	var total sent
+	for {
+		b, err := in.next()
+		if errors.Is(err, io.EOF) {
+			return &total, nil
+		}
+		if err != nil {
+			return &total, err
+		}
+		result, err := p.send(ctx, b)
+		if err != nil {
+			return &total, err
+		}
+		total.add(result)
+		if len(result.Skipped) > 0 {
+			p.skipped(b.skips(result.Skipped))
+		}
+		for _, l := range b {
+			_ = progress.Add(len(l.text) + 1)
+		}
+	}
+}
+
+// The gaps between tries of a batch begin with the first and double up to the
+// last.
+const firstGap, lastGap = 200 * time.Millisecond, 5 * time.Second
+
+// send sends one batch until the server has answered, or giveUp is over. Then
+// it tries once more. Sending it again is safe: events are recognised by their
+// id.
+func (p *poster) send(ctx context.Context, b batch) (*client.EventsResult, error) {
+	body := b.body()
+	end := time.Now().Add(p.giveUp)
+	for gap := firstGap; ; gap = min(2*gap, lastGap) {
+		left := time.Until(end)
+		result, err := p.try(ctx, b, body, min(max(left, leastTimeout), postTimeout))
+		later, ok := errors.AsType[*tryLater](err)
+		if !ok {
+			return result, err
+		}
+		if left = time.Until(end); left <= 0 {
+			return nil, fmt.Errorf("gave up on %s after %v: %w", b.name(), p.giveUp, err)
+		}
+		if gap == firstGap {
+			p.waiting(err)
+		}
+		timer := time.NewTimer(min(max(gap, later.after), left))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("interrupted at %s", b.name())
+		}
+	}
+}
+
+// tryLater: the batch may have been stored or not. Another try will show.
+type tryLater struct {
+	after time.Duration // at the earliest
+	cause error
+}
+
+func (e *tryLater) Error() string { return e.cause.Error() }
+func (e *tryLater) Unwrap() error { return e.cause }
+
+// badEvents: the server refused the batch for these.
+type badEvents struct {
+	batch  batch
+	detail string
+	errors []client.ProblemError
+}
+
+func (e *badEvents) Error() string {
+	return fmt.Sprintf("%s refused, nothing of them stored: %s", e.batch.name(), e.detail)
+}
+
+// list names each bad line.
+func (e *badEvents) list() string {
+	var out strings.Builder
+	for _, one := range e.errors {
+		place := one.Pointer
+		index, member, _ := strings.Cut(strings.TrimPrefix(one.Pointer, "/events/"), "/")
+		if i, err := strconv.Atoi(index); err == nil && i >= 0 && i < len(e.batch) {
+			place = strings.TrimSuffix(fmt.Sprintf("line %d: %s", e.batch[i].number, member), ": ")
+		}
+		fmt.Fprintf(&out, "%s: %s\n", place, one.Detail)
+	}
+	return out.String()
+}
+
+// try sends the batch once.
+func (p *poster) try(ctx context.Context, b batch, body []byte, timeout time.Duration) (*client.EventsResult, error) {
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := p.post(short, body)
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("interrupted at %s", b.name())
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, &tryLater{cause: fmt.Errorf("the server has not answered within %v", timeout.Round(time.Second/10))}
+	case err != nil:
+		return nil, &tryLater{cause: fmt.Errorf("the server cannot be reached: %w", plainly(err))}
+	case resp.JSON202 != nil:
+		return resp.JSON202, nil
+	}
+	switch status := resp.StatusCode(); {
+	case status == http.StatusBadRequest && resp.ApplicationProblemJSON400 != nil:
+		problem := resp.ApplicationProblemJSON400
+		return nil, &badEvents{batch: b, detail: orEmpty(problem.Detail), errors: orNone(problem.Errors)}
+	case status == http.StatusUnauthorized:
+		return nil, errors.New("the server refuses the platform key (--platform-key, RECAPITO_PLATFORM_KEY)")
+	case status == http.StatusNotFound:
+		return nil, errors.New("the server knows no /events there: --server must have the base path of serve at its end")
+	case status >= 500, status == http.StatusTooManyRequests:
+		return nil, &tryLater{after: retryAfter(resp.HTTPResponse.Header, time.Now()), cause: answered(resp.HTTPResponse, resp.Body)}
+	}
+	return nil, answered(resp.HTTPResponse, resp.Body)
+}
+
+// post makes the request. An answer that asks for another try may come from a
+// proxy, so it is not checked against the contract: its Retry-After may be a
+// date.
+func (p *poster) post(ctx context.Context, body []byte) (*client.SendEventsResponse, error) {
+	resp, err := p.api.SendEventsWithBody(ctx, "application/json", bytes.NewReader(body))
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests:
+		return client.ParseSendEventsResponse(resp)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return &client.SendEventsResponse{HTTPResponse: resp, Body: text}, err
+}
+
+// retryAfter reads the header of that name: seconds or a date (RFC 9110 §10.2.3).
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return at.Sub(now)
+	}
+	return 0
+}

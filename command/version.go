@@ -1,0 +1,61 @@
+package command
+
+import (
+	_ "embed"
+	"fmt"
+	"runtime/debug"
+	"strings"
+)
+
+// versionFile holds the version on its first line and the commit on its second
+// one, where git archive puts it (.gitattributes).
+//
+//go:embed VERSION
+var versionFile string
+
+// commit is set by make build, which asks git.
+var commit string
+
+type versionCmd struct{}
+
+func (versionCmd) Run(std Streams) error {
+	_, err := fmt.Fprintln(std.Out, "recapito", builtFrom())
+	return err
+}
+
+// version is what is being released.
+func version() string {
+	v, _, _ := strings.Cut(versionFile, "\n")
+	return v
+}
+
+// builtFrom is the version and the commit, of which the first is taken that is
+// known: make's, the archive's, the Go command's.
+func builtFrom() string {
+	_, archived, _ := strings.Cut(strings.TrimSpace(versionFile), "\n")
+	for _, known := range []string{commit, archived, stamped()} {
+		if known != "" && !strings.HasPrefix(known, "$Format") {
+			return fmt.Sprintf("%s (commit %s)", version(), known[:min(12, len(known))])
+		}
+	}
+	return version() + " (commit unknown)"
+}
+
+// stamped is what go build or go install noted: a commit or a module's version.
+func stamped() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	if v := info.Main.Version; v != "(devel)" {
+		if i := strings.LastIndexByte(v, '-'); i >= 0 {
+			return v[i+1:] // of a pseudo-version
+		}
+	}
+	return ""
+}

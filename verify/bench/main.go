@@ -1,0 +1,89 @@
+// Command bench measures the built binary from outside and prints the tables of
+// README.md: the throughput, the latency and the cost of delivery, beside a loop
+// that does nothing but POST.
+//
+//	go run ./bench                    all tables
+//	go run ./bench throughput         one of them
+//	go run ./bench --rounds 9 …
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/recapito/recapito/verify/rig"
+)
+
+// scenario is one table.
+type scenario struct {
+	name, what string
+	run        func(*lab) error
+}
+
+var scenarios = []scenario{
+	{"throughput", "delivered/s and CPU beside the raw loop", throughput},
+	{"latency", "from the platform's request to the arrival", latency},
+	{"refusals", "endpoints that refuse some requests", refusals},
+	{"isolation", "healthy endpoints beside broken ones", isolation},
+	{"lukewarm", "connections to endpoints called every few seconds", lukewarm},
+	{"recovery", "an endpoint returns to its backlog", recovery},
+	{"operations", "the four operations beside bare echo", operations},
+	{"backlog", "millions of events waiting", backlog},
+	{"accounts", "a million registrations", accounts},
+	{"history", "millions of finished deliveries", history},
+}
+
+type flags struct {
+	Scenarios []string `arg:"" optional:"" enum:"${enum}" help:"Which tables: ${names}. Default: all."`
+	Rounds    int      `default:"5" help:"Rounds of each measurement, of which the median counts."`
+	Events    int      `default:"60000" help:"Events of a round, but for those that take a given time."`
+	Lukewarm  int      `default:"5000" help:"Endpoints that are called every few seconds; each is an open file of the service and of the sink."`
+	Backlog   int      `default:"5000000" help:"Events of the backlog."`
+	Accounts  int      `default:"1000000" help:"Accounts that are many."`
+	History   int      `default:"10000000" help:"Deliveries of the history."`
+	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
+	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`
+	Picture   string   `placeholder:"FILE" help:"Where recovery draws its last round (SVG). Default: nowhere."`
+	Verbose   bool     `help:"Show what the figures are made of."`
+	Flag      []string `help:"Flag for recapito serve, to measure other than the defaults; repeatable."`
+}
+
+func main() {
+	rig.RunChild()
+	var f flags
+	parser := kong.Parse(&f, kong.Name("bench"), rig.Vars(scenarios, func(s scenario) (name, what string) { return s.name, s.what }))
+	parser.FatalIfErrorf(f.run())
+}
+
+func (f *flags) run() error {
+	dir, err := os.MkdirTemp(f.Dir, "recapito-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	bin, err := rig.Binary(f.Bin, dir)
+	if err != nil {
+		return err
+	}
+	l := &lab{flags: f, dir: dir, bin: bin}
+	fmt.Printf("%s, %s, %d cores, %s/%s; %d rounds, median (least to most)\n",
+		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, f.Rounds)
+	for _, s := range scenarios {
+		if !f.wants(s.name) {
+			continue
+		}
+		if err := s.run(l); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+func (f *flags) wants(name string) bool {
+	return len(f.Scenarios) == 0 || slices.Contains(f.Scenarios, name)
+}
