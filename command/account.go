@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"text/tabwriter"
 	"time"
 
 	"github.com/recapito/recapito/store"
-	"github.com/recapito/recapito/store/sqlite"
 )
 
 type accountCmd struct {
@@ -31,18 +29,6 @@ func (a accountArg) Validate() error {
 		return fmt.Errorf("account %q: 1 to 64 of A–Z a–z 0–9 . _ ~ : @ - are allowed, and not dots alone", string(a))
 	}
 	return nil
-}
-
-// with calls do with the store open, which must exist; shared: beside a running
-// server.
-func (f *storeFlags) with(ctx context.Context, std Streams, shared bool, do func(store.Store) error) (err error) {
-	log := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	st, err := f.open(ctx, sqlite.Config{Shared: shared, MustExist: true, Logger: log})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	return do(st)
 }
 
 // noSuch says what was not found.

@@ -24,7 +24,7 @@ import (
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
 	"github.com/recapito/recapito/store"
-	"github.com/recapito/recapito/store/sqlite"
+	"github.com/recapito/recapito/store/open"
 )
 
 type serveCmd struct {
@@ -103,7 +103,7 @@ func (c *serveCmd) Run(ctx context.Context, spec contract, std Streams) (err err
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
 	m := newMetrics()
-	st, err := c.open(ctx, sqlite.Config{OnCommit: m.committed, Logger: log})
+	st, err := open.Store(ctx, string(c.Store), open.Config{SecretKey: c.SecretKey, OnCommit: m.committed, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -6,11 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
+	"log/slog"
 
 	"github.com/recapito/recapito/store"
-	"github.com/recapito/recapito/store/memory"
-	"github.com/recapito/recapito/store/sqlite"
+	"github.com/recapito/recapito/store/open"
 )
 
 // storeFlags name the store; serve, account and key have them.
@@ -21,16 +20,22 @@ type storeFlags struct {
 
 // storeFlag is for what does not read secrets, too.
 type storeFlag struct {
-	Store string `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, or memory: (lost at the end). Default: ${default}."`
+	Store storeURL `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, or memory: (lost at the end). Default: ${default}."`
 }
+
+// storeURL names a store.
+type storeURL string
+
+// Validate is called by the parser.
+func (u storeURL) Validate() error { return open.Check(string(u)) }
 
 // file is the database file of the store.
 func (f *storeFlag) file() (string, error) {
-	kind, rest, _ := strings.Cut(f.Store, ":")
-	if kind != "sqlite" || rest == "" {
-		return "", fmt.Errorf("--store %q: use sqlite:FILE", f.Store)
+	file, err := open.File(string(f.Store))
+	if err != nil {
+		return "", fmt.Errorf("--store %w", err)
 	}
-	return rest, nil
+	return file, nil
 }
 
 // secretKey is a 32-byte key, given as text.
@@ -51,18 +56,17 @@ func (k *secretKey) UnmarshalText(text []byte) error {
 	return errors.New("must be 32 bytes in hexadecimal (64 digits) or base64 (44 characters)")
 }
 
-// open opens the store; cfg says how, but for what the flags say.
-func (f *storeFlags) open(ctx context.Context, cfg sqlite.Config) (store.Store, error) {
-	kind, rest, found := strings.Cut(f.Store, ":")
-	switch {
-	case found && kind == "memory" && rest == "":
-		if cfg.Shared {
-			return nil, errors.New("--store memory: lives in the server's process only; use the server's /accounts API")
-		}
-		return memory.New(memory.Config{}), nil
-	case found && kind == "sqlite" && rest != "":
-		cfg.Path, cfg.SecretKey = rest, f.SecretKey
-		return sqlite.Open(ctx, cfg)
+// with calls do with the store open, which must exist; shared: beside a running
+// server.
+func (f *storeFlags) with(ctx context.Context, std Streams, shared bool, do func(store.Store) error) (err error) {
+	log := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	st, err := open.Store(ctx, string(f.Store), open.Config{SecretKey: f.SecretKey, Shared: shared, MustExist: true, Logger: log})
+	if errors.Is(err, open.ErrInProcess) {
+		return fmt.Errorf("--store %w; use the server's /accounts API", err)
 	}
-	return nil, fmt.Errorf("--store %q: use memory: or sqlite:FILE", f.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return do(st)
 }
