@@ -46,7 +46,7 @@ type accountCreateCmd struct {
 
 // Run is idempotent.
 func (c *accountCreateCmd) Run(ctx context.Context, std Streams) error {
-	return c.with(ctx, std, true, func(st store.Store) error {
+	return c.with(ctx, std, true, func(st provisioning) error {
 		a, created, err := st.PutAccount(ctx, string(c.ID), time.Now())
 		if err != nil {
 			return err
@@ -67,7 +67,7 @@ type accountShowCmd struct {
 
 // Run shows no secret.
 func (c *accountShowCmd) Run(ctx context.Context, std Streams) error {
-	return c.with(ctx, std, true, func(st store.Store) error {
+	return c.with(ctx, std, true, func(st provisioning) error {
 		a, err := st.Account(ctx, string(c.ID))
 		if err != nil {
 			return noSuch("account "+string(c.ID), err)
@@ -98,7 +98,7 @@ type accountDeleteCmd struct {
 // holds of the account in memory.
 func (c *accountDeleteCmd) Run(ctx context.Context, std Streams) error {
 	opened := false
-	err := c.with(ctx, std, false, func(st store.Store) error {
+	err := c.with(ctx, std, false, func(st provisioning) error {
 		opened = true
 		if err := st.DeleteAccount(ctx, string(c.ID)); err != nil {
 			return noSuch("account "+string(c.ID), err)

@@ -241,7 +241,7 @@ func (d *demo) eraseAccounts(std Streams) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	flags := storeFlags{storeFlag: storeFlag{Store: storeURL(d.store)}}
-	return flags.with(ctx, std, false, func(st store.Store) error {
+	return flags.with(ctx, std, false, func(st provisioning) error {
 		for _, id := range d.accounts {
 			if err := st.DeleteAccount(ctx, id); err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err

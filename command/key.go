@@ -50,7 +50,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, std Streams) error {
 		key = store.NewKey()
 		k.Hash, k.Hint = store.HashKey(key), key[len(key)-hintSize:]
 	}
-	return c.with(ctx, std, true, func(st store.Store) error {
+	return c.with(ctx, std, true, func(st provisioning) error {
 		if err := st.AddAPIKey(ctx, k); errors.Is(err, store.ErrConflict) {
 			return errors.New("a key with this digest exists already")
 		} else if err != nil {
@@ -73,7 +73,7 @@ type keyListCmd struct {
 
 // Run lists the oldest key first.
 func (c *keyListCmd) Run(ctx context.Context, std Streams) error {
-	return c.with(ctx, std, true, func(st store.Store) error {
+	return c.with(ctx, std, true, func(st provisioning) error {
 		keys, err := st.APIKeys(ctx, string(c.Account))
 		if err != nil {
 			return noSuch("account "+string(c.Account), err)
@@ -100,7 +100,7 @@ type keyRevokeCmd struct {
 
 // Run takes effect in a running server within a second.
 func (c *keyRevokeCmd) Run(ctx context.Context, std Streams) error {
-	return c.with(ctx, std, true, func(st store.Store) error {
+	return c.with(ctx, std, true, func(st provisioning) error {
 		if err := st.RevokeAPIKey(ctx, string(c.Account), c.KeyID); err != nil {
 			return noSuch(fmt.Sprintf("key %s of account %s", c.KeyID, c.Account), err)
 		}

@@ -20,7 +20,7 @@ import (
 
 // opsHandler serves the operator: liveness, readiness, metrics and profiles.
 type opsHandler struct {
-	store    store.Store
+	store    store.Readiness
 	metrics  *metrics
 	draining atomic.Bool
 }
@@ -132,14 +132,14 @@ func (m *metrics) requested(operation string, status int, took time.Duration) {
 }
 
 // watch adds the gauges, read when Prometheus asks.
-func (m *metrics) watch(st store.Store, d *dispatcher.Dispatcher, c *egress.Client) {
+func (m *metrics) watch(st store.Statistics, d *dispatcher.Dispatcher, c *egress.Client) {
 	m.registry.MustRegister(&gauges{store: st, dispatcher: d, egress: c})
 }
 
 // gauges read the present state of the store and the dispatcher once per
 // scrape.
 type gauges struct {
-	store      store.Store
+	store      store.Statistics
 	dispatcher *dispatcher.Dispatcher
 	egress     *egress.Client
 }

@@ -121,7 +121,7 @@ func (c *serveCmd) Run(ctx context.Context, spec contract, std Streams) (err err
 			"files", openFiles(), "max_in_flight", c.MaxInFlight, "attempts", attempts)
 	}
 	disp, err := dispatcher.New(dispatcher.Config{
-		Store: st, Sender: client, Suspend: st.SuspendWebhook, Ready: st.Ready,
+		Store: st, Sender: client,
 		RetrySchedule: c.RetrySchedule, RetryHorizon: c.RetryHorizon, AttemptTimeout: c.AttemptTimeout,
 		OrderWait: c.OrderWait, MaxInFlight: attempts, Retention: c.Retention,
 		UserAgent: "Recapito/" + version(), Observe: m.attempted, Logger: log,

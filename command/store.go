@@ -56,9 +56,16 @@ func (k *secretKey) UnmarshalText(text []byte) error {
 	return errors.New("must be 32 bytes in hexadecimal (64 digits) or base64 (44 characters)")
 }
 
+// provisioning is the part of the store that the commands account and key use.
+type provisioning interface {
+	store.Accounts
+	store.APIKeys
+	store.Webhooks
+}
+
 // with calls do with the store open, which must exist; shared: beside a running
 // server.
-func (f *storeFlags) with(ctx context.Context, std Streams, shared bool, do func(store.Store) error) (err error) {
+func (f *storeFlags) with(ctx context.Context, std Streams, shared bool, do func(provisioning) error) (err error) {
 	log := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	st, err := open.Store(ctx, string(f.Store), open.Config{SecretKey: f.SecretKey, Shared: shared, MustExist: true, Logger: log})
 	if errors.Is(err, open.ErrInProcess) {

@@ -19,12 +19,14 @@ import (
 
 var errBroken = errors.New("a row that cannot be written")
 
-// pickyStore fails to record for some accounts.
+// pickyStore fails to record, or to suspend, for some accounts.
 type pickyStore struct {
-	store.Queue
-	mu    sync.Mutex
-	fails func(account string) error
-	tries int // of Record
+	dispatcher.Store
+	mu       sync.Mutex
+	fails    func(account string) error
+	suspends func(account string) error // default: it does not fail
+	unready  bool                       // it says so while it fails
+	tries    int                        // of Record
 }
 
 func (s *pickyStore) set(fails func(account string) error) {
@@ -48,7 +50,26 @@ func (s *pickyStore) Record(ctx context.Context, outcomes []store.Outcome, now t
 			return err
 		}
 	}
-	return s.Queue.Record(ctx, outcomes, now)
+	return s.Store.Record(ctx, outcomes, now)
+}
+
+func (s *pickyStore) SuspendWebhook(ctx context.Context, seen store.Webhook, now time.Time) error {
+	s.mu.Lock()
+	suspends := s.suspends
+	s.mu.Unlock()
+	if suspends != nil {
+		if err := suspends(seen.AccountID); err != nil {
+			return err
+		}
+	}
+	return s.Store.SuspendWebhook(ctx, seen, now)
+}
+
+func (s *pickyStore) Ready(context.Context) error {
+	if !s.unready {
+		return nil
+	}
+	return s.check("any")
 }
 
 func failsFor(bad string) func(string) error {
@@ -63,7 +84,7 @@ func failsFor(bad string) func(string) error {
 func newPickyRig(t *testing.T) (*rig, *pickyStore) {
 	s := &pickyStore{fails: failsFor("")}
 	r := newRig(t, func(c *dispatcher.Config) {
-		s.Queue, c.Store = c.Store, s
+		s.Store, c.Store = c.Store, s
 	})
 	return r, s
 }
@@ -123,19 +144,8 @@ func TestOutcomeThatCannotBeRecordedStopsNobodyElse(t *testing.T) {
 
 func TestSuspensionThatFailsStopsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		fails := true
-		r := newRig(t, func(c *dispatcher.Config) {
-			suspend := c.Suspend
-			c.Suspend = func(ctx context.Context, w store.Webhook, now time.Time) error {
-				mu.Lock()
-				defer mu.Unlock()
-				if fails {
-					return errBroken
-				}
-				return suspend(ctx, w, now)
-			}
-		})
+		s := &pickyStore{fails: failsFor(""), suspends: failsFor("bad")}
+		r := newRig(t, func(c *dispatcher.Config) { s.Store, c.Store = c.Store, s })
 		r.manyAccounts(10)
 		r.recv.set(func(ctx context.Context, c call) egress.Result {
 			if strings.HasPrefix(c.ID, "bad") {
@@ -151,9 +161,9 @@ func TestSuspensionThatFailsStopsNobodyElse(t *testing.T) {
 		if n := len(r.recv.got()); n != 21 {
 			t.Errorf("%d attempts, want 21: one that was answered 410, and none after it", n)
 		}
-		mu.Lock()
-		fails = false
-		mu.Unlock()
+		s.mu.Lock()
+		s.suspends = nil
+		s.mu.Unlock()
 		r.after(10 * time.Second)
 		if w, err := r.store.Webhook(t.Context(), "bad"); err != nil || w.Status != store.Suspended {
 			t.Errorf("webhook %s (%v), want %s", w.Status, err, store.Suspended)
@@ -167,16 +177,8 @@ func TestStoreThatRecordsNothingIsNotStormed(t *testing.T) {
 	for _, ready := range []bool{false, true} {
 		t.Run(fmt.Sprintf("says it is ready %t", ready), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &pickyStore{fails: failsFor("")}
-				r := newRig(t, func(c *dispatcher.Config) {
-					s.Queue, c.Store = c.Store, s
-					c.Ready = func(context.Context) error {
-						if ready {
-							return nil
-						}
-						return s.check("any")
-					}
-				})
+				s := &pickyStore{fails: failsFor(""), unready: !ready}
+				r := newRig(t, func(c *dispatcher.Config) { s.Store, c.Store = c.Store, s })
 				const accounts = 300
 				r.manyAccounts(accounts)
 				s.set(func(string) error { return errBroken })
@@ -258,7 +260,7 @@ func TestPanicInAProbeUsesUpItsSchedule(t *testing.T) {
 
 // panickyStore panics when it is asked for an account.
 type panickyStore struct {
-	store.Queue
+	dispatcher.Store
 	account string
 }
 
@@ -266,7 +268,7 @@ func (s *panickyStore) Backlog(ctx context.Context, q store.BacklogQuery) (store
 	if q.AccountID == s.account {
 		panic("a row that breaks its reader")
 	}
-	return s.Queue.Backlog(ctx, q)
+	return s.Store.Backlog(ctx, q)
 }
 
 func TestPanicInAReadStopsNobodyElse(t *testing.T) {

@@ -259,7 +259,7 @@ func (d *Dispatcher) suspendIt(ctx context.Context, l *lane) (func(time.Time), e
 	if w == nil {
 		return nil, nil // put again meanwhile
 	}
-	err := d.cfg.Suspend(ctx, *w, time.Now())
+	err := d.cfg.Store.SuspendWebhook(ctx, *w, time.Now())
 	return func(time.Time) { l.suspend = nil }, err
 }
 

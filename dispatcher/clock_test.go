@@ -15,13 +15,13 @@ import (
 // rewoundStore is a store that a process whose clock was set back looks at: what
 // was put off before that is due so much later.
 type rewoundStore struct {
-	store.Queue
+	dispatcher.Store
 	back time.Duration
 }
 
 func (s *rewoundStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
 	q.Now = q.Now.Add(-s.back)
-	page, err := s.Queue.Backlog(ctx, q)
+	page, err := s.Store.Backlog(ctx, q)
 	if !page.NextDue.IsZero() {
 		page.NextDue = page.NextDue.Add(s.back)
 	}
@@ -45,11 +45,11 @@ func (s *rewoundStore) Record(ctx context.Context, outcomes []store.Outcome, now
 			o.DueAt = o.DueAt.Add(-s.back)
 		}
 	}
-	return s.Queue.Record(ctx, outcomes, now.Add(-s.back))
+	return s.Store.Record(ctx, outcomes, now.Add(-s.back))
 }
 
 func (s *rewoundStore) LastAccepted(ctx context.Context) (time.Time, error) {
-	at, err := s.Queue.LastAccepted(ctx)
+	at, err := s.Store.LastAccepted(ctx)
 	if !at.IsZero() {
 		at = at.Add(s.back)
 	}
@@ -57,13 +57,13 @@ func (s *rewoundStore) LastAccepted(ctx context.Context) (time.Time, error) {
 }
 
 func (s *rewoundStore) MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
-	return s.Queue.MakeDue(ctx, accountID, now.Add(-s.back), limit)
+	return s.Store.MakeDue(ctx, accountID, now.Add(-s.back), limit)
 }
 
 func newRewoundRig(t *testing.T) (*rig, *rewoundStore) {
 	t.Helper()
 	s := &rewoundStore{}
-	return newRig(t, func(c *dispatcher.Config) { s.Queue, c.Store = c.Store, s }), s
+	return newRig(t, func(c *dispatcher.Config) { s.Store, c.Store = c.Store, s }), s
 }
 
 func TestClockSetBackStallsNoRetry(t *testing.T) {

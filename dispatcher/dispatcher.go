@@ -32,15 +32,17 @@ type Sender interface {
 	Post(ctx context.Context, r *egress.Request) egress.Result
 }
 
+// Store is the part of the store that the dispatcher uses.
+type Store interface {
+	store.Queue
+	store.Upkeep
+	store.Readiness
+}
+
 // Config configures a [Dispatcher].
 type Config struct {
-	Store  store.Queue
+	Store  Store
 	Sender Sender
-	// Ready reports whether the store can write at all; the store's method. Default:
-	// it can.
-	Ready func(ctx context.Context) error
-	// Suspend makes a webhook SUSPENDED after a 410; the store's method.
-	Suspend func(ctx context.Context, seen store.Webhook, now time.Time) error
 
 	RetrySchedule  []time.Duration // gaps between attempts; default [DefaultSchedule]
 	RetryHorizon   time.Duration   // age at which a delivery is given up; default 72 h
@@ -99,8 +101,8 @@ type Dispatcher struct {
 // New checks the configuration, fills in the defaults, and checks whether the
 // clock is behind the newest delivery in the store.
 func New(cfg Config) (*Dispatcher, error) {
-	if cfg.Store == nil || cfg.Sender == nil || cfg.Suspend == nil {
-		return nil, errors.New("dispatcher: Store, Sender and Suspend are required")
+	if cfg.Store == nil || cfg.Sender == nil {
+		return nil, errors.New("dispatcher: Store and Sender are required")
 	}
 	cfg.setDefaults()
 	d := &Dispatcher{
@@ -253,9 +255,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.Jitter == nil {
 		c.Jitter = defaultJitter
-	}
-	if c.Ready == nil {
-		c.Ready = func(context.Context) error { return nil }
 	}
 	if c.Observe == nil {
 		c.Observe = func(Observation) {}

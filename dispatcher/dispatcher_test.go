@@ -182,7 +182,7 @@ func newRig(t *testing.T, change ...func(*dispatcher.Config)) *rig {
 		start: time.Now(), answer: ok, open: map[string]int{}, peak: map[string]int{}, idle: idle{},
 	}}
 	r.cfg = dispatcher.Config{
-		Store: r.store, Sender: r.recv, Suspend: r.store.SuspendWebhook,
+		Store: r.store, Sender: r.recv,
 		Jitter: func() float64 { return 0.5 }, // none
 	}
 	for _, c := range change {

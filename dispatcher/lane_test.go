@@ -530,7 +530,7 @@ func TestShutdownLetsAttemptsFinishAndDoesNotCountThoseCutShort(t *testing.T) {
 
 // flakyStore fails Record now and then, once after having recorded.
 type flakyStore struct {
-	store.Queue
+	dispatcher.Store
 	n atomic.Int64
 }
 
@@ -539,15 +539,15 @@ func (f *flakyStore) Record(ctx context.Context, o []store.Outcome, now time.Tim
 	case 1:
 		return errors.New("disk full")
 	case 2:
-		_ = f.Queue.Record(ctx, o, now)
+		_ = f.Store.Record(ctx, o, now)
 		return errors.New("outcome unknown")
 	}
-	return f.Queue.Record(ctx, o, now)
+	return f.Store.Record(ctx, o, now)
 }
 
 func TestStoreThatFailsToRecordLosesAndRepeatsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(c *dispatcher.Config) { c.Store = &flakyStore{Queue: c.Store} })
+		r := newRig(t, func(c *dispatcher.Config) { c.Store = &flakyStore{Store: c.Store} })
 		r.account("a")
 		r.recv.set(failing(func(c call) bool { return c.Attempt == 1 && len(c.ID)%2 == 0 }))
 		for range 10 {

@@ -194,7 +194,7 @@ func (w *world) noteDue(account int) {
 // plugIn connects the next process with the store, and with the endpoints until
 // its power is gone.
 func (w *world) plugIn(c *dispatcher.Config, endpoints *receiver) {
-	c.Store, c.Suspend, c.Ready = w.slow, w.slow.SuspendWebhook, w.slow.Ready
+	c.Store = w.slow
 	ctx, power := context.WithCancel(context.Background())
 	c.Sender, w.power = &wire{receiver: endpoints, powered: ctx}, power
 }

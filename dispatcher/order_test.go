@@ -204,7 +204,7 @@ func TestEventIsHeldBackByAFailureWhileAnEarlierEndIsRecorded(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var s *hookedStore
 				r := newRig(t, func(c *dispatcher.Config) {
-					s = &hookedStore{Queue: c.Store}
+					s = &hookedStore{Store: c.Store}
 					c.Store, c.RetrySchedule = s, []time.Duration{62 * time.Second, time.Hour}
 				})
 				r.account("a")

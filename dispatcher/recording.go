@@ -210,7 +210,7 @@ func (d *Dispatcher) record(ctx context.Context, batch []record) (err error) {
 func (d *Dispatcher) storeFails(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastRecords)
 	defer cancel()
-	return d.cfg.Ready(ctx) != nil
+	return d.cfg.Store.Ready(ctx) != nil
 }
 
 func (d *Dispatcher) takeRecords() []record {

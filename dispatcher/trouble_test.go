@@ -16,7 +16,7 @@ import (
 
 // hookedStore lets a test do something in the middle of a read.
 type hookedStore struct {
-	store.Queue
+	dispatcher.Store
 	backlog  func() error          // before it is read
 	page     func()                // after it was
 	accounts func()                // after they were read
@@ -38,7 +38,7 @@ func (s *hookedStore) spoil(b store.Backlog) store.Backlog {
 }
 
 func (s *hookedStore) Oldest(ctx context.Context, account string) (store.Backlog, error) {
-	b, err := s.Queue.Oldest(ctx, account)
+	b, err := s.Store.Oldest(ctx, account)
 	return s.spoil(b), err
 }
 
@@ -46,7 +46,7 @@ func (s *hookedStore) Record(ctx context.Context, o []store.Outcome, now time.Ti
 	if s.record != nil {
 		s.record(o)
 	}
-	err := s.Queue.Record(ctx, o, now)
+	err := s.Store.Record(ctx, o, now)
 	if s.recorded != nil {
 		s.recorded(o)
 	}
@@ -59,7 +59,7 @@ func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.
 			return store.Backlog{}, err
 		}
 	}
-	b, err := s.Queue.Backlog(ctx, q)
+	b, err := s.Store.Backlog(ctx, q)
 	if s.page != nil {
 		s.page()
 	}
@@ -72,13 +72,13 @@ func (s *hookedStore) PendingAccounts(ctx context.Context, after string, limit i
 			s.accounts()
 		}
 	}()
-	return s.Queue.PendingAccounts(ctx, after, limit)
+	return s.Store.PendingAccounts(ctx, after, limit)
 }
 
 func newHookedRig(t *testing.T) (*rig, *hookedStore) {
 	var s *hookedStore
 	r := newRig(t, func(c *dispatcher.Config) {
-		s = &hookedStore{Queue: c.Store}
+		s = &hookedStore{Store: c.Store}
 		c.Store = s
 	})
 	return r, s
@@ -297,7 +297,7 @@ func TestNewSecretAfterARestartChangesNoSchedule(t *testing.T) {
 
 func TestStoreThatFailsAtShutdownIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(c *dispatcher.Config) { c.Store = &flakyStore{Queue: c.Store} })
+		r := newRig(t, func(c *dispatcher.Config) { c.Store = &flakyStore{Store: c.Store} })
 		r.account("a")
 		r.recv.set(func(ctx context.Context, c call) egress.Result {
 			time.Sleep(time.Second)

@@ -35,7 +35,8 @@ var (
 	ErrClosed = errors.New("store is closed")
 )
 
-// Store is the whole contract. Consumers name the part that they use.
+// Store is the whole contract, as an implementation fulfils it. Consumers name
+// the parts that they use.
 type Store interface {
 	Accounts
 	APIKeys
@@ -43,19 +44,16 @@ type Store interface {
 	Intake
 	History
 	Queue
+	Upkeep
 	Settings
-	// Ready reports whether the store can write durably. It writes to find out.
-	// Nil means ready.
-	// [ErrDamaged]: damage has been met since the start.
-	Ready(ctx context.Context) error
-	// Stats are exact as of the last commit and cost nothing to read.
-	Stats() Stats
+	Readiness
+	Statistics
 	// Close waits for the writes under way and releases everything. Calls
 	// after it return [ErrClosed].
 	Close() error
 }
 
-// Accounts are the tenants.
+// Accounts are the tenants. The platform provisions and erases them.
 type Accounts interface {
 	// PutAccount makes the account if it is new and returns it as it is kept.
 	// created says whether it is new. [ErrErasing] until the erasure of an earlier
@@ -81,12 +79,14 @@ type APIKeys interface {
 	// RevokeAPIKey ends a key at once; [ErrNotFound] if the account has no
 	// such key.
 	RevokeAPIKey(ctx context.Context, accountID, keyID string) error
-	// APIKeyByHash returns the key with this digest, or [ErrNotFound].
+	// APIKeyByHash returns the key with this digest, or [ErrNotFound]. Every
+	// request of an account asks for it.
 	APIKeyByHash(ctx context.Context, hash KeyHash) (APIKey, error)
 }
 
-// Webhooks are the registrations, at most one for an account. The [Listener] is
-// told of a change before the method that makes it returns.
+// Webhooks are the registrations, at most one for an account, as the account
+// changes them. Whoever attempts the account's deliveries has been told of a
+// change (see [Listener]) before the method that makes it returns.
 type Webhooks interface {
 	// CreateWebhook returns [ErrConflict] if the account has a webhook, and
 	// [ErrNotFound] if there is no such account. Of concurrent calls exactly
@@ -101,11 +101,8 @@ type Webhooks interface {
 	// beside it until the given time. [ErrNotFound] when the account has none,
 	// [ErrTooMany] if [MaxOldSecrets] others sign as well.
 	RotateSecret(ctx context.Context, accountID string, secret []byte, until, now time.Time) (Webhook, error)
-	// SuspendWebhook makes the webhook SUSPENDED if it is still as the caller
-	// saw it (same ID and Version); otherwise it does nothing.
-	SuspendWebhook(ctx context.Context, seen Webhook, now time.Time) error
 	// DeleteWebhook removes the registration; what was PENDING is CANCELLED, at
-	// least the first thousand at once and the rest by [Queue.Cancel].
+	// least the first thousand at once and the rest by [Upkeep.Cancel].
 	// [ErrNotFound] when the account has none.
 	DeleteWebhook(ctx context.Context, accountID string, now time.Time) error
 }
@@ -114,9 +111,9 @@ type Webhooks interface {
 type Intake interface {
 	// Accept stores the events, and a PENDING delivery for each, in one commit
 	// and in the given order. It returns one verdict for each event. When it
-	// returns without an error, every Accepted event is on disk and the
-	// [Listener] has been told. The events of an account that cannot be read
-	// are Unreadable; the others are not affected.
+	// returns without an error, every Accepted event is on disk. The events of
+	// an account that cannot be read are Unreadable; the others are not
+	// affected.
 	Accept(ctx context.Context, events []Event, now time.Time) ([]Verdict, error)
 }
 
@@ -131,7 +128,7 @@ type History interface {
 	Delivery(ctx context.Context, accountID, eventID string) (Delivery, []Attempt, error)
 }
 
-// Queue is the dispatcher's part of the store.
+// Queue hands over what is to be attempted, and takes the outcomes.
 //
 // A PENDING delivery is fresh (never attempted and never put off: DueAt is
 // zero) or has been put off until DueAt. Fresh ones are taken in order of Seq,
@@ -143,8 +140,9 @@ type Queue interface {
 	// LastAccepted is when the newest delivery was accepted, by the clock of
 	// that time. Zero means that there is none.
 	LastAccepted(ctx context.Context) (time.Time, error)
-	// PendingAccounts lists accounts that have PENDING deliveries, in order of
-	// ID, beginning after the given one.
+	// PendingAccounts lists at most limit of the accounts that have PENDING
+	// deliveries, in order of ID, beginning after the given one. Fewer than
+	// limit are the last ones.
 	PendingAccounts(ctx context.Context, after string, limit int) ([]string, error)
 	// Backlog reads one account's webhook and PENDING deliveries, from one
 	// snapshot.
@@ -157,19 +155,28 @@ type Queue interface {
 	// outcome for a delivery that is not PENDING any more only adds its
 	// attempt. Recording the same outcome twice changes nothing.
 	Record(ctx context.Context, outcomes []Outcome, now time.Time) error
-	// MakeDue makes up to limit of the account's PENDING deliveries that were
-	// put off beyond now due now, and returns how many it changed.
+}
+
+// Upkeep changes what waits without an attempt, and removes what has had its
+// time. Each call is one commit of at most limit deliveries, so that others'
+// writes do not wait for long: whoever gets limit asks again.
+type Upkeep interface {
+	// MakeDue makes deliveries of the account that were put off beyond now due
+	// now, and returns how many.
 	MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error)
-	// Expire gives up (FAILED) up to limit of the account's PENDING deliveries
-	// that were accepted before the given time, and returns how many.
+	// Expire gives up (FAILED) the account's PENDING deliveries that were
+	// accepted before the given time, and returns how many.
 	Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error)
-	// Cancel makes CANCELLED up to limit of the account's PENDING deliveries
-	// that were accepted for a webhook that has been deleted, and returns how
-	// many.
+	// Cancel makes CANCELLED the account's PENDING deliveries that were accepted
+	// for a webhook that has been deleted, and returns how many.
 	Cancel(ctx context.Context, accountID string, now time.Time, limit int) (int, error)
-	// Sweep removes what has had its time: up to limit deliveries, with their
-	// attempts, that were finished longer than retention ago, oldest first, of
-	// which it returns how many; and the old secrets that do not sign any more.
+	// SuspendWebhook makes the webhook SUSPENDED if it is still as the caller
+	// saw it (same ID and Version); otherwise it does nothing. As for a change
+	// by [Webhooks], the listener is told.
+	SuspendWebhook(ctx context.Context, seen Webhook, now time.Time) error
+	// Sweep removes deliveries, with their attempts, that were finished longer
+	// than retention ago, oldest first, and returns how many; and the old
+	// secrets that do not sign any more.
 	Sweep(ctx context.Context, now time.Time, retention time.Duration, limit int) (int, error)
 }
 
@@ -181,9 +188,22 @@ type Settings interface {
 	PutSetting(ctx context.Context, name string, value []byte) error
 }
 
-// Listener is told what has been committed, in the order of the commits and
-// before the call that wrote it returns. Its methods must not block and must
-// not call the store.
+// Readiness tells whether the store can write.
+type Readiness interface {
+	// Ready reports whether the store can write durably. It writes to find out.
+	// Nil means ready. [ErrDamaged]: damage has been met since the start.
+	Ready(ctx context.Context) error
+}
+
+// Statistics count, for metrics.
+type Statistics interface {
+	// Stats are of some moment not long ago, and cost nothing to read.
+	Stats() Stats
+}
+
+// Listener is told what has been committed, in the order of the commits, of what
+// this process writes before the call that wrote it returns. Its methods must
+// not block and must not call the store.
 type Listener interface {
 	// Accepted hands over fresh deliveries with the webhook of each.
 	Accepted(batch []Acceptance)

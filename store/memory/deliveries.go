@@ -234,7 +234,7 @@ func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
 	}
 }
 
-// MakeDue implements [store.Queue].
+// MakeDue implements [store.Upkeep].
 func (s *Store) MakeDue(_ context.Context, accountID string, now time.Time, limit int) (int, error) {
 	return s.some(accountID, limit, func(r *row) bool {
 		if !r.DueAt.After(now) {
@@ -245,7 +245,7 @@ func (s *Store) MakeDue(_ context.Context, accountID string, now time.Time, limi
 	})
 }
 
-// Expire implements [store.Queue].
+// Expire implements [store.Upkeep].
 func (s *Store) Expire(_ context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error) {
 	return s.some(accountID, limit, func(r *row) bool {
 		if !r.AcceptedAt.Before(acceptedBefore) {
@@ -256,7 +256,7 @@ func (s *Store) Expire(_ context.Context, accountID string, acceptedBefore, now 
 	})
 }
 
-// Cancel implements [store.Queue].
+// Cancel implements [store.Upkeep].
 func (s *Store) Cancel(_ context.Context, accountID string, now time.Time, limit int) (int, error) {
 	if err := s.lock(); err != nil {
 		return 0, err
@@ -293,7 +293,7 @@ func (s *Store) some(accountID string, limit int, change func(*row) bool) (n int
 	return n, nil
 }
 
-// Sweep implements [store.Queue].
+// Sweep implements [store.Upkeep].
 func (s *Store) Sweep(_ context.Context, now time.Time, retention time.Duration, limit int) (n int, err error) {
 	if err := s.lock(); err != nil {
 		return 0, err

@@ -75,7 +75,7 @@ func (s *Store) Listen(l store.Listener) {
 	s.listener = l
 }
 
-// Ready implements [store.Store].
+// Ready implements [store.Readiness].
 func (s *Store) Ready(context.Context) error {
 	if err := s.lock(); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (s *Store) Ready(context.Context) error {
 	return nil
 }
 
-// Stats implements [store.Store].
+// Stats implements [store.Statistics].
 func (s *Store) Stats() store.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()

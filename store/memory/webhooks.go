@@ -52,7 +52,7 @@ func (s *Store) RotateSecret(_ context.Context, accountID string, secret []byte,
 	return s.change(accountID, now, func(w *store.Webhook) error { return w.Rotate(secret, until, now) })
 }
 
-// SuspendWebhook implements [store.Webhooks].
+// SuspendWebhook implements [store.Upkeep].
 func (s *Store) SuspendWebhook(_ context.Context, seen store.Webhook, now time.Time) error {
 	if err := s.lock(); err != nil {
 		return err

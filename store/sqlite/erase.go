@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sweep implements [store.Queue].
+// Sweep implements [store.Upkeep].
 func (s *Store) Sweep(ctx context.Context, now time.Time, retention time.Duration, limit int) (int, error) {
 	return write(ctx, s.w, limit, func(tx *txn) (int, error) {
 		if err := tx.endSecrets(now); err != nil {

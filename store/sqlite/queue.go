@@ -81,7 +81,7 @@ func (s *Store) Oldest(ctx context.Context, accountID string) (b store.Backlog, 
 	return b, err
 }
 
-// MakeDue implements [store.Queue].
+// MakeDue implements [store.Upkeep].
 func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
 	return write(ctx, s.w, limit, func(tx *txn) (int, error) {
 		return tx.changes(`UPDATE waiting SET due_at = ? WHERE seq IN
@@ -90,7 +90,7 @@ func (s *Store) MakeDue(ctx context.Context, accountID string, now time.Time, li
 	})
 }
 
-// Expire implements [store.Queue]. A reader finds what is to be given up,
+// Expire implements [store.Upkeep]. A reader finds what is to be given up,
 // because the search can be long; the writer checks it again. The search goes
 // through the fresh deliveries in order of acceptance and ends at the first
 // that is young enough.
@@ -108,7 +108,7 @@ func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, no
 	return write(ctx, s.w, len(seqs), func(tx *txn) (int, error) { return tx.finish(failed, now, seqs) })
 }
 
-// Cancel implements [store.Queue]. As in Expire, a reader finds the deliveries.
+// Cancel implements [store.Upkeep]. As in Expire, a reader finds the deliveries.
 func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, limit int) (int, error) {
 	// Read before the webhook: a webhook that is made meanwhile begins after
 	// it.

@@ -187,7 +187,7 @@ func (s *Store) checkSecretKey(ctx context.Context) error {
 	return err
 }
 
-// Stats implements [store.Store].
+// Stats implements [store.Statistics].
 func (s *Store) Stats() store.Stats {
 	t := s.w.totals.Load()
 	return store.Stats{Damaged: s.damage.count(), Deliveries: map[store.State]int64{
@@ -196,7 +196,7 @@ func (s *Store) Stats() store.Stats {
 	}}
 }
 
-// Ready implements [store.Store]: it commits a row. What it writes differs each
+// Ready implements [store.Readiness]: it commits a row. What it writes differs each
 // time, since SQLite neither writes nor syncs a page that stays as it was.
 func (s *Store) Ready(ctx context.Context) error {
 	if s.damage.count() > 0 {

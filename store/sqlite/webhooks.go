@@ -158,7 +158,7 @@ func (s *Store) change(ctx context.Context, accountID string, now time.Time, app
 	})
 }
 
-// SuspendWebhook implements [store.Webhooks].
+// SuspendWebhook implements [store.Upkeep].
 func (s *Store) SuspendWebhook(ctx context.Context, seen store.Webhook, now time.Time) error {
 	return s.w.do(ctx, func(tx *txn) error {
 		present, err := tx.webhook(seen.AccountID)
