@@ -76,10 +76,11 @@ func sourceDir(t *testing.T) string {
 
 // scriptAddress: address NAME...: sets each variable to a free address.
 func scriptAddress(ts *testscript.TestScript, _ bool, names []string) {
-	addresses, err := freePorts(len(names))
-	ts.Check(err)
-	for i, name := range names {
-		ts.Setenv(name, addresses[i])
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close() // at the end, so that each is another
+		ts.Setenv(name, l.Addr().String())
 	}
 }
 

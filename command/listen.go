@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log"
 	"net"
 	"net/http"
-	"os"
-	"regexp"
 	"time"
 
-	"github.com/recapito/recapito/dispatcher/signature"
+	"github.com/recapito/recapito/command/receiver"
+	"github.com/recapito/recapito/command/terminal"
 )
 
 type listenCmd struct {
@@ -20,8 +18,8 @@ type listenCmd struct {
 	Host     []string `placeholder:"NAME" help:"Another name or address for the certificate, beside localhost, 127.0.0.1 and ::1; repeatable."`
 	CAFile   string   `name:"ca-file" default:"recapito-listen-ca.pem" placeholder:"FILE" help:"The certificate of the receiver's authority, for serve --callback-ca. If it does not exist, it is made, with its key in a .key file beside it. Default: ${default}."`
 
-	Secret     []signingSecret `placeholder:"whsec_…" help:"Signing secret to verify with; repeatable, for rotations."`
-	SecretFile string          `placeholder:"FILE" help:"Verify with every whsec_… in this file, such as the saved answer of the registration. The file is read for each callback and need not exist yet."`
+	Secret     []receiver.Secret `placeholder:"whsec_…" help:"Signing secret to verify with; repeatable, for rotations."`
+	SecretFile string            `placeholder:"FILE" help:"Verify with every whsec_… in this file, such as the saved answer of the registration. The file is read for each callback and need not exist yet."`
 
 	Fail   int           `default:"0" placeholder:"N" help:"Answer the first N callbacks with --status, the rest with 204."`
 	Status int           `placeholder:"CODE" help:"The status of the failed answers; without --fail, of all answers. Default: 500 with --fail, else 204."`
@@ -53,11 +51,11 @@ func (c *listenCmd) Validate() error {
 
 // Run receives until ctx ends.
 func (c *listenCmd) Run(ctx context.Context, std Streams) error {
-	ca, replaced, err := keepAuthority(c.CAFile, time.Now())
+	ca, replaced, err := receiver.KeepAuthority(c.CAFile, time.Now())
 	if err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
-	cert, err := ca.issue(append([]string{"localhost", "127.0.0.1", "::1"}, c.Host...), time.Now())
+	cert, err := ca.Issue(append([]string{"localhost", "127.0.0.1", "::1"}, c.Host...), time.Now())
 	if err != nil {
 		return err
 	}
@@ -70,11 +68,14 @@ func (c *listenCmd) Run(ctx context.Context, std Streams) error {
 		notes.Printf("The authority in %s was made anew: restart the service that trusts it.\n\n", c.CAFile)
 	}
 	c.greet(notes, l.Addr())
-	r := newReceiver(c.secrets, c.answer, c.printer(std))
-	r.delay = c.Delay
-	err = serveHTTPS(ctx, l, cert, r, log.New(std.Err, "not received: ", 0))
-	notes.Print(r.summary())
+	r := receiver.New(receiver.Config{Secrets: c.secrets().Now, Answer: c.answer, Delay: c.Delay, Saw: c.printer(std)})
+	err = receiver.Serve(ctx, l, cert, r, log.New(std.Err, "not received: ", 0))
+	notes.Print(r.Summary())
 	return err
+}
+
+func (c *listenCmd) secrets() *receiver.Secrets {
+	return &receiver.Secrets{Given: c.Secret, File: c.SecretFile}
 }
 
 // greet prints what to do next.
@@ -92,7 +93,7 @@ and register this URL with the API key of an account:
       -d '{"callbackUrl":"%s"}' \
       http://127.0.0.1:8080/webhooks/delivery-status
 `, url, c.CAFile, url)
-	switch _, err := c.secrets(); {
+	switch _, err := c.secrets().Now(); {
 	case len(c.Secret) == 0 && c.SecretFile == "":
 		notes.Print("\nNothing is verified without --secret or --secret-file.\n\n")
 	case err != nil:
@@ -128,51 +129,11 @@ func (c *listenCmd) answer(nth int) int {
 }
 
 // printer prints callbacks on standard output.
-func (c *listenCmd) printer(std Streams) func(callback) {
+func (c *listenCmd) printer(std Streams) func(receiver.Callback) {
 	out := log.New(std.Out, "", 0)
 	if c.JSON {
-		return func(cb callback) { out.Print(string(cb.record())) }
+		return func(cb receiver.Callback) { out.Print(string(cb.Record())) }
 	}
-	s := newScreen(std.Out)
-	return func(cb callback) { out.Print(cb.line(s, 0)) }
-}
-
-// signingSecret is a webhook's secret in its text form.
-type signingSecret []byte
-
-// UnmarshalText implements [encoding.TextUnmarshaler]. It never repeats the
-// text in an error.
-func (s *signingSecret) UnmarshalText(text []byte) (err error) {
-	*s, err = signature.ParseSecret(string(text))
-	return err
-}
-
-var secretPattern = regexp.MustCompile(signature.SecretPrefix + `[A-Za-z0-9+/=]+`)
-
-// secrets are those of --secret and those that are in --secret-file now.
-func (c *listenCmd) secrets() ([][]byte, error) {
-	var out [][]byte
-	for _, s := range c.Secret {
-		out = append(out, s)
-	}
-	var text []byte
-	var err error
-	if c.SecretFile != "" {
-		text, err = os.ReadFile(c.SecretFile)
-	}
-	for _, found := range secretPattern.FindAll(text, -1) {
-		var s signingSecret
-		if s.UnmarshalText(found) == nil {
-			out = append(out, s)
-		}
-	}
-	switch {
-	case len(out) > 0:
-		return out, nil
-	case c.SecretFile == "":
-		return nil, fmt.Errorf("%w: no signing secret given", errUnverified)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %w", errUnverified, err)
-	}
-	return nil, fmt.Errorf("%w: waiting for a secret in %s", errUnverified, c.SecretFile)
+	s := terminal.NewScreen(std.Out)
+	return func(cb receiver.Callback) { out.Print(cb.Line(s, 0)) }
 }

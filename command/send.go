@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
-	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
+	"github.com/recapito/recapito/command/feed"
+	"github.com/recapito/recapito/command/terminal"
 	"github.com/recapito/recapito/gen/client"
 )
 
@@ -43,8 +40,8 @@ lines and the reason; with 4 if the id of one belongs to another event.`
 // Validate is called by the parser.
 func (c *sendCmd) Validate() error {
 	switch {
-	case c.Batch < 1 || c.Batch > batchEvents:
-		return fmt.Errorf("--batch %d: must be 1 to %d", c.Batch, batchEvents)
+	case c.Batch < 1 || c.Batch > feed.MostEvents:
+		return fmt.Errorf("--batch %d: must be 1 to %d", c.Batch, feed.MostEvents)
 	case c.GiveUp < 0:
 		return errors.New("--give-up: must not be negative")
 	case !strings.HasPrefix(c.Server, "http://") && !strings.HasPrefix(c.Server, "https://"):
@@ -60,8 +57,8 @@ func (c *sendCmd) Run(ctx context.Context, std Streams) error {
 		return err
 	}
 	defer func() { _ = in.Close() }() // only read
-	bar := newBar(std.Err, size)
-	post, err := newPoster(c.Server, c.PlatformKey, c.GiveUp)
+	bar := terminal.Progress(std.Err, "sending", size)
+	post, err := feed.NewPoster(c.Server, c.PlatformKey, c.GiveUp)
 	if err != nil {
 		return err
 	}
@@ -69,22 +66,22 @@ func (c *sendCmd) Run(ctx context.Context, std Streams) error {
 		_ = bar.Clear()
 		log.New(std.Err, "", 0).Printf(format, args...)
 	}
-	post.waiting = func(why error) { note("%v; trying again for up to %v", why, c.GiveUp) }
-	post.skipped = func(lines string) { note("%s", lines) }
-	total, err := post.all(ctx, &batchReader{in: newLines(in), account: c.AccountID, most: c.Batch}, bar)
+	post.Waiting = func(why error) { note("%v; trying again for up to %v", why, c.GiveUp) }
+	post.Skipped = func(lines string) { note("%s", lines) }
+	total, err := post.All(ctx, feed.NewReader(in, c.AccountID, c.Batch), bar)
 	_ = bar.Clear()
-	if bad, ok := errors.AsType[*badEvents](err); ok {
-		note("%s", bad.list())
+	if bad, ok := errors.AsType[*feed.BadEvents](err); ok {
+		note("%s", bad.List())
 	}
 	if _, printErr := fmt.Fprintln(std.Out, total); err == nil {
 		err = printErr
 	}
-	if n := total.skips(); err == nil && n > 0 {
+	if n := total.Skips(); err == nil && n > 0 {
 		code := exitSkipped
-		if total.skipped[client.SkipReasonIDREUSED] > 0 {
+		if total.Skipped[client.SkipReasonIDREUSED] > 0 {
 			code = exitReused
 		}
-		return &exitError{code, fmt.Errorf("%d of %d events were skipped, see above", n, total.all())}
+		return &exitError{code, fmt.Errorf("%d of %d events were skipped, see above", n, total.All())}
 	}
 	return err
 }
@@ -106,60 +103,4 @@ func (c *sendCmd) input(std Streams) (in io.ReadCloser, size int64, err error) {
 		return f, -1, nil
 	}
 	return f, info.Size(), nil
-}
-
-// newBar shows the bytes sent, on a terminal only.
-func newBar(w io.Writer, size int64) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(size,
-		progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(isTerminal(w)),
-		progressbar.OptionSetDescription("sending"), progressbar.OptionShowBytes(true),
-		progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	)
-}
-
-// sent counts what became of events.
-type sent struct {
-	accepted, duplicates int
-	skipped              map[client.SkipReason]int
-}
-
-func (s *sent) add(r *client.EventsResult) {
-	s.accepted += int(r.Accepted)
-	s.duplicates += int(r.Duplicates)
-	for _, e := range r.Skipped {
-		if s.skipped == nil {
-			s.skipped = make(map[client.SkipReason]int)
-		}
-		s.skipped[e.Reason]++
-	}
-}
-
-func (s *sent) skips() (n int) {
-	for _, k := range s.skipped {
-		n += k
-	}
-	return n
-}
-
-func (s *sent) all() int { return s.accepted + s.duplicates + s.skips() }
-
-func (s *sent) String() string {
-	text := fmt.Sprintf("accepted %d, duplicates %d, skipped %d", s.accepted, s.duplicates, s.skips())
-	var why []string
-	for _, reason := range slices.Sorted(maps.Keys(s.skipped)) {
-		why = append(why, fmt.Sprintf("%s %d", reason, s.skipped[reason]))
-	}
-	if len(why) > 0 {
-		text += " (" + strings.Join(why, ", ") + ")"
-	}
-	return text
-}
-
-// bearer authenticates the platform.
-func bearer(key string) client.RequestEditorFn {
-	return func(_ context.Context, r *http.Request) error {
-		r.Header.Set("Authorization", "Bearer "+key)
-		return nil
-	}
 }

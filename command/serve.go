@@ -2,29 +2,22 @@ package command
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	stdlog "log"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/recapito/recapito/command/service"
 	"github.com/recapito/recapito/dispatcher"
 	"github.com/recapito/recapito/dispatcher/egress"
-	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
-	"github.com/recapito/recapito/store"
-	"github.com/recapito/recapito/store/open"
 )
 
 type serveCmd struct {
@@ -95,82 +88,34 @@ func (c *serveCmd) Validate() error {
 	return nil
 }
 
-// Run serves until ctx ends, then drains: no new requests, no new attempts;
-// those under way finish, their outcomes are recorded, the store closes.
-func (c *serveCmd) Run(ctx context.Context, spec contract, std Streams) (err error) {
+// Run serves until ctx ends.
+func (c *serveCmd) Run(ctx context.Context, spec contract, std Streams) error {
 	log := c.logger(std)
 	// net/http's client logs only to package log.
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
-	m := newMetrics()
-	st, err := open.Store(ctx, string(c.Store), open.Config{SecretKey: c.SecretKey, OnCommit: m.committed, Logger: log})
+	tlsConfig, err := c.tls()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-
 	roots, err := loadRoots(c.CallbackCA)
 	if err != nil {
 		return err
 	}
-	client := egress.New(egress.Config{Allow: c.AllowNetwork, Deny: c.DenyNetwork, Ports: c.CallbackPort, RootCAs: roots, ConnectionLife: c.CallbackConnectionLife})
-	defer client.Close()
-	connections, attempts := shareFiles(openFiles(), c.MaxInFlight)
-	if attempts < c.MaxInFlight {
-		log.Warn("the limit of open files allows fewer attempts at a time than --max-in-flight; raise it (ulimit -n, LimitNOFILE)",
-			"files", openFiles(), "max_in_flight", c.MaxInFlight, "attempts", attempts)
-	}
-	disp, err := dispatcher.New(dispatcher.Config{
-		Store: st, Sender: client,
-		RetrySchedule: c.RetrySchedule, RetryHorizon: c.RetryHorizon, AttemptTimeout: c.AttemptTimeout,
-		OrderWait: c.OrderWait, MaxInFlight: attempts, Retention: c.Retention,
-		UserAgent: "Recapito/" + version(), Observe: m.attempted, Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	st.Listen(disp)
-	m.watch(st, disp, client)
-
-	apiDoor, opsDoor, tlsConfig, err := c.listen(connections, client.Shed)
-	if err != nil {
-		return err
-	}
-	var apiListener net.Listener = apiDoor
-	if tlsConfig != nil {
-		apiListener = tls.NewListener(apiDoor, tlsConfig)
-	}
-	keyHash, err := c.platformKeyHash(ctx, st, std)
-	if err != nil {
-		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
-	}
-	cursorKey, err := keptKey(ctx, st)
-	if err != nil {
-		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
-	}
-	api, err := server.New(server.Config{
-		Store: st, Engine: disp, Spec: spec, Translations: map[string][]byte{"it": gen.Italian}, PlatformKeyHash: keyHash, BasePath: c.BasePath,
-		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, CursorKey: cursorKey,
-		CheckURL: func(raw string) error {
-			return egress.CheckURL(raw, egress.Destinations{Allow: c.AllowNetwork, Deny: c.DenyNetwork, Ports: c.CallbackPort})
+	return service.Run(ctx, service.Config{
+		Version: version(), Listen: c.Listen, TLS: tlsConfig, OpsListen: c.OpsListen, Logger: log,
+		Store: string(c.Store), SecretKey: c.SecretKey, PlatformKey: c.PlatformKey,
+		ShowKey: func(key string) error {
+			_, err := fmt.Fprintf(std.Err, "\nA platform key was made. It is shown only now; keep it:\n\n    %s\n\n", key)
+			return err
 		},
-		Logger:    log,
-		OnRequest: m.requested,
+		Server: server.Config{Spec: spec, BasePath: c.BasePath, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin},
+		Dispatcher: dispatcher.Config{
+			RetrySchedule: c.RetrySchedule, RetryHorizon: c.RetryHorizon, AttemptTimeout: c.AttemptTimeout,
+			OrderWait: c.OrderWait, MaxInFlight: c.MaxInFlight, Retention: c.Retention, UserAgent: "Recapito/" + version(),
+		},
+		Egress: egress.Config{Allow: c.AllowNetwork, Deny: c.DenyNetwork, Ports: c.CallbackPort, RootCAs: roots, ConnectionLife: c.CallbackConnectionLife},
 	})
-	if err != nil {
-		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
-	}
-	ops := &opsHandler{store: st, metrics: m}
-	p := process{
-		api: newHTTPServer(api, apiDoor, log), ops: newHTTPServer(ops.routes(), opsDoor, log),
-		apiListener: apiListener, opsListener: opsDoor,
-		dispatcher: disp, draining: &ops.draining, log: log,
-	}
-	debug.FreeOSMemory() // loading the document has left 10 MiB, which an idle service would keep
-	log.Info("recapito is ready", "version", version(), "api", apiListener.Addr().String(), "ops", opsDoor.Addr().String(), "store", c.Store)
-	err = p.run(ctx)
-	apiDoor.answers.Wait() // those that were cut off see it; the store closes after them
-	return err
 }
 
 func (c *serveCmd) logger(std Streams) *slog.Logger {
@@ -181,25 +126,16 @@ func (c *serveCmd) logger(std Streams) *slog.Logger {
 	return slog.New(slog.NewTextHandler(std.Err, opts))
 }
 
-// listen opens both ports, or neither. The ops port has files of its own: it
-// answers when the API's are all taken.
-func (c *serveCmd) listen(connections int, scarce func()) (api, ops *door, tlsConfig *tls.Config, err error) {
-	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("--tls-cert: %w", err)
-		}
-		tlsConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+// tls is nil without a certificate.
+func (c *serveCmd) tls() (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
 	}
-	apiListener, err := net.Listen("tcp", c.Listen)
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("--listen: %w", err)
+		return nil, fmt.Errorf("--tls-cert: %w", err)
 	}
-	opsListener, err := net.Listen("tcp", c.OpsListen)
-	if err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("--ops-listen: %w", err), apiListener.Close())
-	}
-	return newDoor(apiListener, connections, scarce), newDoor(opsListener, mostOperator, scarce), tlsConfig, nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
 }
 
 // loadRoots adds the authorities of a file to the system's.
@@ -219,130 +155,4 @@ func loadRoots(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("--callback-ca %s: holds no certificate in PEM form", file)
 	}
 	return roots, nil
-}
-
-// platformKeySetting names the digest of the platform key that was made at the
-// first start.
-const platformKeySetting = "platform-key-sha256"
-
-// platformKeyHash is the digest of the given key, or of the one that was made
-// at the first start, now if this is it.
-func (c *serveCmd) platformKeyHash(ctx context.Context, st store.Settings, std Streams) (store.KeyHash, error) {
-	if c.PlatformKey != "" {
-		return store.HashKey(c.PlatformKey), nil
-	}
-	kept, err := st.Setting(ctx, platformKeySetting)
-	if err == nil && len(kept) == len(store.KeyHash{}) {
-		return store.KeyHash(kept), nil
-	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return store.KeyHash{}, fmt.Errorf("reading the platform key's digest: %w", err)
-	}
-	key := store.NewID("platform_")
-	hash := store.HashKey(key)
-	if err := st.PutSetting(ctx, platformKeySetting, hash[:]); err != nil {
-		return store.KeyHash{}, fmt.Errorf("keeping the platform key's digest: %w", err)
-	}
-	_, err = fmt.Fprintf(std.Err, "\nA platform key was made. It is shown only now; keep it:\n\n    %s\n\n", key)
-	return hash, err
-}
-
-// cursorKeySetting names the key of cursors, which outlive a restart by it.
-const cursorKeySetting = "cursor-key"
-
-// keptKey is the key of cursors that was made at the first start, now if this is
-// it.
-func keptKey(ctx context.Context, st store.Settings) ([]byte, error) {
-	key, err := st.Setting(ctx, cursorKeySetting)
-	if errors.Is(err, store.ErrNotFound) {
-		key = make([]byte, server.CursorKeySize)
-		_, _ = rand.Read(key) // never fails
-		err = st.PutSetting(ctx, cursorKeySetting, key)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the key of cursors: %w", err)
-	}
-	return key, nil
-}
-
-// newHTTPServer has limits against clients that are slow to send, slow to read,
-// or idle; net/http's zero value has none. The longest answer, the docs page's
-// renderer, is 1.2 MiB.
-func newHTTPServer(h http.Handler, d *door, log *slog.Logger) *http.Server {
-	s := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    maxHeader - headerSlop,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	d.attend(s)
-	return s
-}
-
-// maxHeader is how long a request's header may be. What is made of it takes some
-// ten times as much memory, for a client without a key too.
-const (
-	maxHeader  = 8 << 10
-	headerSlop = 4 << 10 // net/http adds it to its limit
-)
-
-// process is what runs while the service runs, and the order of its end.
-type process struct {
-	api, ops                 *http.Server
-	apiListener, opsListener net.Listener
-	dispatcher               *dispatcher.Dispatcher
-	draining                 interface{ Store(bool) }
-	log                      *slog.Logger
-}
-
-// drainTimeout is how long requests under way may take at shutdown.
-const drainTimeout = 10 * time.Second
-
-// run ends when ctx does, or when a server fails. Everything that it started
-// has ended when it returns.
-func (p *process) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	dispCtx, stopDispatcher := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopDispatcher()
-
-	var servers, engine sync.WaitGroup
-	serve := func(s *http.Server, l net.Listener) {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			cancel(err)
-		}
-	}
-	servers.Go(func() { serve(p.api, p.apiListener) })
-	servers.Go(func() { serve(p.ops, p.opsListener) })
-	engine.Go(func() { _ = p.dispatcher.Run(dispCtx) })
-
-	<-ctx.Done()
-	p.log.Info("shutting down: finishing requests and attempts under way")
-	p.draining.Store(true)
-	shut, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer done()
-	err := p.end(shut, p.api)
-	stopDispatcher()
-	engine.Wait()
-	err = errors.Join(err, p.end(shut, p.ops))
-	servers.Wait()
-	p.log.Info("stopped")
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		err = errors.Join(cause, err)
-	}
-	return err
-}
-
-// end lets requests under way finish while ctx lasts, and cuts off the rest: a
-// client that is slow to send is no failure of ours.
-func (p *process) end(ctx context.Context, s *http.Server) error {
-	err := s.Shutdown(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	p.log.Warn("requests were cut off: their clients were too slow", "after", drainTimeout)
-	return s.Close()
 }

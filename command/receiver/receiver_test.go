@@ -1,4 +1,4 @@
-package command
+package receiver
 
 import (
 	"bytes"
@@ -17,10 +17,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rivo/uniseg"
 
+	"github.com/recapito/recapito/command/terminal"
 	"github.com/recapito/recapito/dispatcher/signature"
 )
 
 var testSecret = []byte("a secret of twenty-six bytes")
+
+// takes is an endpoint that acknowledges every callback.
+func takes(int) int { return http.StatusNoContent }
 
 // post gives the receiver one callback, signed with secret unless that is nil,
 // and returns the status of the answer.
@@ -39,37 +43,12 @@ func post(r http.Handler, id string, secret []byte) int {
 	return w.Code
 }
 
-func TestMisbehaviour(t *testing.T) {
-	tests := []struct {
-		name string
-		cmd  listenCmd
-		want []int // answers to four callbacks
-	}{
-		{"none", listenCmd{}, []int{204, 204, 204, 204}},
-		{"--fail 2", listenCmd{Fail: 2}, []int{500, 500, 204, 204}},
-		{"--fail 2 --status 429", listenCmd{Fail: 2, Status: 429}, []int{429, 429, 204, 204}},
-		{"--status 302", listenCmd{Status: 302}, []int{302, 302, 302, 302}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			r := newReceiver(test.cmd.secrets, test.cmd.answer, func(callback) {})
-			var got []int
-			for i := range test.want {
-				got = append(got, post(r, "evt_"+strconv.Itoa(i), testSecret))
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("answers (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 func TestReceiverVerifies(t *testing.T) {
 	var lines, proofs []string
-	r := newReceiver(func() ([][]byte, error) { return [][]byte{testSecret}, nil }, (&listenCmd{}).answer, func(c callback) {
-		lines = append(lines, c.line(screen{}, 0))
+	r := New(Config{Secrets: func() ([][]byte, error) { return [][]byte{testSecret}, nil }, Answer: takes, Saw: func(c Callback) {
+		lines = append(lines, c.Line(terminal.Screen{}, 0))
 		proofs = append(proofs, c.proof())
-	})
+	}})
 	tests := []struct {
 		name   string
 		id     string
@@ -94,27 +73,27 @@ func TestReceiverVerifies(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", test.name, proofs[i], test.proof)
 		}
 	}
-	if got, want := r.summary(), "received 4, verified 2, duplicates 1; answers: 204 × 2, 401 × 2"; got != want {
+	if got, want := r.Summary(), "received 4, verified 2, duplicates 1; answers: 204 × 2, 401 × 2"; got != want {
 		t.Errorf("summary: got %q, want %q", got, want)
 	}
 }
 
 func TestReceiverDelays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReceiver(func() ([][]byte, error) { return nil, errUnverified }, (&listenCmd{}).answer, func(callback) {})
-		r.delay = 12 * time.Second
+		r := New(Config{Secrets: func() ([][]byte, error) { return nil, ErrUnverified }, Answer: takes, Saw: func(Callback) {}})
+		r.Delay = 12 * time.Second
 		began := time.Now()
 		if got := post(r, "evt_1", nil); got != 204 {
 			t.Errorf("got %d, want 204", got)
 		}
-		if got := time.Since(began); got != r.delay {
-			t.Errorf("answered after %v, want %v", got, r.delay)
+		if got := time.Since(began); got != r.Delay {
+			t.Errorf("answered after %v, want %v", got, r.Delay)
 		}
 	})
 }
 
 func TestReceiverTakesOnlyPOST(t *testing.T) {
-	r := newReceiver(func() ([][]byte, error) { return nil, errUnverified }, (&listenCmd{}).answer, func(callback) {})
+	r := New(Config{Secrets: func() ([][]byte, error) { return nil, ErrUnverified }, Answer: takes, Saw: func(Callback) {}})
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status", nil))
 	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "POST" {
@@ -123,21 +102,21 @@ func TestReceiverTakesOnlyPOST(t *testing.T) {
 }
 
 func TestSecretFileIsReadAnew(t *testing.T) {
-	c := listenCmd{SecretFile: filepath.Join(t.TempDir(), "webhook.json")}
-	waiting := "not verified: waiting for a secret in " + c.SecretFile
-	if got, err := c.secrets(); fmt.Sprint(err) != waiting || !errors.Is(err, errUnverified) {
+	c := Secrets{File: filepath.Join(t.TempDir(), "webhook.json")}
+	waiting := "not verified: waiting for a secret in " + c.File
+	if got, err := c.Now(); fmt.Sprint(err) != waiting || !errors.Is(err, ErrUnverified) {
 		t.Errorf("before the file is there: got %d secrets, %v, want %s", len(got), err, waiting)
 	}
-	if err := os.WriteFile(c.SecretFile, []byte(`{"status":409}`), 0o600); err != nil {
+	if err := os.WriteFile(c.File, []byte(`{"status":409}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.secrets(); fmt.Sprint(err) != waiting {
+	if got, err := c.Now(); fmt.Sprint(err) != waiting {
 		t.Errorf("without a secret in it: got %d secrets, %v, want %s", len(got), err, waiting)
 	}
-	if err := os.WriteFile(c.SecretFile, []byte(`{"signingSecret":"whsec_AAEC","old":"whsec_AwQF"}`), 0o600); err != nil {
+	if err := os.WriteFile(c.File, []byte(`{"signingSecret":"whsec_AAEC","old":"whsec_AwQF"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.secrets()
+	got, err := c.Now()
 	if diff := cmp.Diff([][]byte{{0, 1, 2}, {3, 4, 5}}, got); diff != "" || err != nil {
 		t.Errorf("secrets: %v (-want +got):\n%s", err, diff)
 	}
@@ -148,12 +127,12 @@ func TestLinesFitTheTerminal(t *testing.T) {
 	long := strings.Repeat("訂單-", 20)
 	for _, width := range []int{72, 80, 81, 100, 120, 127, 200} {
 		for _, message := range []string{"m", "9c1f6a5e-52b0-4c41-9a3e-7d0f2b6c1e84", long} {
-			for _, unproven := range []error{nil, signature.ErrMissing, signature.ErrMismatch, fmt.Errorf("%w: waiting for a secret in %s", errUnverified, long)} {
+			for _, unproven := range []error{nil, signature.ErrMissing, signature.ErrMismatch, fmt.Errorf("%w: waiting for a secret in %s", ErrUnverified, long)} {
 				for _, again := range []bool{false, true} {
 					now := time.Now()
-					c := callback{At: now, EventID: "evt_01M7W83120WRJD8T6V88KDXQNA", Attempt: 13, Status: 204, Unproven: unproven, Duplicate: again}
+					c := Callback{At: now, EventID: "evt_01M7W83120WRJD8T6V88KDXQNA", Attempt: 13, Status: 204, Unproven: unproven, Duplicate: again}
 					c.Event.MessageID, c.Event.Channel, c.Event.Status, c.Event.ReceivedAt = message, "WHATSAPP", "UNDELIVERABLE", now.Add(-99*time.Second)
-					got := c.fit(screen{}, width)
+					got := c.fit(terminal.Screen{}, width)
 					if n := uniseg.StringWidth(got); n > width {
 						t.Errorf("%d columns on %d: %s", n, width, got)
 					}
@@ -162,7 +141,7 @@ func TestLinesFitTheTerminal(t *testing.T) {
 							t.Errorf("on %d columns: %q lacks %q", width, got, want)
 						}
 					}
-					if want := strings.TrimRight(column(c.proofCell(screen{}).text, 8), "… "); !strings.Contains(got, want) {
+					if want := strings.TrimRight(terminal.Column(c.proofCell(terminal.Screen{}).Text, 8), "… "); !strings.Contains(got, want) {
 						t.Errorf("on %d columns: %q does not say %q", width, got, want)
 					}
 				}
@@ -176,11 +155,11 @@ func TestLinesFitTheTerminal(t *testing.T) {
 func TestRecordTellsForgedFromGenuine(t *testing.T) {
 	var records []string
 	secrets, unknown := [][]byte(nil), error(nil)
-	r := newReceiver(func() ([][]byte, error) { return secrets, unknown }, (&listenCmd{}).answer, func(c callback) {
+	r := New(Config{Secrets: func() ([][]byte, error) { return secrets, unknown }, Answer: takes, Saw: func(c Callback) {
 		c.At = time.Date(2026, 11, 20, 10, 30, 0, 5e6, time.UTC)
-		records = append(records, string(c.record()))
-	})
-	unknown = fmt.Errorf("%w: waiting for a secret in webhook.json", errUnverified)
+		records = append(records, string(c.Record()))
+	}})
+	unknown = fmt.Errorf("%w: waiting for a secret in webhook.json", ErrUnverified)
 	post(r, "evt_1", testSecret)
 	secrets, unknown = [][]byte{testSecret}, nil
 	post(r, "evt_1", testSecret)
@@ -194,26 +173,8 @@ func TestRecordTellsForgedFromGenuine(t *testing.T) {
 	if diff := cmp.Diff(want, records); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
-	broken := callback{Body: []byte("\xffa\nb"), Unproven: signature.ErrMissing}
-	if got := string(broken.record()); strings.Contains(got, "\n") || !strings.Contains(got, `"body":"\ufffda\nb"`) && !strings.Contains(got, "\ufffda\\nb") {
+	broken := Callback{Body: []byte("\xffa\nb"), Unproven: signature.ErrMissing}
+	if got := string(broken.Record()); strings.Contains(got, "\n") || !strings.Contains(got, `"body":"\ufffda\nb"`) && !strings.Contains(got, "\ufffda\\nb") {
 		t.Errorf("a body that is not JSON: got %q, want one line with the body as a text", got)
-	}
-}
-
-func TestColumnsShowNothingThatATerminalObeys(t *testing.T) {
-	tests := []struct{ text, want string }{
-		{"m-1", "m-1   "},
-		{"message-1", "messa…"},
-		{"", "-     "},
-		{"\x1b[2J", "�[2J  "},
-		{"a\nb", "a�b   "},
-		{"訂單-", "訂單- "},
-		{"訂單-📦", "訂單-…"},
-		{"訂訂單📦", "訂訂… "},
-	}
-	for _, test := range tests {
-		if got := column(test.text, 6); got != test.want {
-			t.Errorf("column(%q, 6): got %q, want %q", test.text, got, test.want)
-		}
 	}
 }

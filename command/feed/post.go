@@ -1,4 +1,4 @@
-package command
+package feed
 
 import (
 	"bytes"
@@ -11,17 +11,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recapito/recapito/command/api"
 	"github.com/recapito/recapito/gen/client"
 )
 
-// poster hands events in.
-type poster struct {
-	api    *client.ClientWithResponses
+// Poster hands events in.
+type Poster struct {
+	client *client.ClientWithResponses
 	giveUp time.Duration
-	// waiting is told once for each batch that has to be tried again, and why.
-	waiting func(why error)
-	// skipped is told which lines of a batch the server skipped, and why.
-	skipped func(lines string)
+	// Waiting is told once for each batch that has to be tried again, and why.
+	Waiting func(why error)
+	// Skipped is told which lines of a batch the server skipped, and why.
+	Skipped func(lines string)
 }
 
 // A try takes at most postTimeout (the server gives itself 15 s to read a
@@ -29,35 +30,36 @@ type poster struct {
 // leastTimeout, so that a slow server can answer the only try or the last one.
 const postTimeout, leastTimeout = 30 * time.Second, 2 * time.Second
 
-func newPoster(server, platformKey string, giveUp time.Duration) (*poster, error) {
-	api, err := client.NewClientWithResponses(server, client.WithRequestEditorFn(bearer(platformKey)))
+// NewPoster hands in with the platform's key. A batch is tried for giveUp.
+func NewPoster(server, platformKey string, giveUp time.Duration) (*Poster, error) {
+	c, err := client.NewClientWithResponses(server, client.WithRequestEditorFn(api.Platform(platformKey)))
 	if err != nil {
 		return nil, fmt.Errorf("--server: %w", err)
 	}
-	return &poster{api: api, giveUp: giveUp, waiting: func(error) {}, skipped: func(string) {}}, nil
+	return &Poster{client: c, giveUp: giveUp, Waiting: func(error) {}, Skipped: func(string) {}}, nil
 }
 
-// all sends batch after batch and counts their results, up to an error.
-func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ Add(int) error }) (*sent, error) {
-	var total sent
+// All sends batch after batch and counts their results, up to an error.
+func (p *Poster) All(ctx context.Context, in *Reader, progress interface{ Add(int) error }) (*Sent, error) {
+	var total Sent
 	for {
-		b, err := in.next()
+		b, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			return &total, nil
 		}
 		if err != nil {
 			return &total, err
 		}
-		result, err := p.send(ctx, b)
+		result, err := p.Send(ctx, b)
 		if err != nil {
 			return &total, err
 		}
 		total.add(result)
 		if len(result.Skipped) > 0 {
-			p.skipped(b.skips(result.Skipped))
+			p.Skipped(b.skips(result.Skipped))
 		}
 		for _, l := range b {
-			_ = progress.Add(len(l.text) + 1)
+			_ = progress.Add(len(l.Text) + 1)
 		}
 	}
 }
@@ -66,10 +68,10 @@ func (p *poster) all(ctx context.Context, in *batchReader, progress interface{ A
 // last.
 const firstGap, lastGap = 200 * time.Millisecond, 5 * time.Second
 
-// send sends one batch until the server has answered, or giveUp is over. Then
+// Send sends one batch until the server has answered, or giveUp is over. Then
 // it tries once more. Sending it again is safe: events are recognised by their
 // id.
-func (p *poster) send(ctx context.Context, b batch) (*client.EventsResult, error) {
+func (p *Poster) Send(ctx context.Context, b Batch) (*client.EventsResult, error) {
 	body := b.body()
 	end := time.Now().Add(p.giveUp)
 	for gap := firstGap; ; gap = min(2*gap, lastGap) {
@@ -83,7 +85,7 @@ func (p *poster) send(ctx context.Context, b batch) (*client.EventsResult, error
 			return nil, fmt.Errorf("gave up on %s after %v: %w", b.name(), p.giveUp, err)
 		}
 		if gap == firstGap {
-			p.waiting(err)
+			p.Waiting(err)
 		}
 		timer := time.NewTimer(min(max(gap, later.after), left))
 		select {
@@ -104,25 +106,25 @@ type tryLater struct {
 func (e *tryLater) Error() string { return e.cause.Error() }
 func (e *tryLater) Unwrap() error { return e.cause }
 
-// badEvents: the server refused the batch for these.
-type badEvents struct {
-	batch  batch
+// BadEvents: the server refused the batch for these.
+type BadEvents struct {
+	batch  Batch
 	detail string
 	errors []client.ProblemError
 }
 
-func (e *badEvents) Error() string {
+func (e *BadEvents) Error() string {
 	return fmt.Sprintf("%s refused, nothing of them stored: %s", e.batch.name(), e.detail)
 }
 
-// list names each bad line.
-func (e *badEvents) list() string {
+// List names each bad line.
+func (e *BadEvents) List() string {
 	var out strings.Builder
 	for _, one := range e.errors {
 		place := one.Pointer
 		index, member, _ := strings.Cut(strings.TrimPrefix(one.Pointer, "/events/"), "/")
 		if i, err := strconv.Atoi(index); err == nil && i >= 0 && i < len(e.batch) {
-			place = strings.TrimSuffix(fmt.Sprintf("line %d: %s", e.batch[i].number, member), ": ")
+			place = strings.TrimSuffix(fmt.Sprintf("line %d: %s", e.batch[i].Number, member), ": ")
 		}
 		fmt.Fprintf(&out, "%s: %s\n", place, one.Detail)
 	}
@@ -130,7 +132,7 @@ func (e *badEvents) list() string {
 }
 
 // try sends the batch once.
-func (p *poster) try(ctx context.Context, b batch, body []byte, timeout time.Duration) (*client.EventsResult, error) {
+func (p *Poster) try(ctx context.Context, b Batch, body []byte, timeout time.Duration) (*client.EventsResult, error) {
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	resp, err := p.post(short, body)
@@ -140,29 +142,29 @@ func (p *poster) try(ctx context.Context, b batch, body []byte, timeout time.Dur
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, &tryLater{cause: fmt.Errorf("the server has not answered within %v", timeout.Round(time.Second/10))}
 	case err != nil:
-		return nil, &tryLater{cause: fmt.Errorf("the server cannot be reached: %w", plainly(err))}
+		return nil, &tryLater{cause: fmt.Errorf("the server cannot be reached: %w", api.Plainly(err))}
 	case resp.JSON202 != nil:
 		return resp.JSON202, nil
 	}
 	switch status := resp.StatusCode(); {
 	case status == http.StatusBadRequest && resp.ApplicationProblemJSON400 != nil:
 		problem := resp.ApplicationProblemJSON400
-		return nil, &badEvents{batch: b, detail: orEmpty(problem.Detail), errors: orNone(problem.Errors)}
+		return nil, &BadEvents{batch: b, detail: api.OrEmpty(problem.Detail), errors: api.OrNone(problem.Errors)}
 	case status == http.StatusUnauthorized:
 		return nil, errors.New("the server refuses the platform key (--platform-key, RECAPITO_PLATFORM_KEY)")
 	case status == http.StatusNotFound:
 		return nil, errors.New("the server knows no /events there: --server must have the base path of serve at its end")
 	case status >= 500, status == http.StatusTooManyRequests:
-		return nil, &tryLater{after: retryAfter(resp.HTTPResponse.Header, time.Now()), cause: answered(resp.HTTPResponse, resp.Body)}
+		return nil, &tryLater{after: retryAfter(resp.HTTPResponse.Header, time.Now()), cause: api.Answered(resp.HTTPResponse, resp.Body)}
 	}
-	return nil, answered(resp.HTTPResponse, resp.Body)
+	return nil, api.Answered(resp.HTTPResponse, resp.Body)
 }
 
 // post makes the request. An answer that asks for another try may come from a
 // proxy, so it is not checked against the contract: its Retry-After may be a
 // date.
-func (p *poster) post(ctx context.Context, body []byte) (*client.SendEventsResponse, error) {
-	resp, err := p.api.SendEventsWithBody(ctx, "application/json", bytes.NewReader(body))
+func (p *Poster) post(ctx context.Context, body []byte) (*client.SendEventsResponse, error) {
+	resp, err := p.client.SendEventsWithBody(ctx, "application/json", bytes.NewReader(body))
 	switch {
 	case err != nil:
 		return nil, err

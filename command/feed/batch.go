@@ -1,4 +1,8 @@
-package command
+// Package feed hands status events in: it reads NDJSON, makes batches of it, and POSTs
+// each until the server has answered or the time for it is over. It promises that
+// every line is either counted or named in an error. Sending the same again is safe,
+// as the server knows events by their id. What an event is, the server judges.
+package feed
 
 import (
 	"bufio"
@@ -19,37 +23,37 @@ import (
 
 // The limits of POST /events.
 const (
-	batchEvents = 1000
-	batchBytes  = 1 << 20
+	MostEvents = 1000 // in a batch
+	batchBytes = 1 << 20
 )
 
 // The body of POST /events is these around the events, with commas between.
 var batchHead, batchTail = []byte(`{"events":[`), []byte(`]}`)
 
-// eventLine is one event with its place in the input, from 1.
-type eventLine struct {
-	number  int
-	text    []byte // a JSON object
+// Line is one event with its place in the input, from 1.
+type Line struct {
+	Number  int
+	Text    []byte // a JSON object
 	account string // of the event, if it says so
 }
 
-// batch is what one request carries.
-type batch []eventLine
+// Batch is what one request carries.
+type Batch []Line
 
-func (b batch) body() []byte {
+func (b Batch) body() []byte {
 	texts := make([][]byte, len(b))
 	for i, l := range b {
-		texts[i] = l.text
+		texts[i] = l.Text
 	}
 	return append(append(append([]byte{}, batchHead...), bytes.Join(texts, []byte{','})...), batchTail...)
 }
 
 // name says which lines it holds.
-func (b batch) name() string {
+func (b Batch) name() string {
 	if len(b) == 1 {
-		return fmt.Sprintf("line %d", b[0].number)
+		return fmt.Sprintf("line %d", b[0].Number)
 	}
-	return fmt.Sprintf("lines %d to %d", b[0].number, b[len(b)-1].number)
+	return fmt.Sprintf("lines %d to %d", b[0].Number, b[len(b)-1].Number)
 }
 
 // inWords is a reason in words, for an event of the account.
@@ -69,7 +73,7 @@ func inWords(reason client.SkipReason, account string) string {
 
 // skips names the lines that the server skipped, those that follow each other for
 // the same reason together.
-func (b batch) skips(skipped []client.SkippedEvent) string {
+func (b Batch) skips(skipped []client.SkippedEvent) string {
 	var out strings.Builder
 	slices.SortFunc(skipped, func(a, b client.SkippedEvent) int { return cmp.Compare(a.Index, b.Index) })
 	for len(skipped) > 0 {
@@ -88,27 +92,29 @@ func (b batch) skips(skipped []client.SkippedEvent) string {
 	return out.String()
 }
 
-// newLines reads lines of at most what one request can carry.
-func newLines(r io.Reader) *bufio.Scanner {
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, batchBytes)
-	return s
-}
-
-// batchReader makes batches of NDJSON.
-type batchReader struct {
+// Reader makes batches of NDJSON.
+type Reader struct {
 	in      *bufio.Scanner
 	account string // in place of each event's own, unless empty
 	most    int    // events in a batch
 
-	number int        // of the line read last
-	held   *eventLine // read, but did not fit
+	number int   // of the line read last
+	held   *Line // read, but did not fit
 }
 
-// next returns the next batch, and [io.EOF] after the last one. A line that is
+// NewReader reads lines of at most what one request can carry, and makes batches of
+// at most so many events. Each is the given account's, whatever it says, unless
+// account is empty.
+func NewReader(in io.Reader, account string, most int) *Reader {
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, batchBytes)
+	return &Reader{in: s, account: account, most: most}
+}
+
+// Next returns the next batch, and [io.EOF] after the last one. A line that is
 // not an event is an error that names the line.
-func (r *batchReader) next() (batch, error) {
-	var b batch
+func (r *Reader) Next() (Batch, error) {
+	var b Batch
 	size := len(batchHead) + len(batchTail)
 	for len(b) < r.most {
 		l, err := r.line()
@@ -118,7 +124,7 @@ func (r *batchReader) next() (batch, error) {
 		if err != nil {
 			return nil, err
 		}
-		if size += len(l.text) + 1; size > batchBytes && len(b) > 0 {
+		if size += len(l.Text) + 1; size > batchBytes && len(b) > 0 {
 			r.held = l
 			return b, nil
 		}
@@ -128,7 +134,7 @@ func (r *batchReader) next() (batch, error) {
 }
 
 // line returns the next line that is not blank.
-func (r *batchReader) line() (*eventLine, error) {
+func (r *Reader) line() (*Line, error) {
 	if l := r.held; l != nil {
 		r.held = nil
 		return l, nil
@@ -146,7 +152,7 @@ func (r *batchReader) line() (*eventLine, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d%w", r.number, err)
 		}
-		l.number = r.number
+		l.Number = r.number
 		return l, nil
 	}
 	if err := r.in.Err(); errors.Is(err, bufio.ErrTooLong) {
@@ -159,7 +165,7 @@ func (r *batchReader) line() (*eventLine, error) {
 
 // readEvent copies text if it is a JSON object, for the given account unless
 // that is empty. The server judges the members.
-func readEvent(text []byte, account string) (*eventLine, error) {
+func readEvent(text []byte, account string) (*Line, error) {
 	var members map[string]jsontext.Value
 	err := json.Unmarshal(text, &members)
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
@@ -170,13 +176,13 @@ func readEvent(text []byte, account string) (*eventLine, error) {
 	}
 	if account == "" {
 		_ = json.Unmarshal(members["accountId"], &account) // the server judges it
-		return &eventLine{text: bytes.TrimSpace(bytes.Clone(text)), account: account}, nil
+		return &Line{Text: bytes.TrimSpace(bytes.Clone(text)), account: account}, nil
 	}
 	if members["accountId"], err = jsontext.AppendQuote(nil, account); err != nil {
 		return nil, fmt.Errorf(": --account-id: %w", err)
 	}
 	text, err = json.Marshal(members, json.Deterministic(true))
-	return &eventLine{text: text, account: account}, err
+	return &Line{Text: text, account: account}, err
 }
 
 // notJSON says where text stops being JSON, and why. It continues "line 1".

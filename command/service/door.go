@@ -1,4 +1,4 @@
-package command
+package service
 
 import (
 	"container/list"

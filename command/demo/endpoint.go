@@ -1,4 +1,4 @@
-package command
+package demo
 
 import (
 	"context"
@@ -9,6 +9,9 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/recapito/recapito/command/api"
+	"github.com/recapito/recapito/command/feed"
+	"github.com/recapito/recapito/command/receiver"
 	"github.com/recapito/recapito/gen/client"
 )
 
@@ -16,23 +19,23 @@ import (
 // and the callbacks that it got.
 type endpoint struct {
 	account string
-	lines   batch
+	lines   feed.Batch
 	events  []client.EventInput // of lines
 	fails   int                 // answers 503 to so many callbacks at first
 
 	mu       sync.Mutex
-	secret   signingSecret
-	got      []callback
+	secret   receiver.Secret
+	got      []receiver.Callback
 	missing  map[string]bool // ids of events not acknowledged yet
 	complete chan struct{}   // closed when none is missing
 }
 
-func newEndpoint(account string, lines batch, fails int) (*endpoint, error) {
+func newEndpoint(account string, lines feed.Batch, fails int) (*endpoint, error) {
 	e := &endpoint{account: account, lines: lines, fails: fails, missing: make(map[string]bool), complete: make(chan struct{})}
 	for _, l := range lines {
 		var event client.EventInput
-		if err := json.Unmarshal(l.text, &event); err != nil {
-			return nil, fmt.Errorf("line %d: %w", l.number, err)
+		if err := json.Unmarshal(l.Text, &event); err != nil {
+			return nil, fmt.Errorf("line %d: %w", l.Number, err)
 		}
 		e.events = append(e.events, event)
 		e.missing[event.ID] = true
@@ -41,11 +44,11 @@ func newEndpoint(account string, lines batch, fails int) (*endpoint, error) {
 }
 
 // ofFirstMessages keeps the events of the first n messages.
-func ofFirstMessages(lines batch, n int) batch {
+func ofFirstMessages(lines feed.Batch, n int) feed.Batch {
 	var messages []string
-	return slices.DeleteFunc(slices.Clone(lines), func(l eventLine) bool {
+	return slices.DeleteFunc(slices.Clone(lines), func(l feed.Line) bool {
 		var e client.EventInput
-		if json.Unmarshal(l.text, &e) != nil {
+		if json.Unmarshal(l.Text, &e) != nil {
 			return true
 		}
 		if !slices.Contains(messages, e.MessageID) {
@@ -60,7 +63,7 @@ func (e *endpoint) secrets() ([][]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.secret == nil {
-		return nil, errUnverified
+		return nil, receiver.ErrUnverified
 	}
 	return [][]byte{e.secret}, nil
 }
@@ -73,7 +76,7 @@ func (e *endpoint) answer(nth int) int {
 }
 
 // saw keeps a callback and signals when the last missing one arrived.
-func (e *endpoint) saw(c callback) {
+func (e *endpoint) saw(c receiver.Callback) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.got = append(e.got, c)
@@ -103,49 +106,46 @@ func (e *endpoint) verdict() error {
 // register provisions the account, as the platform, and registers the
 // endpoint's URL, as the account.
 func (d *demo) register(ctx context.Context, e *endpoint) error {
-	api, err := client.NewClientWithResponses(d.service.api)
+	server, err := client.NewClientWithResponses(d.service.api)
 	if err != nil {
 		return err
 	}
-	platform := bearer(d.service.platformKey)
-	account, err := api.PutAccountWithResponse(ctx, e.account, platform)
+	platform := api.Platform(d.service.platformKey)
+	account, err := server.PutAccountWithResponse(ctx, e.account, platform)
 	switch {
 	case err != nil:
 		return err
 	case account.JSON200 != nil:
 		return fmt.Errorf("the store has an account %s already: give another --store", e.account)
 	case account.JSON201 == nil:
-		return answered(account.HTTPResponse, account.Body)
+		return api.Answered(account.HTTPResponse, account.Body)
 	}
 	d.accounts = append(d.accounts, e.account)
 	d.step("PUT  /accounts/%s  → 201", e.account)
 
-	key, err := api.CreateAPIKeyWithResponse(ctx, e.account, client.APIKeyInput{}, platform)
+	key, err := server.CreateAPIKeyWithResponse(ctx, e.account, client.APIKeyInput{}, platform)
 	if err != nil {
 		return err
 	}
 	if key.JSON201 == nil {
-		return answered(key.HTTPResponse, key.Body)
+		return api.Answered(key.HTTPResponse, key.Body)
 	}
 	d.step("POST /accounts/%s/api-keys  → 201  %s", e.account, key.JSON201.ID)
-	return d.registerURL(ctx, api, e, orEmpty(key.JSON201.Key))
+	return d.registerURL(ctx, server, e, api.OrEmpty(key.JSON201.Key))
 }
 
-func (d *demo) registerURL(ctx context.Context, api *client.ClientWithResponses, e *endpoint, key string) error {
-	d.mux.Handle("/"+e.account, newReceiver(e.secrets, e.answer, func(c callback) {
-		d.step("%s", c.line(d.screen, len(indent)))
+func (d *demo) registerURL(ctx context.Context, server *client.ClientWithResponses, e *endpoint, key string) error {
+	d.mux.Handle("/"+e.account, receiver.New(receiver.Config{Secrets: e.secrets, Answer: e.answer, Saw: func(c receiver.Callback) {
+		d.step("%s", c.Line(d.screen, len(indent)))
 		e.saw(c)
-	}))
+	}}))
 	url := d.url + "/" + e.account
-	webhook, err := api.CreateWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: url}, func(_ context.Context, r *http.Request) error {
-		r.Header.Set("X-API-Key", key)
-		return nil
-	})
+	webhook, err := server.CreateWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: url}, api.Account(key))
 	if err != nil {
 		return err
 	}
 	if webhook.JSON201 == nil {
-		return answered(webhook.HTTPResponse, webhook.Body)
+		return api.Answered(webhook.HTTPResponse, webhook.Body)
 	}
 	d.step("POST /webhooks/delivery-status  → 201  %s", webhook.JSON201.ID)
 	d.step("  callback URL: %s", url)
@@ -156,11 +156,11 @@ func (d *demo) registerURL(ctx context.Context, api *client.ClientWithResponses,
 
 // feed hands the events in and waits until each has been acknowledged.
 func (d *demo) feed(ctx context.Context, e *endpoint) error {
-	post, err := newPoster(d.service.api, d.service.platformKey, demoTimeout)
+	post, err := feed.NewPoster(d.service.api, d.service.platformKey, demoTimeout)
 	if err != nil {
 		return err
 	}
-	result, err := post.send(ctx, e.lines)
+	result, err := post.Send(ctx, e.lines)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package command
+package demo
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/recapito/recapito/command/terminal"
 )
 
 // statistics are what the summary shows of an endpoint.
@@ -31,7 +33,7 @@ func (e *endpoint) statistics() statistics {
 			s.duplicates++
 		}
 		if c.Status/100 == 2 {
-			latencies = append(latencies, c.latency())
+			latencies = append(latencies, c.Latency())
 			arrived[c.Event.MessageID] = append(arrived[c.Event.MessageID], c.EventID)
 		}
 	}
@@ -60,7 +62,7 @@ func (d *demo) summary(endpoints ...*endpoint) {
 		e.mu.Lock()
 		s := e.statistics()
 		column := []string{e.account, count(len(e.events)), count(len(e.events) - len(e.missing)), count(len(e.got)), count(s.retries), count(s.verified),
-			count(s.duplicates), fmt.Sprintf("%d of %d", s.inOrder, s.messages), brief(s.p50), brief(s.max)}
+			count(s.duplicates), fmt.Sprintf("%d of %d", s.inOrder, s.messages), terminal.Brief(s.p50), terminal.Brief(s.max)}
 		e.mu.Unlock()
 		for i := range rows {
 			rows[i] = append(rows[i], column[i])

@@ -1,4 +1,4 @@
-package command
+package receiver
 
 import (
 	"crypto/ecdsa"
@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-// authority is a certificate authority for receivers on this machine. The
+// Authority is a certificate authority for receivers on this machine. The
 // certificates that it issues are valid for leafLife.
-type authority struct {
+type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
@@ -33,7 +33,8 @@ const authorityLife, leafLife = 365 * 24 * time.Hour, 90 * 24 * time.Hour
 // one.
 const authorityName = "recapito listen, "
 
-func newAuthority(now time.Time) (*authority, error) {
+// NewAuthority makes an authority.
+func NewAuthority(now time.Time) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate authority: %w", err)
@@ -47,13 +48,13 @@ func newAuthority(now time.Time) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &authority{cert: cert, key: key}, nil
+	return &Authority{cert: cert, key: key}, nil
 }
 
-// keepAuthority is the authority that is kept in the file, its key beside it in
+// KeepAuthority is the authority that is kept in the file, its key beside it in
 // keyFile. It is made if the file is not there. It is made anew, replaced being
 // true, if its key is lost or it ends within leafLife.
-func keepAuthority(file string, now time.Time) (a *authority, replaced bool, err error) {
+func KeepAuthority(file string, now time.Time) (a *Authority, replaced bool, err error) {
 	switch a, err = readAuthority(file); {
 	case err == nil && now.Add(leafLife).Before(a.cert.NotAfter):
 		return a, false, nil
@@ -61,7 +62,7 @@ func keepAuthority(file string, now time.Time) (a *authority, replaced bool, err
 		return nil, false, err
 	}
 	_, statErr := os.Stat(file)
-	if a, err = newAuthority(now); err != nil {
+	if a, err = NewAuthority(now); err != nil {
 		return nil, false, err
 	}
 	return a, statErr == nil, a.write(file)
@@ -72,7 +73,7 @@ func keyFile(file string) string { return strings.TrimSuffix(file, ".pem") + ".k
 
 // readAuthority returns [fs.ErrNotExist] also if the file is there and its key is
 // not.
-func readAuthority(file string) (*authority, error) {
+func readAuthority(file string) (*Authority, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -93,11 +94,11 @@ func readAuthority(file string) (*authority, error) {
 	if err != nil || !ok {
 		return nil, fmt.Errorf("%s is not the key of %s: remove both to have them made anew", keyFile(file), file)
 	}
-	return &authority{cert: cert, key: key}, nil
+	return &Authority{cert: cert, key: key}, nil
 }
 
 // write keeps the authority for the next start; nobody else may read its key.
-func (a *authority) write(file string) error {
+func (a *Authority) write(file string) error {
 	der, err := x509.MarshalPKCS8PrivateKey(a.key)
 	if err != nil {
 		return fmt.Errorf("keep the authority: %w", err)
@@ -106,7 +107,7 @@ func (a *authority) write(file string) error {
 	if err := replace(keyFile(file), key, 0o600); err != nil {
 		return err
 	}
-	return replace(file, a.pem(), 0o644)
+	return replace(file, a.PEM(), 0o644)
 }
 
 // replace writes a file anew, whole or not at all.
@@ -125,8 +126,8 @@ func replace(file string, text []byte, mode fs.FileMode) error {
 	return err
 }
 
-// issue makes a server certificate for names and addresses.
-func (a *authority) issue(hosts []string, now time.Time) (tls.Certificate, error) {
+// Issue makes a server certificate for names and addresses.
+func (a *Authority) Issue(hosts []string, now time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("make a certificate: %w", err)
@@ -151,8 +152,8 @@ func (a *authority) issue(hosts []string, now time.Time) (tls.Certificate, error
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
 }
 
-// pem is the authority's certificate, for --callback-ca.
-func (a *authority) pem() []byte {
+// PEM is the authority's certificate, for --callback-ca.
+func (a *Authority) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 

@@ -1,4 +1,4 @@
-package command
+package feed
 
 import (
 	"context"
@@ -42,17 +42,17 @@ func accepted() *http.Response {
 	return response(http.StatusAccepted, "application/json", `{"accepted":1,"duplicates":0,"skipped":[]}`)
 }
 
-func posterTo(t *testing.T, giveUp time.Duration, do doer) (*poster, *countingDoer) {
+func posterTo(t *testing.T, giveUp time.Duration, do doer) (*Poster, *countingDoer) {
 	t.Helper()
 	d := &countingDoer{do: do}
 	api, err := client.NewClientWithResponses("http://server.test", client.WithHTTPClient(d))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &poster{api: api, giveUp: giveUp, waiting: func(error) {}, skipped: func(string) {}}, d
+	return &Poster{client: api, giveUp: giveUp, Waiting: func(error) {}, Skipped: func(string) {}}, d
 }
 
-var oneLineBatch = batch{{number: 7, text: []byte(`{}`)}}
+var oneLineBatch = Batch{{Number: 7, Text: []byte(`{}`)}}
 
 func TestSendTriesAgain(t *testing.T) {
 	tests := []struct {
@@ -77,7 +77,7 @@ func TestSendTriesAgain(t *testing.T) {
 					return accepted(), nil
 				})
 				began := time.Now()
-				result, err := p.send(t.Context(), oneLineBatch)
+				result, err := p.Send(t.Context(), oneLineBatch)
 				if err != nil || result.Accepted != 1 || d.n != 3 {
 					t.Errorf("got %+v, %v after %d tries, want 1 accepted after 3", result, err, d.n)
 				}
@@ -115,7 +115,7 @@ func TestSendGivesUpWhenTheTimeIsOver(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, d := posterTo(t, test.giveUp, func(int) (*http.Response, error) { return test.fail() })
 				began := time.Now()
-				_, err := p.send(t.Context(), oneLineBatch)
+				_, err := p.Send(t.Context(), oneLineBatch)
 				if got := fmt.Sprint(err); got != test.want {
 					t.Errorf("got %q, want %q", got, test.want)
 				}
@@ -145,9 +145,9 @@ func TestSendDoesNotWaitForASilentServerMuchLonger(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, _ := posterTo(t, giveUp, nil)
-			p.api = &client.ClientWithResponses{ClientInterface: &client.Client{Server: "http://server.test/", Client: silence{}}}
+			p.client = &client.ClientWithResponses{ClientInterface: &client.Client{Server: "http://server.test/", Client: silence{}}}
 			began := time.Now()
-			_, err := p.send(t.Context(), oneLineBatch)
+			_, err := p.Send(t.Context(), oneLineBatch)
 			if took := time.Since(began); took < giveUp || took > want+leastTimeout {
 				t.Errorf("--give-up %v: gave up after %v, want after %v to %v", giveUp, took, giveUp, want+leastTimeout)
 			}
@@ -159,9 +159,9 @@ func TestSendDoesNotWaitForASilentServerMuchLonger(t *testing.T) {
 }
 
 func TestSendNamesTheLinesThatWereSkipped(t *testing.T) {
-	var b batch
+	var b Batch
 	for i, account := range []string{"a", "a", "a", "b", "b", "a", "a", "a"} {
-		b = append(b, eventLine{number: i + 3, account: account})
+		b = append(b, Line{Number: i + 3, account: account})
 	}
 	got := b.skips([]client.SkippedEvent{
 		{Index: 5, Reason: client.SkipReasonUNKNOWNACCOUNT},
@@ -189,7 +189,7 @@ func TestSendIsInterrupted(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		p, _ := posterTo(t, time.Minute, func(int) (*http.Response, error) { return response(503, "text/plain", ""), nil })
-		_, err := p.send(ctx, oneLineBatch)
+		_, err := p.Send(ctx, oneLineBatch)
 		if got, want := fmt.Sprint(err), "interrupted at line 7"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -215,10 +215,10 @@ func TestBatchesKeepTheLimits(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := batchReader{in: newLines(strings.NewReader(strings.Join(test.lines, "\n"))), most: test.most}
+			r := NewReader(strings.NewReader(strings.Join(test.lines, "\n")), "", test.most)
 			var got [][]int
 			for {
-				b, err := r.next()
+				b, err := r.Next()
 				if errors.Is(err, io.EOF) {
 					break
 				}
@@ -230,7 +230,7 @@ func TestBatchesKeepTheLimits(t *testing.T) {
 				}
 				var numbers []int
 				for _, l := range b {
-					numbers = append(numbers, l.number)
+					numbers = append(numbers, l.Number)
 				}
 				got = append(got, numbers)
 			}
@@ -258,8 +258,8 @@ func TestBrokenLinesAreToldInWords(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for _, account := range []string{"", "acc_1"} {
-				r := batchReader{in: newLines(strings.NewReader(test.line)), account: account, most: 10}
-				if _, err := r.next(); fmt.Sprint(err) != test.want {
+				r := NewReader(strings.NewReader(test.line), account, 10)
+				if _, err := r.Next(); fmt.Sprint(err) != test.want {
 					t.Errorf("got %v, want %s", err, test.want)
 				}
 			}
@@ -269,8 +269,8 @@ func TestBrokenLinesAreToldInWords(t *testing.T) {
 
 func TestAccountIDIsPutIn(t *testing.T) {
 	for _, line := range []string{`{"id":"1"}`, `{"accountId":"b","id":"1"}`, `{"accountId":[2],"id":"1"}`} {
-		r := batchReader{in: newLines(strings.NewReader(line)), account: "a", most: 10}
-		b, err := r.next()
+		r := NewReader(strings.NewReader(line), "a", 10)
+		b, err := r.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
