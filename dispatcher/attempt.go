@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/dispatcher/fair"
 	"github.com/recapito/recapito/dispatcher/signature"
 	"github.com/recapito/recapito/store"
 )
@@ -35,8 +36,8 @@ type flight struct {
 	webhook *store.Webhook // as of the start
 	term    int            // of the lane, then
 	probe   bool
-	since   time.Time // its connection was made then or later
-	trust   trust     // as which it is counted
+	since   time.Time  // its connection was made then or later
+	class   fair.Class // as which it is counted
 	slow    bool
 	sent    bool // it has a connection
 	started time.Time
@@ -60,11 +61,11 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 	if !d.running || len(d.pending)+d.writing >= maxUnrecorded || d.apart >= maxApart {
 		return nil
 	}
-	l := d.slots.next()
-	if l == nil {
+	l, ok := d.turns.Next(d.slots.Any)
+	if !ok {
 		return nil
 	}
-	f := &flight{lane: l, webhook: l.webhook, term: l.term, trust: l.trust(), started: now, probe: l.pace.open, since: l.dialledSince}
+	f := &flight{lane: l, webhook: l.webhook, term: l.term, class: l.class(), started: now, probe: l.pace.open, since: l.dialledSince}
 	if f.probe {
 		f.item = l.probe
 	} else {
@@ -73,13 +74,13 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 	f.item.state = inFlight
 	d.release(l, len(f.item.delivery.Body))
 	l.flights[f] = struct{}{}
-	d.slots.take(f)
-	if d.slots.total() == 1 {
+	d.slots.Take(f.class, 1)
+	if d.slots.Total() == 1 {
 		d.wakeLoop() // to watch it
 	}
 	d.flights.push(f)
 	if l.runnable(now) {
-		d.slots.enter(l)
+		d.turns.Enter(&l.slot, l, l.class())
 	}
 	return f
 }
@@ -179,7 +180,7 @@ func (d *Dispatcher) tell(line *attemptLine) {
 // unlist ends the flight's part in the counts.
 func (d *Dispatcher) unlist(f *flight, res *egress.Result) {
 	d.flights.remove(f)
-	d.slots.release(f)
+	d.slots.GiveBack(f.class, 1)
 	delete(f.lane.flights, f)
 	if f.slow {
 		f.lane.pace.slow--

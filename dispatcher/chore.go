@@ -1,9 +1,10 @@
 package dispatcher
 
 import (
-	"container/list"
 	"context"
 	"time"
+
+	"github.com/recapito/recapito/dispatcher/fair"
 )
 
 // storeRetryGap is how long a lane waits after an error of the store.
@@ -32,52 +33,48 @@ type chore struct {
 	reads bool // deliveries into memory
 }
 
-// choreQueue holds the lanes with a chore: for each trust those that read,
-// which also wait for memory, and those that write. The queues are served in
-// turn, so that one queue's backlog delays no other queue.
+// choreQueue holds the lanes with a chore: in each class those that read, which wait
+// for memory as well, and those that write in a class of their own.
 type choreQueue struct {
-	queues [trusts + 1]list.List
-	turn   int
-	ready  chan struct{} // holds a token while there may be something to do
+	turns fair.Turns[*lane]
+	ready chan struct{} // holds a token while there may be something to do
+}
+
+// writes are the class of the lanes that write.
+const writes = classes
+
+func newChoreQueue() choreQueue {
+	return choreQueue{turns: fair.NewTurns[*lane](int(writes) + 1), ready: make(chan struct{}, 1)}
 }
 
 func (q *choreQueue) enter(l *lane, c chore) {
-	i := int(trusts)
+	class := writes
 	if c.reads {
-		i = int(l.trust())
+		class = l.class()
 	}
-	l.work.enter(&q.queues[i], l)
+	q.turns.Enter(&l.work, l, class)
 	q.signal()
 }
 
 // signal wakes a worker, if any lane waits for one.
 func (q *choreQueue) signal() {
-	for i := range q.queues {
-		if q.queues[i].Len() > 0 {
-			select {
-			case q.ready <- struct{}{}:
-			default:
-			}
-			return
-		}
+	if q.turns.Len() == 0 {
+		return
+	}
+	select {
+	case q.ready <- struct{}{}:
+	default:
 	}
 }
 
-// pop removes and returns the next lane. Nil means that there is none, or no
-// memory for it.
-func (q *choreQueue) pop(memory *budget) *lane {
-	for range q.queues {
-		q.turn = (q.turn + 1) % len(q.queues)
-		queue, t := &q.queues[q.turn], trust(q.turn)
-		if queue.Len() == 0 || (t < trusts && memory.left(t) <= 0) {
-			continue
-		}
-		l := queue.Front().Value.(*lane)
-		l.work.leave()
+// next removes and returns the next lane. Nil means that there is none, or no memory
+// for it.
+func (q *choreQueue) next(memory *fair.Shares) *lane {
+	l, ok := q.turns.Next(func(c fair.Class) bool { return c == writes || memory.Any(c) })
+	if ok {
 		q.signal()
-		return l
 	}
-	return nil
+	return l
 }
 
 // wants returns the lane's chore, if it has one, and the time at which to ask
@@ -123,8 +120,8 @@ func (d *Dispatcher) wantsAtRest(l *lane, now time.Time) (c chore, again time.Ti
 	return chore{(*Dispatcher).readProbe, true}, l.expireAt
 }
 
-// reconsider updates everything about a lane after a change: its trust, its
-// place in a ring, its chore, its alarm, its end.
+// reconsider updates everything about a lane after a change: its class, its
+// place among those that wait for a slot, its chore, its alarm, its end.
 func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	if !d.running {
 		return
@@ -132,12 +129,12 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	if !now.Before(l.retryAt) {
 		l.retryAt = time.Time{}
 	}
-	d.retrust(l)
+	d.classify(l)
 	d.census.count(l)
 	if l.runnable(now) {
-		d.slots.enter(l)
+		d.turns.Enter(&l.slot, l, l.class())
 	} else {
-		l.slot.leave()
+		l.slot.Leave()
 	}
 	var again time.Time
 	if !l.working { // else whoever works for it reconsiders it
@@ -145,7 +142,7 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 		if c, again = d.wants(l, now); c.do != nil {
 			d.chores.enter(l, c)
 		} else {
-			l.work.leave()
+			l.work.Leave()
 		}
 	}
 	if l.pace.resting(now) {
@@ -184,7 +181,7 @@ func (d *Dispatcher) doChores(ctx context.Context) {
 		case <-d.chores.ready:
 		}
 		d.mu.Lock()
-		l := d.chores.pop(&d.memory)
+		l := d.chores.next(&d.memory)
 		var c chore
 		var epoch int
 		if l != nil {

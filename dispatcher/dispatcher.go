@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/dispatcher/fair"
 	"github.com/recapito/recapito/store"
 )
 
@@ -73,16 +74,17 @@ type Dispatcher struct {
 	scanned bool // the accounts with PENDING deliveries of the start all have lanes
 	rescans int  // how often a scan was made necessary
 	lanes   map[string]*lane
-	slots   slots
-	flights flightList // under way for less than slowAfter, in order of their start
+	slots   fair.Shares       // attempts under way
+	turns   fair.Turns[*lane] // those that could use a slot
+	flights flightList        // under way for less than slowAfter, in order of their start
 	crew    crew
 	alarms  alarms // lanes by the time at which they want attention
 	clock   clock
 	// rewound: the clock was set back, so that lanes that the scan finds wait
 	// for what it was before.
 	rewound bool
-	chores  choreQueue // lanes that want something of the store
-	memory  budget     // bytes of bodies that wait in it
+	chores  choreQueue  // lanes that want something of the store
+	memory  fair.Shares // bytes of bodies that wait in it
 	census  census
 	pending []record // outcomes not handed to the store yet
 	writing int      // outcomes handed to the store and not yet committed
@@ -108,8 +110,10 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		cfg:      cfg,
 		lanes:    map[string]*lane{},
-		slots:    slots{budget: budget{max: cfg.MaxInFlight}},
-		memory:   budget{max: cfg.WindowBytes},
+		slots:    fair.NewShares(cfg.MaxInFlight, eighths[:]...),
+		turns:    fair.NewTurns[*lane](int(classes)),
+		memory:   fair.NewShares(cfg.WindowBytes, eighths[:]...),
+		chores:   newChoreQueue(),
 		kick:     make(chan struct{}, 1),
 		recorder: make(chan struct{}, 1),
 		policy: retryPolicy{
@@ -121,7 +125,6 @@ func New(cfg Config) (*Dispatcher, error) {
 	if d.clock.wall, err = cfg.Store.LastAccepted(context.Background()); err != nil {
 		return nil, err
 	}
-	d.chores.ready = make(chan struct{}, 1)
 	return d, nil
 }
 
@@ -227,7 +230,7 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 		wait = max(at.Sub(now), 0)
 	}
 	d.crew.dismiss(now)
-	if d.slots.total() > 0 || len(d.crew.waiting) > 0 || !d.scanned {
+	if d.slots.Total() > 0 || len(d.crew.waiting) > 0 || !d.scanned {
 		wait = min(wait, watchGap)
 	}
 	return wait

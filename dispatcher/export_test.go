@@ -25,12 +25,12 @@ func (d *Dispatcher) Check() error {
 			errs = append(errs, fmt.Errorf("%s: believed %d, counted %d", what, got, want))
 		}
 	}
-	var taken, held [trusts]int
+	var taken, held [classes]int
 	var c census
 	for account, l := range d.lanes {
 		slow, sent := 0, 0
 		for f := range l.flights {
-			taken[f.trust]++
+			taken[f.class]++
 			if f.slow {
 				slow++
 			}
@@ -40,7 +40,7 @@ func (d *Dispatcher) Check() error {
 		}
 		equal(account+"'s slow attempts", l.pace.slow, slow)
 		equal(account+"'s attempts with a connection", l.sent, sent)
-		if l.slot.queue != nil && !l.runnable(time.Now()) {
+		if l.slot.Waits() && !l.runnable(time.Now()) {
 			errs = append(errs, fmt.Errorf("%s waits for a slot that it cannot use", account))
 		}
 		n := 0
@@ -59,9 +59,9 @@ func (d *Dispatcher) Check() error {
 			errs = append(errs, fmt.Errorf("%s is idle and will stay for ever", account))
 		}
 	}
-	for t := range trusts {
-		equal(fmt.Sprint("slots in use by trust ", t), d.slots.taken[t], taken[t])
-		equal(fmt.Sprint("bytes held by trust ", t), d.memory.taken[t], held[t])
+	for c := range classes {
+		equal(fmt.Sprint("slots in use by class ", c), d.slots.Taken(c), taken[c])
+		equal(fmt.Sprint("bytes held by class ", c), d.memory.Taken(c), held[c])
 	}
 	for i := wary; i < conditions; i++ {
 		equal(fmt.Sprint("lanes in condition ", i), d.census[i], c[i])

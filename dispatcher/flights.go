@@ -41,7 +41,8 @@ func (d *Dispatcher) markSlow(now time.Time) {
 		f.slow = true
 		f.lane.pace.slow++
 		for other := range f.lane.flights {
-			d.slots.distrust(other)
+			d.slots.Move(other.class, suspect, 1)
+			other.class = suspect
 		}
 		d.reconsider(f.lane, now)
 	}

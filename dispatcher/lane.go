@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"time"
 
+	"github.com/recapito/recapito/dispatcher/fair"
 	"github.com/recapito/recapito/store"
 )
 
@@ -35,7 +36,7 @@ type lane struct {
 	oldest       int64                // Seq of the delivery that it probes with, when last read
 	held         int                  // bytes of bodies waiting in memory, and
 	kept         int                  // of these, for a page under way
-	heldAs       trust                // where they are counted
+	heldAs       fair.Class           // where they are counted
 
 	direct bool
 	cursor int64 // fresh deliveries up to this Seq have been in memory
@@ -64,8 +65,8 @@ type lane struct {
 	noted time.Time          // the earliest that became due
 	gone  map[int64]struct{} // recorded: the answer may still show them
 
-	slot place // where it waits for a slot
-	work place // where it waits for a worker
+	slot fair.Place[*lane] // where it waits for a slot
+	work fair.Place[*lane] // where it waits for a worker
 
 	counted    condition
 	alarm      time.Time
@@ -128,7 +129,7 @@ func earliest(a, b time.Time) time.Time {
 // idle reports whether nothing of the account is left to do, here or in the
 // store. Without a webhook that is so once everything has been cancelled.
 func (l *lane) idle() bool {
-	if l.window.len() > 0 || l.makeDue || l.cancel || l.suspend != nil || l.working || l.work.queue != nil {
+	if l.window.len() > 0 || l.makeDue || l.cancel || l.suspend != nil || l.working || l.work.Waits() {
 		return false
 	}
 	if l.known && l.webhook == nil {

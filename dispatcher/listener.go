@@ -52,7 +52,7 @@ func (d *Dispatcher) laneOf(account string) *lane {
 // it; else the lane will read it.
 func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 	l.idleAt, l.handed = time.Time{}, true
-	d.retrust(l)
+	d.classify(l)
 	d.renew(l, a.Webhook)
 	l.told = a.Webhook
 	switch {
@@ -63,7 +63,7 @@ func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 		d.take(l, &a.Delivery, false, now)
 	case l.direct:
 		l.direct, l.more = false, true
-	case l.working && !l.lost && len(l.late) < maxWindow && d.memory.left(l.heldAs) > 0:
+	case l.working && !l.lost && len(l.late) < maxWindow && d.memory.Any(l.heldAs):
 		l.late = append(l.late, *a)
 		d.hold(l, len(a.Delivery.Body))
 	default:
@@ -72,7 +72,7 @@ func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 }
 
 func (d *Dispatcher) hasRoom(l *lane) bool {
-	return l.window.len() < l.capacity() && d.memory.left(l.heldAs) > 0 && !l.pace.open && l.active()
+	return l.window.len() < l.capacity() && d.memory.Any(l.heldAs) && !l.pace.open && l.active()
 }
 
 // take puts a delivery into the lane's window, in its place among those of its

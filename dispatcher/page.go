@@ -22,7 +22,7 @@ func (l *lane) hasPageRoom() bool { return l.window.len() <= l.capacity()/2 }
 // as many bodies of the largest size as it asks for.
 func (d *Dispatcher) readPage(ctx context.Context, l *lane) (func(time.Time), error) {
 	d.mu.Lock()
-	left := max(0, d.memory.left(l.heldAs))
+	left := max(0, d.memory.Left(l.heldAs))
 	room := max(1, min(l.capacity()-l.window.len(), left/maxBodySize, maxPage))
 	l.kept = min(room*maxBodySize, left)
 	d.hold(l, l.kept)

@@ -19,8 +19,8 @@ func (d *Dispatcher) Stats() Stats {
 	defer d.mu.Unlock()
 	return Stats{
 		Lanes: len(d.lanes), Suspect: d.census[wary], Open: d.census[probing], Suspended: d.census[resting],
-		SlotsInUse: d.slots.total(), SuspectInUse: d.slots.taken[suspect], MaxSlots: d.slots.max,
-		HeldBytes: d.memory.total(), Unrecorded: len(d.pending) + d.writing + d.apart,
+		SlotsInUse: d.slots.Total(), SuspectInUse: d.slots.Taken(suspect), MaxSlots: d.cfg.MaxInFlight,
+		HeldBytes: d.memory.Total(), Unrecorded: len(d.pending) + d.writing + d.apart,
 	}
 }
 
