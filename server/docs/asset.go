@@ -1,4 +1,4 @@
-package server
+package docs
 
 import (
 	"bytes"
@@ -56,9 +56,12 @@ func zippedAsset(contentType, language string, zipped []byte) *asset {
 	}
 }
 
-// serve answers GET, and HEAD and If-None-Match with it.
+// serve answers GET, and If-None-Match with it.
 func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Content-Type", a.contentType)
 	h.Set("Cache-Control", "no-cache") // kept, but revalidated each time
 	h.Add("Vary", "Accept-Encoding")

@@ -1,0 +1,112 @@
+// Package docs serves the document: as it is, in JSON, and as a page, in each language.
+// All of it is in the binary: the page loads nothing from another origin. Requests are
+// GET; methods, paths and what every answer has in its header are the server's.
+package docs
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+)
+
+// files are the page that renders the document. README.md says where they come
+// from.
+//
+//go:embed page.html page.js page.css scalar.js.gz
+var files embed.FS
+
+// policy lets the page load only from its own origin. Scalar writes style
+// elements; scripts are files.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
+	"connect-src 'self'; img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// edition is the document and its page in one language.
+type edition struct{ page, yaml, json *asset }
+
+// language is that of the document itself. ?lang= selects a translation.
+const language = "en"
+
+func newEdition(lang string, document []byte, basePath string) (*edition, error) {
+	asYAML, asJSON, err := publish(document, basePath)
+	if err != nil {
+		return nil, fmt.Errorf("publish the document (%s): %w", lang, err)
+	}
+	page, err := template.ParseFS(files, "page.html")
+	if err != nil {
+		return nil, err
+	}
+	var html bytes.Buffer
+	if err := page.Execute(&html, lang); err != nil {
+		return nil, err
+	}
+	return &edition{
+		page: newAsset("text/html; charset=utf-8", lang, html.Bytes()),
+		yaml: newAsset("application/yaml", lang, asYAML),
+		json: newAsset("application/json", lang, asJSON),
+	}, nil
+}
+
+// Handlers are what is served, by its path below basePath. The translations are those
+// of the document, by the tag that asks for them with ?lang=.
+func Handlers(document []byte, translations map[string][]byte, basePath string) (map[string]http.Handler, error) {
+	editions := map[string]*edition{}
+	var err error
+	if editions[language], err = newEdition(language, document, basePath); err != nil {
+		return nil, err
+	}
+	for lang, document := range translations {
+		if editions[lang], err = newEdition(lang, document, basePath); err != nil {
+			return nil, err
+		}
+	}
+	all := map[string]http.Handler{"/": toPage(basePath), "/docs/": toPage(basePath)}
+	for path, choose := range map[string]func(*edition) *asset{
+		"/docs":         func(e *edition) *asset { return e.page },
+		"/openapi.yaml": func(e *edition) *asset { return e.yaml },
+		"/openapi.json": func(e *edition) *asset { return e.json },
+	} {
+		all[path] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			chosen := editions[r.URL.Query().Get("lang")]
+			if chosen == nil {
+				chosen = editions[language]
+			}
+			choose(chosen).serve(w, r)
+		})
+	}
+	return all, addParts(all)
+}
+
+// addParts adds what the page loads.
+func addParts(all map[string]http.Handler) error {
+	for _, file := range []struct {
+		name, contentType string
+		read              func(contentType, language string, b []byte) *asset
+		from              string
+	}{
+		{"scalar.js", "text/javascript; charset=utf-8", zippedAsset, "scalar.js.gz"},
+		{"page.js", "text/javascript; charset=utf-8", newAsset, "page.js"},
+		{"page.css", "text/css; charset=utf-8", newAsset, "page.css"},
+	} {
+		content, err := files.ReadFile(file.from)
+		if err != nil {
+			return err
+		}
+		all["/docs/"+file.name] = http.HandlerFunc(file.read(file.contentType, "", content).serve)
+	}
+	return nil
+}
+
+// toPage redirects to the page.
+func toPage(basePath string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		address := basePath + "/docs"
+		if r.URL.RawQuery != "" {
+			address += "?" + r.URL.RawQuery
+		}
+		w.Header().Set("Location", address)
+		w.WriteHeader(http.StatusFound)
+	}
+}
