@@ -10,16 +10,16 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-json-experiment/json"
 	"github.com/labstack/echo/v4"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server/conform"
 )
 
 // validateBody reads the body, validates it and leaves it on the request for
 // the [binder].
-func (v *validator) validateBody(o *operation, r *http.Request) error {
+func validateBody(o *operation, r *http.Request) error {
 	text, err := readBody(o, r)
 	if err != nil {
 		return err
@@ -34,34 +34,14 @@ func (v *validator) validateBody(o *operation, r *http.Request) error {
 	if err := checkHeaders(o, r.Header); err != nil {
 		return err
 	}
-	if o.shape.describes(text) {
+	bad := o.body.Check(text)
+	if bad == nil {
 		return nil
 	}
-	var value any
-	if err := json.Unmarshal(text, &value); err != nil {
-		return invalid(decodingErrors(err))
+	if o.examine != nil && bad.Value != nil {
+		bad.Places = o.examine(bad.Value, bad.Places)
 	}
-	return v.validateValue(o, value)
-}
-
-// validateValue stops at the first error. It collects all errors only if the
-// value is no longer than allowed: 340,000 empty events in 1 MiB have two
-// million errors.
-func (v *validator) validateValue(o *operation, value any) error {
-	err := o.body.VisitJSON(value, v.body...)
-	if err == nil {
-		return nil
-	}
-	first, ok := errors.AsType[*openapi3.SchemaError](err)
-	tooMany := ok && first.SchemaField == "maxItems"
-	if !tooMany {
-		err = o.body.VisitJSON(value, slices.Concat(v.body, []openapi3.SchemaValidationOption{openapi3.MultiErrors()})...)
-	}
-	found := schemaErrors(err)
-	if o.examine != nil && !tooMany {
-		found = o.examine(value, found)
-	}
-	return invalid(found)
+	return invalid(bad.Places)
 }
 
 func readBody(o *operation, r *http.Request) ([]byte, error) {
@@ -148,7 +128,7 @@ func (binder) Bind(into any, c echo.Context) error {
 		return io.EOF // what the generated code takes for no body
 	}
 	if err := json.Unmarshal(body.text, into, json.RejectUnknownMembers(true)); err != nil {
-		return invalid(decodingErrors(err))
+		return invalid(conform.Undecodable(err))
 	}
 	return nil
 }

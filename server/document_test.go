@@ -14,7 +14,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/recapito/recapito/gen"
-	"github.com/recapito/recapito/server"
 )
 
 // TestClientsNeedNoSecondName: what generators make types or constants of shares
@@ -117,26 +116,6 @@ func TestNoTextTakesNUL(t *testing.T) {
 				t.Errorf("%s: takes U+0000, want it refused", path)
 			}
 		})
-	}
-}
-
-// TestEveryPatternIsSaidInWords: people who break it do not read the pattern.
-func TestEveryPatternIsSaidInWords(t *testing.T) {
-	c := loadContract(t)
-	said := func(path string, m *openapi3.Schema) {
-		if m.Pattern != "" && !server.SaysPattern(m.Pattern) {
-			t.Errorf("%s: pattern %s is not said in words; add it to patternWords", path, m.Pattern)
-		}
-	}
-	for id, body := range requestBodies(t) {
-		eachMember(id, body, func(path string, m *openapi3.Schema, _ bool) { said(path, m) })
-	}
-	for path, item := range c.doc.Paths.Map() {
-		for _, op := range item.Operations() {
-			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
-				said(path+"?"+p.Value.Name, p.Value.Schema.Value)
-			}
-		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server/conform"
 )
 
 // operation is one operation of the document with what is checked before its
@@ -19,10 +20,9 @@ import (
 type operation struct {
 	id     string
 	route  *routers.Route
-	params bool             // it has parameters
-	query  query            // those that stand in the query
-	body   *openapi3.Schema // nil: it takes none
-	shape  *shape           // of the body
+	params bool            // it has parameters
+	query  query           // those that stand in the query
+	body   *conform.Schema // nil: it takes none
 	// bodyRequired: an empty body is refused.
 	bodyRequired bool
 	bodyLimit    int64
@@ -50,7 +50,7 @@ func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, rou
 	if err := doc.Validate(openapi3.NewLoader().Context); err != nil {
 		return nil, nil, fmt.Errorf("validate the document: %w", err)
 	}
-	v := s.newValidator()
+	formats := conform.Formats(s.CheckURL)
 	checks = make(map[string][]echo.MiddlewareFunc)
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
@@ -58,13 +58,13 @@ func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, rou
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
-			o, err := newOperation(doc, path, method, item, op)
+			o, err := newOperation(doc, path, method, item, op, formats)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
 			routes = append(routes, method+" "+s.BasePath+routeParams.Replace(path))
 			checks[o.id] = slices.Concat(
-				[]echo.MiddlewareFunc{s.name(o.id), authenticate}, s.limit(o), []echo.MiddlewareFunc{v.validate(o)})
+				[]echo.MiddlewareFunc{s.name(o.id), authenticate}, s.limit(o), []echo.MiddlewareFunc{validate(o, formats)})
 		}
 	}
 	return checks, routes, nil
@@ -73,7 +73,7 @@ func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, rou
 // routeParams writes a path template as echo does.
 var routeParams = strings.NewReplacer("{", ":", "}", "")
 
-func newOperation(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
+func newOperation(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation, formats openapi3.SchemaValidationOption) (*operation, error) {
 	own := *op
 	own.Security = openapi3.NewSecurityRequirements() // authentication runs before validation
 	o := &operation{
@@ -92,8 +92,7 @@ func newOperation(doc *openapi3.T, path, method string, item *openapi3.PathItem,
 		if media == nil || media.Schema == nil {
 			return nil, errors.New("its body is not described as application/json")
 		}
-		o.body, o.bodyRequired = media.Schema.Value, op.RequestBody.Value.Required
-		o.shape = newShape(o.body)
+		o.body, o.bodyRequired = conform.New(media.Schema.Value, formats), op.RequestBody.Value.Required
 	}
 	if (o.params || o.body != nil) && !o.documents(http.StatusBadRequest) {
 		return nil, errors.New("it takes input, but does not document 400")

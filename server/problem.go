@@ -24,6 +24,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.detail }
 
+// maxErrors is how many places a problem names.
+const maxErrors = 100
+
 // invalid refuses a body for what is wrong with it.
 func invalid(errs []gen.ProblemError) error {
 	detail := "The request body is not valid."

@@ -11,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server/conform"
 )
 
 // query is the query parameters of an operation, in the document's order.
@@ -45,7 +46,7 @@ func (q query) read(o *operation, r *http.Request) (url.Values, error) {
 		p := q.named(name)
 		switch {
 		case p == nil:
-			return refuse(fmt.Sprintf("Query parameter %q: is not known; this operation takes %s.", clip(name), q))
+			return refuse(fmt.Sprintf("Query parameter %q: is not known; this operation takes %s.", conform.Clip(name), q))
 		case len(values[name]) > 1:
 			return refuse(fmt.Sprintf("Query parameter %q: is given %d times; give it once.", name, len(values[name])))
 		case p.Schema.Value.Format == "date-time":

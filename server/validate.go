@@ -9,46 +9,32 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/server/conform"
 )
 
-// validator checks requests against the document, once they are authenticated.
-type validator struct {
-	params *openapi3filter.Options
-	body   []openapi3.SchemaValidationOption
-}
-
-func (s *server) newValidator() *validator {
-	formats := openapi3.WithStringFormatValidators(map[string]openapi3.StringFormatValidator{
-		"uri":       openapi3.NewCallbackValidator(s.CheckURL),
-		"date-time": openapi3.NewCallbackValidator(func(text string) error { _, err := gen.ParseTime([]byte(text)); return err }),
-	})
-	return &validator{
-		params: &openapi3filter.Options{
-			ExcludeRequestBody: true, SkipSettingDefaults: true,
-			SchemaValidationOptions: []openapi3.SchemaValidationOption{formats},
-		},
-		body: []openapi3.SchemaValidationOption{formats},
+// validate checks requests against the document, once they are authenticated.
+func validate(o *operation, formats openapi3.SchemaValidationOption) echo.MiddlewareFunc {
+	options := &openapi3filter.Options{
+		ExcludeRequestBody: true, SkipSettingDefaults: true,
+		SchemaValidationOptions: []openapi3.SchemaValidationOption{formats},
 	}
-}
-
-func (v *validator) validate(o *operation) echo.MiddlewareFunc {
 	return before(func(c echo.Context) error {
-		if err := v.validateParams(o, c); err != nil {
+		if err := validateParams(o, options, c); err != nil {
 			return err
 		}
 		if o.body == nil {
 			return nil
 		}
-		return v.validateBody(o, c.Request())
+		return validateBody(o, c.Request())
 	})
 }
 
-func (v *validator) validateParams(o *operation, c echo.Context) error {
+func validateParams(o *operation, options *openapi3filter.Options, c echo.Context) error {
 	if !o.documents(http.StatusBadRequest) {
 		return nil // it takes no parameters, and has no answer to one
 	}
 	r := c.Request()
-	in := &openapi3filter.RequestValidationInput{Request: r, Route: o.route, Options: v.params}
+	in := &openapi3filter.RequestValidationInput{Request: r, Route: o.route, Options: options}
 	var err error
 	if in.QueryParams, err = o.query.read(o, r); err != nil || !o.params {
 		return err
@@ -57,7 +43,7 @@ func (v *validator) validateParams(o *operation, c echo.Context) error {
 		return o.refuse(http.StatusBadRequest, gen.ProblemCodePARAMETERINVALID, "The path is not validly escaped.")
 	}
 	if err := openapi3filter.ValidateRequest(r.Context(), in); err != nil {
-		return o.refuse(http.StatusBadRequest, gen.ProblemCodePARAMETERINVALID, parameterDetail(err))
+		return o.refuse(http.StatusBadRequest, gen.ProblemCodePARAMETERINVALID, conform.Parameter(err))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package server
+package conform
 
 import (
 	"regexp/syntax"

@@ -1,4 +1,4 @@
-package server
+package conform
 
 import (
 	"errors"
@@ -14,11 +14,8 @@ import (
 	"github.com/recapito/recapito/gen"
 )
 
-// maxErrors is how many places a problem names.
-const maxErrors = 100
-
-// parameterDetail says in one sentence which parameter is wrong and how.
-func parameterDetail(err error) string {
+// Parameter says in one sentence which parameter is wrong and how.
+func Parameter(err error) string {
 	var bad *openapi3filter.RequestError
 	if !errors.As(err, &bad) || bad.Parameter == nil {
 		return "A parameter is not valid."
@@ -38,15 +35,15 @@ func parameterDetail(err error) string {
 	return fmt.Sprintf("%s parameter %q: %s.", in, bad.Parameter.Name, reason)
 }
 
-// decodingErrors says where a text is not JSON, or not the strict JSON that is
+// Undecodable says where a text is not JSON, or not the strict JSON that is
 // accepted.
-func decodingErrors(err error) []gen.ProblemError {
+func Undecodable(err error) []gen.ProblemError {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
-		return []gen.ProblemError{{Pointer: clip(string(semantic.JSONPointer)), Detail: "cannot be decoded"}}
+		return []gen.ProblemError{{Pointer: Clip(string(semantic.JSONPointer)), Detail: "cannot be decoded"}}
 	}
 	e := gen.ProblemError{Detail: "is not valid JSON"}
 	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		e.Pointer = clip(string(syntactic.JSONPointer))
+		e.Pointer = Clip(string(syntactic.JSONPointer))
 		e.Detail = fmt.Sprintf("is not valid JSON at byte %d", syntactic.ByteOffset)
 		if errors.Is(err, jsontext.ErrDuplicateName) {
 			e.Detail = "stands twice"
@@ -94,12 +91,12 @@ func leaves(err error) iter.Seq[*openapi3.SchemaError] {
 // which dumps the schema.
 func schemaReason(e *openapi3.SchemaError) string {
 	if own := errors.Unwrap(e.Origin); e.SchemaField == "format" && own != nil {
-		return clip(own.Error())
+		return Clip(own.Error())
 	}
 	if words := patternWords[e.Schema.Pattern]; e.SchemaField == "pattern" && words != "" {
 		return words
 	}
-	return clip(e.Reason)
+	return Clip(e.Reason)
 }
 
 // patternWords say what the patterns of the document mean.
@@ -119,8 +116,8 @@ var patternWords = map[string]string{
 	`^[hH][tT][tT][pP][sS]://`:                "must be an https URL",
 }
 
-// clip bounds a text that may hold a name chosen by the caller.
-func clip(text string) string {
+// Clip bounds a text that may hold a name chosen by the caller.
+func Clip(text string) string {
 	const most = 256
 	if len(text) <= most {
 		return text

@@ -1,13 +1,11 @@
-package server
+package conform
 
 import (
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-json-experiment/json"
 )
 
@@ -40,24 +38,10 @@ var unusualEvents = []string{
 	`{"events":[` + strings.Repeat(`{},`, 1000) + `{}]}`,
 }
 
-// eventBatch is the document's schema, as the server validates by it.
-func eventBatch(tb testing.TB) (schema *openapi3.Schema, v *validator) {
-	tb.Helper()
-	text, err := os.ReadFile("../openapi.yaml")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	doc, err := openapi3.NewLoader().LoadFromData(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return doc.Components.Schemas["EventBatch"].Value, (&server{}).newValidator()
-}
-
 // TestShapeDescribesUsualEvents: the fast way is the way of what is handed in
 // day by day.
 func TestShapeDescribesUsualEvents(t *testing.T) {
-	schema, _ := eventBatch(t)
+	schema := eventBatch(t)
 	shape := newShape(schema)
 	for _, text := range usualEvents {
 		if !shape.describes([]byte(text)) {
@@ -73,7 +57,7 @@ func TestShapeDescribesUsualEvents(t *testing.T) {
 
 // TestPatternsOfUsualMembersAreRows: the general engine is for the rare ones.
 func TestPatternsOfUsualMembersAreRows(t *testing.T) {
-	schema, _ := eventBatch(t)
+	schema := eventBatch(t)
 	for name, p := range schema.Properties["events"].Value.Items.Value.Properties {
 		row, ok := newPattern(p.Value.Pattern)
 		if p.Value.Pattern != "" && !ok {
@@ -94,7 +78,7 @@ func FuzzShape(f *testing.F) {
 	for _, text := range append(usualEvents, unusualEvents...) {
 		f.Add(text)
 	}
-	schema, v := eventBatch(f)
+	schema, formats := eventBatch(f), Formats(nil)
 	shape := newShape(schema)
 	f.Fuzz(func(t *testing.T, text string) {
 		if !shape.describes([]byte(text)) {
@@ -106,7 +90,7 @@ func FuzzShape(f *testing.F) {
 			return // the decoding that follows refuses it
 		}
 		if err == nil {
-			err = schema.VisitJSON(value, v.body...)
+			err = schema.VisitJSON(value, formats)
 		}
 		if err != nil {
 			t.Errorf("%s: got yes, but the library says %v", text, err)
