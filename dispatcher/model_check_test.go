@@ -219,7 +219,7 @@ func (w *world) checkProgress() {
 func (w *world) checkWaits() {
 	now, underWay := time.Now(), 0
 	for i := range modelAccounts {
-		page, err := w.kept.Deliveries(context.Background(), store.DeliveryQuery{AccountID: name(i), State: store.Pending, Limit: 1 << 20})
+		page, err := w.kept.Deliveries(context.Background(), store.DeliveryQuery{AccountID: name(i), States: []store.State{store.Pending}, Limit: 1 << 20})
 		if err != nil {
 			w.errorf("%v", err)
 		}
@@ -231,7 +231,7 @@ func (w *world) checkWaits() {
 		if err == nil {
 			hook = &webhook
 		}
-		open, before := w.disp.IsOpen(name(i)), map[string]bool{}
+		open, before := w.disp.IsOpen(name(i)), map[string]string{}
 		for n, wait := range w.disp.Waits(name(i), hook, pending, now) {
 			d := &pending[n]
 			if wait.For == store.ForOutcome {
@@ -245,7 +245,7 @@ func (w *world) checkWaits() {
 				w.errorf("%s waits for %s, but is under way", d.EventID, wait.For)
 			}
 			w.recv.mu.Unlock()
-			before[d.MessageID] = true
+			before[d.MessageID] = d.EventID
 		}
 	}
 	if s := w.disp.Stats(); underWay > s.SlotsInUse+s.Unrecorded {
@@ -254,7 +254,7 @@ func (w *world) checkWaits() {
 }
 
 // falseWait says what is wrong with what is told of a delivery.
-func falseWait(wait store.Wait, d *store.Delivery, oldest, open, suspended, behind bool, now time.Time) string {
+func falseWait(wait store.Wait, d *store.Delivery, oldest, open, suspended bool, behind string, now time.Time) string {
 	timed := !wait.NextAttempt.IsZero()
 	switch {
 	case timed && !wait.NextAttempt.After(now):
@@ -267,8 +267,10 @@ func falseWait(wait store.Wait, d *store.Delivery, oldest, open, suspended, behi
 		return "the webhook is SUSPENDED"
 	case open != (wait.For == store.ForProbe):
 		return fmt.Sprint("that the breaker is open is ", open)
-	case wait.For == store.ForEarlierEvent && !behind:
+	case wait.For == store.ForEarlierEvent && behind == "":
 		return "there is none"
+	case wait.For == store.ForEarlierEvent && wait.EventID != behind:
+		return fmt.Sprintf("not for %q but for %q", wait.EventID, behind)
 	case wait.For == store.ForRetry && !wait.NextAttempt.Equal(d.DueAt):
 		return fmt.Sprint("it is due ", d.DueAt)
 	case timed && open && !oldest:

@@ -32,7 +32,7 @@ func (d *Dispatcher) wait(l *lane, w *store.Webhook, del *store.Delivery, now ti
 	case l.pace.open:
 		return l.waitForProbe(del, now)
 	case it != nil && it.state == waiting:
-		return store.Wait{For: store.ForEarlierEvent}
+		return store.Wait{For: store.ForEarlierEvent, EventID: del.Behind.EventID}
 	case it != nil && it.state == ready:
 		return store.Wait{For: store.ForTurn}
 	}

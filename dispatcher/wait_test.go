@@ -18,7 +18,7 @@ import (
 func (r *rig) waits(account string) map[string]string {
 	r.t.Helper()
 	var pending []store.Delivery
-	page, err := r.store.Deliveries(context.Background(), store.DeliveryQuery{AccountID: account, State: store.Pending, Limit: 1000})
+	page, err := r.store.Deliveries(context.Background(), store.DeliveryQuery{AccountID: account, States: []store.State{store.Pending}, Limit: 1000})
 	if err != nil {
 		r.t.Fatalf("Deliveries: %v", err)
 	}

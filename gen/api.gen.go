@@ -295,6 +295,24 @@ func (e MessageStatus) Valid() bool {
 	}
 }
 
+// Defines values for Order.
+const (
+	OrderAsc  Order = "asc"
+	OrderDesc Order = "desc"
+)
+
+// Valid indicates whether the value is a known member of the Order enum.
+func (e Order) Valid() bool {
+	switch e {
+	case OrderAsc:
+		return true
+	case OrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProblemCode.
 const (
 	ProblemCodeACCOUNTNOTFOUND      ProblemCode = "ACCOUNT_NOT_FOUND"
@@ -686,6 +704,20 @@ type Delivery struct {
 	// FinishedAt Null while it is PENDING.
 	FinishedAt *Time `json:"finishedAt"`
 
+	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	LastError *AttemptError `json:"lastError,omitempty"`
+
+	// LastStatusCode The HTTP status that answered the last attempt; absent if there was none.
+	LastStatusCode *int32 `json:"lastStatusCode,omitempty"`
+
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
 
@@ -704,8 +736,8 @@ type Delivery struct {
 	// is not PENDING.
 	//
 	// RETRY: its last attempt failed, and the next one begins at
-	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
-	// PENDING; this one is attempted when that one has ended, or has been failing
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+	// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
 	// for the time that the operator sets (60 s unless changed). PROBE: the last
 	// 10 attempts of the webhook failed, so only its oldest delivery is
 	// attempted, now and then; when that is acknowledged, all others follow. The
@@ -716,6 +748,10 @@ type Delivery struct {
 	//
 	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
+
+	// WaitingForEventID With EARLIER_EVENT: the event that it waits for, the one before it of those of its
+	// message that are PENDING. Absent if that one has just ended.
+	WaitingForEventID *string `json:"waitingForEventId,omitempty"`
 }
 
 // DeliveryDetail A delivery with its payload and every attempt. There is no payload if what the
@@ -735,6 +771,20 @@ type DeliveryDetail struct {
 
 	// FinishedAt Null while it is PENDING.
 	FinishedAt *Time `json:"finishedAt"`
+
+	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	LastError *AttemptError `json:"lastError,omitempty"`
+
+	// LastStatusCode The HTTP status that answered the last attempt; absent if there was none.
+	LastStatusCode *int32 `json:"lastStatusCode,omitempty"`
 
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
@@ -759,8 +809,8 @@ type DeliveryDetail struct {
 	// is not PENDING.
 	//
 	// RETRY: its last attempt failed, and the next one begins at
-	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
-	// PENDING; this one is attempted when that one has ended, or has been failing
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+	// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
 	// for the time that the operator sets (60 s unless changed). PROBE: the last
 	// 10 attempts of the webhook failed, so only its oldest delivery is
 	// attempted, now and then; when that is acknowledged, all others follow. The
@@ -771,9 +821,13 @@ type DeliveryDetail struct {
 	//
 	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
+
+	// WaitingForEventID With EARLIER_EVENT: the event that it waits for, the one before it of those of its
+	// message that are PENDING. Absent if that one has just ended.
+	WaitingForEventID *string `json:"waitingForEventId,omitempty"`
 }
 
-// DeliveryList A page of deliveries, newest first.
+// DeliveryList A page of deliveries.
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 
@@ -901,6 +955,9 @@ type NetworkInput struct {
 	// Operator Example: TIM
 	Operator *string `json:"operator,omitempty"`
 }
+
+// Order The order of a listing.
+type Order string
 
 // Part The part of a concatenated SMS; null for a whole message.
 type Part struct {
@@ -1194,8 +1251,8 @@ type TimestampSourceInput string
 // is not PENDING.
 //
 // RETRY: its last attempt failed, and the next one begins at
-// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
-// PENDING; this one is attempted when that one has ended, or has been failing
+// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
 // for the time that the operator sets (60 s unless changed). PROBE: the last
 // 10 attempts of the webhook failed, so only its oldest delivery is
 // attempted, now and then; when that is acknowledged, all others follow. The
@@ -1266,17 +1323,42 @@ type Registration = WebhookInput
 
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
-	// State Only deliveries in this state.
-	State *DeliveryState `form:"state,omitempty" json:"state,omitempty"`
+	// State Only deliveries in one of these states.
+	State *[]DeliveryState `form:"state,omitempty" json:"state,omitempty"`
 
 	// MessageID Only deliveries of events of this message.
 	MessageID *MessageID `form:"messageId,omitempty" json:"messageId,omitempty"`
+
+	// CustomerMessageID Only deliveries of events of the message that has this id of your own.
+	CustomerMessageID *string `form:"customerMessageId,omitempty" json:"customerMessageId,omitempty"`
+
+	// Channel Only deliveries of events on this channel.
+	Channel *Channel `form:"channel,omitempty" json:"channel,omitempty"`
+
+	// Error Only deliveries whose last attempt failed with this error.
+	Error *AttemptError `form:"error,omitempty" json:"error,omitempty"`
+
+	// Status Only deliveries whose last attempt was answered with this HTTP status.
+	Status *int32 `form:"status,omitempty" json:"status,omitempty"`
 
 	// From Only events accepted at this time or later; from 1970 to 2261.
 	From *Time `form:"from,omitempty" json:"from,omitempty"`
 
 	// To Only events accepted before this time; from 1970 to 2261.
 	To *Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// FinishedFrom Only deliveries finished at this time or later; from 1970 to 2261.
+	FinishedFrom *Time `form:"finishedFrom,omitempty" json:"finishedFrom,omitempty"`
+
+	// FinishedTo Only deliveries finished before this time; from 1970 to 2261.
+	FinishedTo *Time `form:"finishedTo,omitempty" json:"finishedTo,omitempty"`
+
+	// FailedSince Only deliveries with an attempt that failed, begun at this time or later, whatever
+	// came after it; from 1970 to 2261.
+	FailedSince *Time `form:"failedSince,omitempty" json:"failedSince,omitempty"`
+
+	// Order By acceptance: `desc` begins with the newest, `asc` with the oldest.
+	Order *Order `form:"order,omitempty" json:"order,omitempty"`
 
 	// Limit The largest number of deliveries in the page.
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1505,7 +1587,7 @@ func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
 	var params ListDeliveriesParams
 	// ------------- Optional query parameter "state" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
 	}
@@ -1515,6 +1597,34 @@ func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "messageId", ctx.QueryParams(), &params.MessageID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter messageId: %s", err))
+	}
+
+	// ------------- Optional query parameter "customerMessageId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "customerMessageId", ctx.QueryParams(), &params.CustomerMessageID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter customerMessageId: %s", err))
+	}
+
+	// ------------- Optional query parameter "channel" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "channel", ctx.QueryParams(), &params.Channel, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// ------------- Optional query parameter "error" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error", ctx.QueryParams(), &params.Error, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter error: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
 	}
 
 	// ------------- Optional query parameter "from" -------------
@@ -1529,6 +1639,34 @@ func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "finishedFrom" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "finishedFrom", ctx.QueryParams(), &params.FinishedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter finishedFrom: %s", err))
+	}
+
+	// ------------- Optional query parameter "finishedTo" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "finishedTo", ctx.QueryParams(), &params.FinishedTo, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter finishedTo: %s", err))
+	}
+
+	// ------------- Optional query parameter "failedSince" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "failedSince", ctx.QueryParams(), &params.FailedSince, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter failedSince: %s", err))
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", ctx.QueryParams(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -1921,6 +2059,49 @@ func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListDeliveries200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListDeliveries200ApplicationXNdjsonResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 type GetDeliveryRequestObject struct {

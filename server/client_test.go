@@ -50,7 +50,7 @@ func TestGeneratedClient(t *testing.T) {
 		t.Fatalf("send an event: got %v, %v, want it accepted", sent, err)
 	}
 	list, err := account.ListDeliveriesWithResponse(ctx, &client.ListDeliveriesParams{
-		State: new(client.DeliveryStatePENDING), MessageID: new("m/1 ?"), From: new(epoch.In(time.FixedZone("", 3600))), Limit: new(int32(1)),
+		State: &[]client.DeliveryState{client.DeliveryStatePENDING, client.DeliveryStateFAILED}, MessageID: new("m/1 ?"), From: new(epoch.In(time.FixedZone("", 3600))), Limit: new(int32(1)),
 	})
 	if err != nil || list.JSON200 == nil || len(list.JSON200.Deliveries) != 1 {
 		t.Fatalf("list deliveries: got %v, %v, want one", list, err)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type contract struct{ doc *openapi3.T }
 
 func loadContract(tb testing.TB) *contract {
 	tb.Helper()
+	registerLines()
 	doc, err := openapi3.NewLoader().LoadFromData(spec(tb))
 	if err != nil {
 		tb.Fatal(err)
@@ -73,6 +75,11 @@ func (c *contract) check(method, path string, status int, h http.Header, body []
 			return err
 		}
 	}
+	if status == http.StatusOK && h.Get("Content-Type") == linesType {
+		if err := c.checkLines(route.Operation.OperationID, body); err != nil {
+			return err
+		}
+	}
 	in := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{
 			Request: &http.Request{Method: method}, Route: route,
@@ -80,6 +87,38 @@ func (c *contract) check(method, path string, status int, h http.Header, body []
 		Status: status, Header: h, Options: &openapi3filter.Options{IncludeResponseStatus: true},
 	}
 	return openapi3filter.ValidateResponse(context.Background(), in.SetBodyBytes(body))
+}
+
+const linesType = "application/x-ndjson"
+
+var registerLines = sync.OnceFunc(func() { openapi3filter.RegisterBodyDecoder(linesType, openapi3filter.FileBodyDecoder) })
+
+// lineSchemas are what a line is, by operation.
+var lineSchemas = map[string]string{"listDeliveries": "Delivery"}
+
+// checkLines holds each line against its schema. The last may be a cursor.
+func (c *contract) checkLines(operation string, body []byte) error {
+	text, ended := bytes.CutSuffix(body, []byte("\n"))
+	if len(body) == 0 {
+		return nil
+	}
+	if !ended {
+		return errors.New("the last line has no end")
+	}
+	all := bytes.Split(text, []byte("\n"))
+	for i, text := range all {
+		var line map[string]any
+		if err := json.Unmarshal(text, &line); err != nil {
+			return err
+		}
+		if _, is := line["nextCursor"]; is && i == len(all)-1 && len(line) == 1 {
+			continue
+		}
+		if err := c.doc.Components.Schemas[lineSchemas[operation]].Value.VisitJSON(line); err != nil {
+			return fmt.Errorf("line %d: %w", i+1, err)
+		}
+	}
+	return nil
 }
 
 // checkProblem is for every path, known or not.

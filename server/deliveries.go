@@ -11,8 +11,8 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// defaultLimit is what the document states for the parameter limit.
-const defaultLimit = 50
+// What the document states for the parameter limit.
+const defaultLimit, pageLimit = 50, 100
 
 var (
 	errNoDelivery = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeDELIVERYNOTFOUND, detail: "There is no such delivery."}
@@ -20,39 +20,73 @@ var (
 )
 
 func (s *server) ListDeliveries(ctx context.Context, r gen.ListDeliveriesRequestObject) (gen.ListDeliveriesResponseObject, error) {
-	p := r.Params
-	q := store.DeliveryQuery{
-		AccountID: accountOf(ctx), State: store.State(value(p.State)), MessageID: value(p.MessageID),
-		From: time.Time(value(p.From)), To: time.Time(value(p.To)),
-	}
-	q.Limit = defaultLimit
-	if p.Limit != nil {
-		q.Limit = int(*p.Limit)
-	}
-	var err error
-	if p.Cursor != nil {
-		if q.Before, err = s.cursors.read(*p.Cursor, q.AccountID); err != nil {
+	q := deliveryQuery(accountOf(ctx), &r.Params)
+	if cursor := r.Params.Cursor; cursor != nil {
+		var err error
+		if q.After, err = s.cursors.read(*cursor, q.AccountID); err != nil {
 			return nil, err
 		}
 	}
+	read := func(limit int) ([]gen.Delivery, *string, error) {
+		q.Limit = limit
+		return s.deliveries(ctx, &q)
+	}
+	if wantsLines(ctx) {
+		return deliveryLines{newLines(ctx, s, r.Params.Limit, read)}, nil
+	}
+	found, next, err := read(limitOf(r.Params.Limit))
+	if err != nil {
+		return nil, err
+	}
+	return gen.ListDeliveries200JSONResponse{Deliveries: found, NextCursor: next}, nil
+}
+
+type deliveryLines struct{ *lines[gen.Delivery] }
+
+func (l deliveryLines) VisitListDeliveriesResponse(w http.ResponseWriter) error { return l.write(w) }
+
+func limitOf(p *int32) int {
+	if p == nil {
+		return defaultLimit
+	}
+	return int(*p)
+}
+
+func deliveryQuery(account string, p *gen.ListDeliveriesParams) store.DeliveryQuery {
+	q := store.DeliveryQuery{
+		AccountID: account, MessageID: value(p.MessageID), Channel: string(value(p.Channel)),
+		Error: store.ErrorKind(value(p.Error)), StatusCode: int(value(p.Status)),
+		From: time.Time(value(p.From)), To: time.Time(value(p.To)),
+		FinishedFrom: time.Time(value(p.FinishedFrom)), FinishedTo: time.Time(value(p.FinishedTo)),
+		FailedSince: time.Time(value(p.FailedSince)), OldestFirst: value(p.Order) == gen.OrderAsc,
+	}
+	for _, state := range value(p.State) {
+		q.States = append(q.States, store.State(state))
+	}
+	if p.CustomerMessageID != nil {
+		q.Holding = payloadMember("customerMessageId", *p.CustomerMessageID)
+	}
+	return q
+}
+
+// deliveries reads a page, in the account's turn, and moves the query to the next.
+func (s *server) deliveries(ctx context.Context, q *store.DeliveryQuery) ([]gen.Delivery, *string, error) {
 	done, err := s.listings.take(ctx, q.AccountID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer done()
-	found, err := s.Store.Deliveries(ctx, q)
+	found, err := s.Store.Deliveries(ctx, *q)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	page := gen.DeliveryList{
-		Deliveries: make([]gen.Delivery, 0, len(found.Deliveries)),
-		NextCursor: s.cursors.write(found.Next, q.AccountID),
-	}
+	q.After = found.Next
+	shown := make([]gen.Delivery, 0, len(found.Deliveries))
 	waits := s.waits(ctx, found.Deliveries)
 	for _, d := range found.Deliveries {
-		page.Deliveries = append(page.Deliveries, showDelivery(d, waits[d.Seq]))
+		shown = append(shown, showDelivery(d, waits[d.Seq]))
 	}
-	return gen.ListDeliveries200JSONResponse(page), nil
+	return shown, s.cursors.write(found.Next, q.AccountID), nil
 }
 
 func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject) (gen.GetDeliveryResponseObject, error) {
@@ -63,7 +97,8 @@ func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject
 	line := showDelivery(d, s.waits(ctx, []store.Delivery{d})[d.Seq])
 	out := gen.GetDelivery200JSONResponse{
 		EventID: line.EventID, MessageID: line.MessageID, State: line.State, AttemptCount: line.AttemptCount,
-		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, WaitingFor: line.WaitingFor, FinishedAt: line.FinishedAt,
+		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, WaitingFor: line.WaitingFor, WaitingForEventID: line.WaitingForEventID,
+		FinishedAt: line.FinishedAt, LastError: line.LastError, LastStatusCode: line.LastStatusCode,
 		Attempts: make([]gen.Attempt, 0, len(attempts)),
 	}
 	if !d.Damaged {
@@ -116,9 +151,10 @@ func showDelivery(d store.Delivery, wait store.Wait) gen.Delivery {
 	out := gen.Delivery{
 		EventID: d.EventID, MessageID: d.MessageID, State: gen.DeliveryState(d.State), AttemptCount: int32(d.Attempts),
 		AcceptedAt: showTime(d.AcceptedAt), FinishedAt: showOptionalTime(d.FinishedAt),
+		LastError: (*gen.AttemptError)(optional(string(d.LastError))), LastStatusCode: showStatus(d.LastStatusCode),
 	}
 	if d.State == store.Pending {
-		out.WaitingFor = new(gen.WaitingFor(wait.For))
+		out.WaitingFor, out.WaitingForEventID = new(gen.WaitingFor(wait.For)), optional(wait.EventID)
 	}
 	if !wait.NextAttempt.IsZero() {
 		out.NextAttemptAt = showOptionalTime(wait.NextAttempt.Add(time.Millisecond - 1))
@@ -129,27 +165,22 @@ func showDelivery(d store.Delivery, wait store.Wait) gen.Delivery {
 func showAttempt(a store.Attempt) gen.Attempt {
 	out := gen.Attempt{
 		Number: int32(a.Number), At: showTime(a.At), DurationMs: a.Duration.Milliseconds(), Probe: a.Probe,
-	}
-	if a.StatusCode != 0 {
-		status := int32(a.StatusCode)
-		out.StatusCode = &status
-	}
-	if a.Error != "" {
-		kind := gen.AttemptError(a.Error)
-		out.Error = &kind
-	}
-	if a.Detail != "" {
-		detail := gen.AttemptDetail(a.Detail)
-		out.Detail = &detail
-	}
-	if a.Location != "" {
-		out.Location = &a.Location
+		StatusCode: showStatus(a.StatusCode), Location: optional(a.Location),
+		Error: (*gen.AttemptError)(optional(string(a.Error))), Detail: (*gen.AttemptDetail)(optional(a.Detail)),
 	}
 	if len(a.Response) > 0 {
 		text := strings.ToValidUTF8(string(a.Response), "\uFFFD")
 		out.Response = &text
 	}
 	return out
+}
+
+// showStatus shows no answer as absent.
+func showStatus(code int) *int32 {
+	if code == 0 {
+		return nil
+	}
+	return new(int32(code))
 }
 
 // value is what p points to, else the zero value.

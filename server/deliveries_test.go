@@ -64,7 +64,10 @@ func TestListDeliveries(t *testing.T) {
 		s.accept(t, event(fmt.Sprintf("evt_%d", i), id, fmt.Sprintf(`messageId:"m-%d"`, i%2)), event(fmt.Sprintf("evt_%d", i), other))
 	}
 	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{State: store.Delivered, Attempt: &store.Attempt{Number: 1, At: epoch}}, epoch)
-	s.record(t, s.stored(t, id, "evt_4"), store.Outcome{State: store.Failed}, epoch)
+	s.record(t, s.stored(t, id, "evt_4"), store.Outcome{State: store.Failed}, epoch.Add(time.Hour))
+	s.accept(t, event("evt_6", id, `messageId:"m-6"`, `customerMessageId:"order \"1\"/é<"`, `channel:"RCS"`))
+	s.record(t, s.stored(t, id, "evt_6"), store.Outcome{State: store.Pending, Failures: 1, DueAt: epoch.Add(time.Hour),
+		Attempt: &store.Attempt{Number: 1, At: epoch.Add(6 * time.Minute), StatusCode: 503, Error: store.HTTPStatus}}, epoch)
 	at := func(minutes int) string {
 		return url.QueryEscape(epoch.Add(time.Duration(minutes) * time.Minute).Format(time.RFC3339Nano))
 	}
@@ -72,16 +75,34 @@ func TestListDeliveries(t *testing.T) {
 		query string
 		want  []string
 	}{
-		{"", []string{"evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"}},
-		{"limit=2", []string{"evt_5", "evt_4"}},
-		{"state=PENDING", []string{"evt_5", "evt_3", "evt_2", "evt_0"}},
+		{"", []string{"evt_6", "evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"}},
+		{"limit=2", []string{"evt_6", "evt_5"}},
+		{"order=asc", []string{"evt_0", "evt_1", "evt_2", "evt_3", "evt_4", "evt_5", "evt_6"}},
+		{"order=asc&limit=2", []string{"evt_0", "evt_1"}},
+		{"order=desc&limit=1", []string{"evt_6"}},
+		{"state=PENDING", []string{"evt_6", "evt_5", "evt_3", "evt_2", "evt_0"}},
+		{"state=FAILED&state=DELIVERED", []string{"evt_4", "evt_1"}},
+		{"order=asc&state=FAILED&state=DELIVERED&state=FAILED", []string{"evt_1", "evt_4"}},
+		{"customerMessageId=" + url.QueryEscape(`order "1"/é<`), []string{"evt_6"}},
+		{"customerMessageId=order", []string{}},
+		{"channel=RCS", []string{"evt_6"}},
+		{"channel=WHATSAPP", []string{}},
+		{"error=HTTP_STATUS", []string{"evt_6"}},
+		{"error=TIMEOUT", []string{}},
+		{"status=503", []string{"evt_6"}},
+		{"status=500", []string{}},
+		{"failedSince=" + at(6), []string{"evt_6"}},
+		{"failedSince=" + at(7), []string{}},
+		{"finishedFrom=" + at(1), []string{"evt_4"}},
+		{"finishedTo=" + at(1), []string{"evt_1"}},
+		{"finishedFrom=" + at(0) + "&finishedTo=" + at(61) + "&state=FAILED&state=PENDING", []string{"evt_4"}},
 		{"state=DELIVERED", []string{"evt_1"}},
 		{"state=FAILED", []string{"evt_4"}},
 		{"state=CANCELLED", []string{}},
 		{"messageId=m-0", []string{"evt_4", "evt_2", "evt_0"}},
 		{"messageId=m-0&state=PENDING", []string{"evt_2", "evt_0"}},
 		{"messageId=none", []string{}},
-		{"from=" + at(3), []string{"evt_5", "evt_4", "evt_3"}},
+		{"from=" + at(3), []string{"evt_6", "evt_5", "evt_4", "evt_3"}},
 		{"to=" + at(3), []string{"evt_2", "evt_1", "evt_0"}},
 		{"from=" + at(1) + "&to=" + at(3), []string{"evt_2", "evt_1"}},
 		{"from=" + at(3) + "&to=" + at(1), []string{}},
@@ -92,6 +113,99 @@ func TestListDeliveries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// listLines reads deliveries in lines, and the cursor of the last line.
+func (s *service) listLines(t *testing.T, key, query string) (ids []string, next string) {
+	t.Helper()
+	got := s.do(call{method: "GET", path: webhookPath + "/deliveries?" + query, apiKey: key, header: map[string]string{"Accept": linesType}}).want(t, http.StatusOK)
+	if media := got.header.Get("Content-Type"); media != linesType {
+		t.Errorf("content type: got %s, want %s", media, linesType)
+	}
+	ids = []string{}
+	for line := range strings.Lines(got.body) {
+		var l struct{ EventID, NextCursor string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		if next = l.NextCursor; next == "" {
+			ids = append(ids, l.EventID)
+		}
+	}
+	return ids, next
+}
+
+// TestLines: one delivery a line, more of them than a page has.
+func TestLines(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	if ids, next := s.listLines(t, key, ""); len(ids) > 0 || next != "" {
+		t.Errorf("no deliveries: got %v and cursor %q, want nothing", ids, next)
+	}
+	var events, want []string
+	for i := range 250 {
+		events = append(events, event(fmt.Sprintf("evt_%d", i), id))
+		want = append(want, fmt.Sprintf("evt_%d", i))
+	}
+	s.accept(t, events...)
+	ids, next := s.listLines(t, key, "order=asc")
+	if diff := cmp.Diff(want, ids); diff != "" || next != "" {
+		t.Errorf("all: cursor %q, want none; events (-want +got):\n%s", next, diff)
+	}
+	first, next := s.listLines(t, key, "order=asc&limit=100")
+	rest, end := s.listLines(t, key, "order=asc&cursor="+next)
+	if diff := cmp.Diff(want, append(first, rest...)); diff != "" || len(first) != 100 || end != "" {
+		t.Errorf("in two: %d at first and cursor %q at the end, want 100 and none; events (-want +got):\n%s", len(first), end, diff)
+	}
+}
+
+// TestLinesOnlyIfPreferred: a client that takes both gets JSON.
+func TestLinesOnlyIfPreferred(t *testing.T) {
+	s := start(t)
+	_, key := s.subscriber()
+	for accept, want := range map[string]string{
+		"": jsonType, "*/*": jsonType, "application/json, application/x-ndjson, application/problem+json": jsonType, "application/x-ndjson;q=0, */*": jsonType,
+		"application/x-ndjson": linesType, "application/json;q=0.5,Application/X-NDJSON;q=0.8": linesType, "application/x-ndjson, */*;q=0.1": linesType,
+		"application/x-ndjson;q=0.5, application/json;q=0.8": jsonType, "application/x-ndjson;q=x": jsonType,
+	} {
+		got := s.do(call{method: "GET", path: webhookPath + "/deliveries", apiKey: key, header: map[string]string{"Accept": accept}}).want(t, http.StatusOK)
+		if media := got.header.Get("Content-Type"); media != want || got.header.Get("Vary") != "Accept" {
+			t.Errorf("Accept %q: got %s, Vary %q; want %s, Vary Accept", accept, media, got.header.Get("Vary"), want)
+		}
+		s.do(call{method: "GET", path: webhookPath + "/deliveries?limit=0", apiKey: key, header: map[string]string{"Accept": accept}}).want(t, http.StatusBadRequest)
+	}
+}
+
+// failing is a store whose listings fail from the second on.
+type failing struct {
+	store.Store
+	read int
+}
+
+func (f *failing) Deliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
+	if f.read++; f.read > 1 {
+		return store.DeliveryPage{}, errDown
+	}
+	return f.Store.Deliveries(ctx, q)
+}
+
+// TestLinesThatCannotBeReadOnEndWithACursor: nobody takes them for all.
+func TestLinesThatCannotBeReadOnEndWithACursor(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Store = &failing{Store: c.Store.(store.Store)} })
+	id, key := s.subscriber()
+	var events []string
+	for i := range 150 {
+		events = append(events, event(fmt.Sprintf("evt_%d", i), id))
+	}
+	s.accept(t, events...)
+	ids, next := s.listLines(t, key, "")
+	if len(ids) != 100 || next == "" {
+		t.Errorf("got %d deliveries and cursor %q, want 100 and one", len(ids), next)
+	}
+	if !strings.Contains(s.log.String(), errDown.Error()) {
+		t.Errorf("log: got %s, want the cause", s.log)
+	}
+	s.do(call{method: "GET", path: webhookPath + "/deliveries?cursor=" + next, apiKey: key, header: map[string]string{"Accept": linesType}}).want(t, http.StatusInternalServerError)
 }
 
 func TestPages(t *testing.T) {
@@ -301,6 +415,7 @@ func TestGetDelivery(t *testing.T) {
 			Detail: "NO_ANSWER", Location: "https://example.com/new"},
 	}, epoch)
 	want.AttemptCount, want.WaitingFor = 1, new(gen.WaitingForRETRY)
+	want.LastError, want.LastStatusCode = new(gen.AttemptErrorHTTPSTATUS), new(int32(502))
 	want.NextAttemptAt = new(shown(due.Add(time.Millisecond))) // rounded up
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 1, At: ms, DurationMs: 87, StatusCode: new(int32(502)),
@@ -318,7 +433,7 @@ func TestGetDelivery(t *testing.T) {
 		Attempt: &store.Attempt{Number: 2, At: due, Duration: time.Millisecond, StatusCode: 204, Probe: true},
 	}, due)
 	want.State, want.AttemptCount, want.NextAttemptAt, want.WaitingFor = gen.DeliveryStateDELIVERED, 2, nil, nil
-	want.FinishedAt = new(shown(due))
+	want.FinishedAt, want.LastError, want.LastStatusCode = new(shown(due)), nil, new(int32(204))
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 2, At: shown(due), DurationMs: 1, StatusCode: new(int32(204)), Probe: true,
 	})
@@ -327,6 +442,30 @@ func TestGetDelivery(t *testing.T) {
 			t.Errorf("delivered (-want +got):\n%s", diff)
 		}
 	}
+}
+
+// TestWaitingForAnEarlierEventNamesIt, in the listing and alone.
+func TestWaitingForAnEarlierEventNamesIt(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	s.accept(t, event("evt_1", id), event("evt_2", id), event("evt_3", id), event("evt_4", id, `messageId:"other"`))
+	want := map[string]string{"evt_1": "QUEUE ", "evt_2": "EARLIER_EVENT evt_1", "evt_3": "EARLIER_EVENT evt_2", "evt_4": "QUEUE "}
+	listed, alone := map[string]string{}, map[string]string{}
+	for _, d := range s.list(t, key, "").Deliveries {
+		listed[d.EventID] = string(*d.WaitingFor) + " " + deref(d.WaitingForEventID)
+		one := decode[gen.DeliveryDetail](t, s.do(call{method: "GET", path: webhookPath + "/deliveries/" + d.EventID, apiKey: key}).want(t, http.StatusOK))
+		alone[d.EventID] = string(*one.WaitingFor) + " " + deref(one.WaitingForEventID)
+	}
+	if !cmp.Equal(want, listed) || !cmp.Equal(want, alone) {
+		t.Errorf("waits: got %v listed and %v alone, want %v", listed, alone, want)
+	}
+}
+
+func deref(p *string) string {
+	if p == nil {
+		return ""
+	}
+	return *p
 }
 
 // TestForeignDeliveryDoesNotExist: what another account has is answered like

@@ -64,7 +64,7 @@ func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, rou
 			}
 			routes = append(routes, method+" "+s.BasePath+routeParams.Replace(path))
 			checks[o.id] = slices.Concat(
-				[]echo.MiddlewareFunc{s.name(o.id), authenticate}, s.limit(o), []echo.MiddlewareFunc{validate(o, formats)})
+				[]echo.MiddlewareFunc{s.name(o.id), authenticate}, s.limit(o), []echo.MiddlewareFunc{validate(o, formats)}, negotiate(o))
 		}
 	}
 	return checks, routes, nil

@@ -160,7 +160,7 @@ func FuzzCursor(f *testing.F) {
 		// changed, is nearer to one.
 		for _, text := range []string{text, answered[:int(at)%len(answered)] + text[:1] + answered[int(at)%len(answered)+1:]} {
 			w := list(url.Values{"cursor": {text}})
-			if text == answered && (w.Code != http.StatusOK || kept.asked == nil || kept.asked.Before != store.Place{AcceptedAt: epoch, Seq: 42}) {
+			if text == answered && (w.Code != http.StatusOK || kept.asked == nil || kept.asked.After != store.Place{AcceptedAt: epoch, Seq: 42}) {
 				t.Fatalf("%q: got %d and %+v, want 200 and the place that it was made of", text, w.Code, kept.asked)
 			}
 			if text != answered && (w.Code != http.StatusBadRequest || kept.asked != nil) {

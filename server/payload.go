@@ -69,6 +69,14 @@ func payload(e *gen.EventInput, receivedAt time.Time) []byte {
 	return append(o, '}')
 }
 
+// payloadMember is how a payload holds such a member. Inside another text its
+// quotation marks would be escaped.
+func payloadMember(name, value string) []byte {
+	var o object
+	o.text(name, value)
+	return o[1:]
+}
+
 func eventType(s gen.MessageStatus) gen.EventType {
 	if s == gen.MessageStatusREAD {
 		return gen.EventTypeREAD

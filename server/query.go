@@ -28,8 +28,8 @@ func newQuery(params openapi3.Parameters) query {
 	return q
 }
 
-// read returns the query's values. It refuses unknown and repeated names: an
-// ignored filter is worse than an error. It writes times as the document has
+// read returns the query's values. It refuses unknown names, and repeated ones but
+// for those of lists: an ignored filter is worse than an error. It writes times as the document has
 // them, for the code that reads the request later.
 func (q query) read(o *operation, r *http.Request) (url.Values, error) {
 	if r.URL.RawQuery == "" {
@@ -47,7 +47,7 @@ func (q query) read(o *operation, r *http.Request) (url.Values, error) {
 		switch {
 		case p == nil:
 			return refuse(fmt.Sprintf("Query parameter %q: is not known; this operation takes %s.", conform.Clip(name), q))
-		case len(values[name]) > 1:
+		case len(values[name]) > 1 && !p.Schema.Value.Type.Is(openapi3.TypeArray):
 			return refuse(fmt.Sprintf("Query parameter %q: is given %d times; give it once.", name, len(values[name])))
 		case p.Schema.Value.Format == "date-time":
 			values[name][0] = withOffset(values[name][0])

@@ -72,6 +72,10 @@ type Delivery struct {
 	// set while PENDING.
 	FailedAt time.Time
 	Behind   Behind
+	// What the last attempt brought; set by [History]. Both are empty if none was
+	// made.
+	LastError      ErrorKind // empty: it was acknowledged
+	LastStatusCode int       // 0: no answer
 }
 
 // Behind says which of the events of a message before one of them were PENDING
@@ -83,6 +87,7 @@ type Behind struct {
 	// FailedAt the latest; zero: one of them has not failed. One beyond the present
 	// time is by a clock that has been set back: it counts if all are.
 	FailedAt time.Time
+	EventID  string // of the last one; set by [History]
 }
 
 // Any reports whether there was any.
@@ -217,15 +222,23 @@ type Backlog struct {
 
 // DeliveryQuery selects deliveries of one account. Zero fields select all.
 type DeliveryQuery struct {
-	AccountID string
-	State     State
-	MessageID string
-	From, To  time.Time // accepted at From or later and before To
-	Before    Place     // continues a listing: Next of the page before
-	Limit     int
+	AccountID  string
+	States     []State // one of these
+	MessageID  string
+	Channel    string
+	Holding    []byte    // the payload holds these bytes
+	Error      ErrorKind // of the last attempt
+	StatusCode int       // of the last attempt's answer
+	From, To   time.Time // accepted at From or later and before To
+	// Finished at FinishedFrom or later and before FinishedTo.
+	FinishedFrom, FinishedTo time.Time
+	FailedSince              time.Time // an attempt begun then or later failed
+	OldestFirst              bool
+	After                    Place // continues a listing: Next of the page before
+	Limit                    int
 }
 
-// Place is where a delivery stands in a listing, which begins with the greatest.
+// Place is where a delivery stands in a listing.
 type Place struct {
 	AcceptedAt time.Time
 	Seq        int64 // zero: the zero Place, which is before the first
@@ -233,7 +246,7 @@ type Place struct {
 
 // DeliveryPage is a part of a listing.
 type DeliveryPage struct {
-	Deliveries []Delivery // newest first, at most the query's Limit
+	Deliveries []Delivery // in the query's order, at most its Limit
 	// Next continues the listing; zero: it is complete. A page that has looked
 	// at many deliveries ends there, with fewer than Limit or none.
 	Next Place

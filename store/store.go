@@ -119,7 +119,8 @@ type Intake interface {
 
 // History answers questions about deliveries.
 type History interface {
-	// Deliveries lists the deliveries that q asks for, newest first. How much it
+	// Deliveries lists the deliveries that q asks for, in the order of acceptance
+	// by the clock of that time, newest first unless q says otherwise. How much it
 	// looks through does not grow with what the account has. So Behind may leave
 	// out some events where messages have thousands.
 	Deliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)

@@ -20,6 +20,8 @@ type Wait struct {
 	// NextAttempt is when it is attempted next, or soon after that; zero: nobody
 	// knows.
 	NextAttempt time.Time
+	// EventID is of the earlier event; empty: it has just ended.
+	EventID string
 }
 
 // Wait says what a PENDING delivery waits for, as far as rows tell: its own, and
@@ -34,7 +36,7 @@ func (d *Delivery) Wait(w *Webhook, now time.Time) Wait {
 	case later && d.Failures > 0:
 		return Wait{For: ForRetry, NextAttempt: d.DueAt}
 	case d.Behind.Any():
-		return Wait{For: ForEarlierEvent}
+		return Wait{For: ForEarlierEvent, EventID: d.Behind.EventID}
 	}
 	return Wait{For: ForTurn}
 }

@@ -296,6 +296,24 @@ func (e MessageStatus) Valid() bool {
 	}
 }
 
+// Defines values for Order.
+const (
+	OrderAsc  Order = "asc"
+	OrderDesc Order = "desc"
+)
+
+// Valid indicates whether the value is a known member of the Order enum.
+func (e Order) Valid() bool {
+	switch e {
+	case OrderAsc:
+		return true
+	case OrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProblemCode.
 const (
 	ProblemCodeACCOUNTNOTFOUND      ProblemCode = "ACCOUNT_NOT_FOUND"
@@ -687,6 +705,20 @@ type Delivery struct {
 	// FinishedAt Null while it is PENDING.
 	FinishedAt *time.Time `json:"finishedAt"`
 
+	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	LastError *AttemptError `json:"lastError,omitempty"`
+
+	// LastStatusCode The HTTP status that answered the last attempt; absent if there was none.
+	LastStatusCode *int32 `json:"lastStatusCode,omitempty"`
+
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
 
@@ -705,8 +737,8 @@ type Delivery struct {
 	// is not PENDING.
 	//
 	// RETRY: its last attempt failed, and the next one begins at
-	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
-	// PENDING; this one is attempted when that one has ended, or has been failing
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+	// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
 	// for the time that the operator sets (60 s unless changed). PROBE: the last
 	// 10 attempts of the webhook failed, so only its oldest delivery is
 	// attempted, now and then; when that is acknowledged, all others follow. The
@@ -717,6 +749,10 @@ type Delivery struct {
 	//
 	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
+
+	// WaitingForEventID With EARLIER_EVENT: the event that it waits for, the one before it of those of its
+	// message that are PENDING. Absent if that one has just ended.
+	WaitingForEventID *string `json:"waitingForEventId,omitempty"`
 }
 
 // DeliveryDetail A delivery with its payload and every attempt. There is no payload if what the
@@ -736,6 +772,20 @@ type DeliveryDetail struct {
 
 	// FinishedAt Null while it is PENDING.
 	FinishedAt *time.Time `json:"finishedAt"`
+
+	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	LastError *AttemptError `json:"lastError,omitempty"`
+
+	// LastStatusCode The HTTP status that answered the last attempt; absent if there was none.
+	LastStatusCode *int32 `json:"lastStatusCode,omitempty"`
 
 	// MessageID The platform's id of the message. Opaque; no control characters.
 	MessageID MessageID `json:"messageId"`
@@ -760,8 +810,8 @@ type DeliveryDetail struct {
 	// is not PENDING.
 	//
 	// RETRY: its last attempt failed, and the next one begins at
-	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
-	// PENDING; this one is attempted when that one has ended, or has been failing
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+	// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
 	// for the time that the operator sets (60 s unless changed). PROBE: the last
 	// 10 attempts of the webhook failed, so only its oldest delivery is
 	// attempted, now and then; when that is acknowledged, all others follow. The
@@ -772,9 +822,13 @@ type DeliveryDetail struct {
 	//
 	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
+
+	// WaitingForEventID With EARLIER_EVENT: the event that it waits for, the one before it of those of its
+	// message that are PENDING. Absent if that one has just ended.
+	WaitingForEventID *string `json:"waitingForEventId,omitempty"`
 }
 
-// DeliveryList A page of deliveries, newest first.
+// DeliveryList A page of deliveries.
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 
@@ -902,6 +956,9 @@ type NetworkInput struct {
 	// Operator Example: TIM
 	Operator *string `json:"operator,omitempty"`
 }
+
+// Order The order of a listing.
+type Order string
 
 // Part The part of a concatenated SMS; null for a whole message.
 type Part struct {
@@ -1195,8 +1252,8 @@ type TimestampSourceInput string
 // is not PENDING.
 //
 // RETRY: its last attempt failed, and the next one begins at
-// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message is
-// PENDING; this one is attempted when that one has ended, or has been failing
+// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
 // for the time that the operator sets (60 s unless changed). PROBE: the last
 // 10 attempts of the webhook failed, so only its oldest delivery is
 // attempted, now and then; when that is acknowledged, all others follow. The
@@ -1300,17 +1357,42 @@ type Registration = WebhookInput
 
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
-	// State Only deliveries in this state.
-	State *DeliveryState `form:"state,omitempty" json:"state,omitempty"`
+	// State Only deliveries in one of these states.
+	State *[]DeliveryState `form:"state,omitempty" json:"state,omitempty"`
 
 	// MessageID Only deliveries of events of this message.
 	MessageID *MessageID `form:"messageId,omitempty" json:"messageId,omitempty"`
+
+	// CustomerMessageID Only deliveries of events of the message that has this id of your own.
+	CustomerMessageID *string `form:"customerMessageId,omitempty" json:"customerMessageId,omitempty"`
+
+	// Channel Only deliveries of events on this channel.
+	Channel *Channel `form:"channel,omitempty" json:"channel,omitempty"`
+
+	// Error Only deliveries whose last attempt failed with this error.
+	Error *AttemptError `form:"error,omitempty" json:"error,omitempty"`
+
+	// Status Only deliveries whose last attempt was answered with this HTTP status.
+	Status *int32 `form:"status,omitempty" json:"status,omitempty"`
 
 	// From Only events accepted at this time or later; from 1970 to 2261.
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
 	// To Only events accepted before this time; from 1970 to 2261.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// FinishedFrom Only deliveries finished at this time or later; from 1970 to 2261.
+	FinishedFrom *time.Time `form:"finishedFrom,omitempty" json:"finishedFrom,omitempty"`
+
+	// FinishedTo Only deliveries finished before this time; from 1970 to 2261.
+	FinishedTo *time.Time `form:"finishedTo,omitempty" json:"finishedTo,omitempty"`
+
+	// FailedSince Only deliveries with an attempt that failed, begun at this time or later, whatever
+	// came after it; from 1970 to 2261.
+	FailedSince *time.Time `form:"failedSince,omitempty" json:"failedSince,omitempty"`
+
+	// Order By acceptance: `desc` begins with the newest, `asc` with the oldest.
+	Order *Order `form:"order,omitempty" json:"order,omitempty"`
 
 	// Limit The largest number of deliveries in the page.
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1605,15 +1687,21 @@ type ClientInterface interface {
 
 	// ListDeliveries List deliveries
 	//
-	// Lists the account's deliveries, newest first. Finished deliveries are
-	// kept for a time that the operator sets (7 days unless changed), also
-	// after the webhook was removed. For the next page, repeat the request
-	// with the same filters and with `cursor` set to `nextCursor`.
+	// Lists the account's deliveries, newest first unless `order` says
+	// otherwise. Finished deliveries are kept for a time that the operator sets
+	// (7 days unless changed), also after the webhook was removed. A delivery
+	// is listed if it passes all filters. For the next page, repeat the
+	// request with the same filters and order, and with `cursor` set to
+	// `nextCursor`.
 	//
 	// One request reads a bounded number of deliveries. If a filter matches
 	// few of many, a page may hold fewer than `limit`, even none, and still
 	// have a `nextCursor`. Read on until there is none. Listings of one
 	// account run one after another.
+	//
+	// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+	// up to `limit` deliveries, or 10,000 without `limit`. If there are more,
+	// the last line is `{"nextCursor": "…"}` alone.
 	//
 	// Corresponds with GET /webhooks/delivery-status/deliveries (the `ListDeliveries` operationId).
 	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1989,15 +2077,21 @@ func (c *Client) ReplaceWebhook(ctx context.Context, body ReplaceWebhookJSONRequ
 
 // ListDeliveries List deliveries
 //
-// Lists the account's deliveries, newest first. Finished deliveries are
-// kept for a time that the operator sets (7 days unless changed), also
-// after the webhook was removed. For the next page, repeat the request
-// with the same filters and with `cursor` set to `nextCursor`.
+// Lists the account's deliveries, newest first unless `order` says
+// otherwise. Finished deliveries are kept for a time that the operator sets
+// (7 days unless changed), also after the webhook was removed. A delivery
+// is listed if it passes all filters. For the next page, repeat the
+// request with the same filters and order, and with `cursor` set to
+// `nextCursor`.
 //
 // One request reads a bounded number of deliveries. If a filter matches
 // few of many, a page may hold fewer than `limit`, even none, and still
 // have a `nextCursor`. Read on until there is none. Listings of one
 // account run one after another.
+//
+// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+// up to `limit` deliveries, or 10,000 without `limit`. If there are more,
+// the last line is `{"nextCursor": "…"}` alone.
 //
 // Corresponds with GET /webhooks/delivery-status/deliveries (the `ListDeliveries` operationId).
 func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2480,7 +2574,7 @@ func NewListDeliveriesRequest(server string, params *ListDeliveriesParams) (*htt
 
 		if params.State != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2493,6 +2587,54 @@ func NewListDeliveriesRequest(server string, params *ListDeliveriesParams) (*htt
 		if params.MessageID != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "messageId", *params.MessageID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CustomerMessageID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "customerMessageId", *params.CustomerMessageID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Channel != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "channel", *params.Channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Error != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "error", *params.Error, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2517,6 +2659,54 @@ func NewListDeliveriesRequest(server string, params *ListDeliveriesParams) (*htt
 		if params.To != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FinishedFrom != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "finishedFrom", *params.FinishedFrom, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FinishedTo != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "finishedTo", *params.FinishedTo, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FailedSince != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "failedSince", *params.FailedSince, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2883,15 +3073,21 @@ type ClientWithResponsesInterface interface {
 
 	// ListDeliveriesWithResponse List deliveries
 	//
-	// Lists the account's deliveries, newest first. Finished deliveries are
-	// kept for a time that the operator sets (7 days unless changed), also
-	// after the webhook was removed. For the next page, repeat the request
-	// with the same filters and with `cursor` set to `nextCursor`.
+	// Lists the account's deliveries, newest first unless `order` says
+	// otherwise. Finished deliveries are kept for a time that the operator sets
+	// (7 days unless changed), also after the webhook was removed. A delivery
+	// is listed if it passes all filters. For the next page, repeat the
+	// request with the same filters and order, and with `cursor` set to
+	// `nextCursor`.
 	//
 	// One request reads a bounded number of deliveries. If a filter matches
 	// few of many, a page may hold fewer than `limit`, even none, and still
 	// have a `nextCursor`. Read on until there is none. Listings of one
 	// account run one after another.
+	//
+	// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+	// up to `limit` deliveries, or 10,000 without `limit`. If there are more,
+	// the last line is `{"nextCursor": "…"}` alone.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4422,15 +4618,21 @@ func (c *ClientWithResponses) ReplaceWebhookWithResponse(ctx context.Context, bo
 
 // ListDeliveriesWithResponse List deliveries
 //
-// Lists the account's deliveries, newest first. Finished deliveries are
-// kept for a time that the operator sets (7 days unless changed), also
-// after the webhook was removed. For the next page, repeat the request
-// with the same filters and with `cursor` set to `nextCursor`.
+// Lists the account's deliveries, newest first unless `order` says
+// otherwise. Finished deliveries are kept for a time that the operator sets
+// (7 days unless changed), also after the webhook was removed. A delivery
+// is listed if it passes all filters. For the next page, repeat the
+// request with the same filters and order, and with `cursor` set to
+// `nextCursor`.
 //
 // One request reads a bounded number of deliveries. If a filter matches
 // few of many, a page may hold fewer than `limit`, even none, and still
 // have a `nextCursor`. Read on until there is none. Listings of one
 // account run one after another.
+//
+// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+// up to `limit` deliveries, or 10,000 without `limit`. If there are more,
+// the last line is `{"nextCursor": "…"}` alone.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5378,6 +5580,9 @@ func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, e
 			return nil, err
 		}
 		response.ApplicationProblemJSON500 = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (application/x-ndjson) unsupported
 
 	}
 

@@ -23,6 +23,7 @@ func TestMigrationsAreFrozen(t *testing.T) {
 		"00004_log.sql":            "c2bf8ffb2d1263e31afdffe4de50318446f35779dba79b230551abb9f2bc725a",
 		"00006_checksums.sql":      "f791f9557f54ca7aa62c9197e1fd5b358df9f9c700c9ed26eecedd8c4ed901d5",
 		"00007_erasing.sql":        "4df46433d2dc80b845398701cf714e56ec0fc213570608bdde2f4e036f931917",
+		"00008_attempts.sql":       "b9d9d21ca2f18e427e9a272b1ea92315ed755421a25765793dda64872ac88f02",
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {

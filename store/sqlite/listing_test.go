@@ -12,6 +12,7 @@ import (
 // asked for and wherever it is.
 func TestListingLooksAtABoundedPart(t *testing.T) {
 	const total, scan = 1200, 100 // more than messageRows
+	failed, pending, delivered := []store.State{store.Failed}, []store.State{store.Pending}, []store.State{store.Delivered}
 	for name, tail := range map[string]int{"in the tail": 2 * total, "in the table": 10, "in both": 900} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, file(t), func(c *Config) { c.scanRows, c.tailSize = scan, tail })
@@ -43,29 +44,37 @@ func TestListingLooksAtABoundedPart(t *testing.T) {
 				q            store.DeliveryQuery
 				found, pages int
 			}{
-				{store.DeliveryQuery{State: store.Failed}, 0, total/scan + 1},
-				{store.DeliveryQuery{State: store.Pending, MessageID: "m"}, 0, total/scan + 1},
-				{store.DeliveryQuery{State: store.Failed, MessageID: "n"}, 0, 1}, // few: by the message's index
+				{store.DeliveryQuery{States: failed}, 0, total/scan + 1},
+				{store.DeliveryQuery{States: failed, OldestFirst: true}, 0, total/scan + 1},
+				{store.DeliveryQuery{States: pending, MessageID: "m"}, 0, total/scan + 1},
+				{store.DeliveryQuery{States: failed, MessageID: "n"}, 0, 1}, // few: by the message's index
 				{store.DeliveryQuery{MessageID: "n"}, 1, 1},
-				{store.DeliveryQuery{State: store.Failed, From: now.Add(1000 * time.Second)}, 0, 3}, // 200 of them
-				{store.DeliveryQuery{State: store.Failed, To: now.Add(300 * time.Second)}, 0, 4},    // 300
-				{store.DeliveryQuery{State: store.Delivered}, total, total / 50},
+				{store.DeliveryQuery{States: failed, From: now.Add(1000 * time.Second)}, 0, 3},                 // 200 of them
+				{store.DeliveryQuery{States: failed, To: now.Add(300 * time.Second)}, 0, 4},                    // 300
+				{store.DeliveryQuery{States: failed, To: now.Add(300 * time.Second), OldestFirst: true}, 0, 4}, // 300
+				{store.DeliveryQuery{Error: store.Timeout, From: now.Add(1000 * time.Second)}, 0, 3},           // 200
+				{store.DeliveryQuery{StatusCode: 500, To: now.Add(300 * time.Second)}, 0, 4},                   // 300
+				{store.DeliveryQuery{Holding: []byte("x"), FinishedTo: now.Add(-time.Second)}, 0, total/scan + 1},
+				{store.DeliveryQuery{Channel: "RCS", FinishedFrom: now.Add(time.Hour)}, 0, total/scan + 1},
+				{store.DeliveryQuery{FailedSince: now.Add(-time.Hour)}, 0, 1}, // few: none failed
+				{store.DeliveryQuery{States: delivered}, total, total / 50},
+				{store.DeliveryQuery{States: delivered, OldestFirst: true}, total, total / 50},
 				{store.DeliveryQuery{}, total, total / 50},
 			} {
 				q, found, pages := tt.q, 0, 0
 				q.AccountID, q.Limit = "a", 50
 				for {
-					before := q.Before.Seq
+					before := q.After.Seq
 					page, err := s.Deliveries(t.Context(), q)
 					if err != nil {
 						t.Fatal(err)
 					}
 					found, pages = found+len(page.Deliveries), pages+1
-					if q.Before = page.Next; q.Before.Seq == 0 {
+					if q.After = page.Next; q.After.Seq == 0 {
 						break
 					}
-					if before > 0 && before-q.Before.Seq > scan {
-						t.Errorf("%+v: page %d goes from Seq %d to %d, want at most %d further", tt.q, pages, before, q.Before.Seq, scan)
+					if before > 0 && max(before-q.After.Seq, q.After.Seq-before) > scan {
+						t.Errorf("%+v: page %d goes from Seq %d to %d, want at most %d further", tt.q, pages, before, q.After.Seq, scan)
 					}
 					if pages > 2*total/50 {
 						t.Fatalf("%+v: no end after %d pages", tt.q, pages)

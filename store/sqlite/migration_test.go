@@ -60,6 +60,25 @@ func TestOldAttemptsOutliveTheMigration(t *testing.T) {
 	}
 }
 
+// What failed before attempts had an index is found by it.
+func TestOldFailuresOutliveTheMigration(t *testing.T) {
+	s := open(t, older(t, 7,
+		`INSERT INTO accounts VALUES ('a', 1)`,
+		`INSERT INTO deliveries VALUES (1, 'a', 'e1', 'm', 'SMS', 0, 1, x'7b7d', 1000000, NULL), (2, 'a', 'e2', 'm', 'SMS', 0, 2, x'7b7d', 1000000, NULL)`,
+		`INSERT INTO outcomes VALUES (1, 1, 1000000, 1000, 0, 'TIMEOUT', NULL, 0, 1, 0, 0, '', ''), (1, 2, 3000000, 1000, 204, '', NULL, 0, 1, 1, 3001000, '', '')`,
+		`INSERT INTO outcomes VALUES (2, 1, 2000000, 1000, 204, '', NULL, 0, 0, 1, 2001000, '', '')`,
+		`UPDATE totals SET last_seq = 2, delivered = 2`,
+	))
+	page, err := s.Deliveries(t.Context(), store.DeliveryQuery{AccountID: "a", FailedSince: time.UnixMicro(1000000), Limit: 10})
+	if err != nil || len(page.Deliveries) != 1 || page.Deliveries[0].EventID != "e1" {
+		t.Errorf("failed since: got %+v (%v), want e1", page.Deliveries, err)
+	}
+	var first int
+	if err := s.read.QueryRowContext(t.Context(), `SELECT seq FROM outcomes WHERE account_id IS NULL`).Scan(&first); err != nil || first != 2 {
+		t.Errorf("acknowledged at first: got %d (%v), want 2 alone", first, err)
+	}
+}
+
 // A secret that signed beside another before there could be several goes on.
 func TestOldSecretOutlivesTheMigration(t *testing.T) {
 	s := open(t, older(t, 1,

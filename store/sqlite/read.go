@@ -35,6 +35,15 @@ var queueColumns = `, ` + firstFailure(`d.seq`) + `, ` + behind(`e.account_id = 
 // noQueueColumns stand in their place where they are not wanted.
 const noQueueColumns = `, 0, NULL`
 
+// historyColumns are what [store.History] knows beyond deliveryColumns. They
+// come last and may be left out.
+var historyColumns = `, coalesce(` + lastAttempt(`error`, `d.seq`) + `, ''), coalesce(` + lastAttempt(`status_code`, `d.seq`) + `, 0)`
+
+// lastAttempt is a column of a delivery's last attempt; NULL: nothing is recorded of it.
+func lastAttempt(column, seq string) string {
+	return `(SELECT ` + column + ` FROM outcomes WHERE seq = ` + seq + ` ORDER BY number DESC LIMIT 1)`
+}
+
 func (r *readStatements) prepare(db *sql.DB) error {
 	waitingRows := `SELECT ` + deliveryColumns + queueColumns + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
 	for query, st := range map[string]**sql.Stmt{
@@ -56,7 +65,7 @@ func (r *readStatements) prepare(db *sql.DB) error {
 			UNION ALL SELECT min(seq) FROM waiting WHERE account_id = ? AND due_at > 0
 			UNION ALL SELECT value FROM json_each(?))) AND end.seq IS NULL`: &r.oldest,
 		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                                              &r.nextDue,
-		`SELECT ` + deliveryColumns + noQueueColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`:                    &r.delivery,
+		`SELECT ` + deliveryColumns + noQueueColumns + historyColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`:   &r.delivery,
 		`SELECT number, at, duration, status_code, error, response, probe, detail, location FROM outcomes WHERE seq = ? AND number > 0 ORDER BY number`: &r.attempts,
 	} {
 		var err error
@@ -90,11 +99,15 @@ func (s *Store) snapshot(ctx context.Context, read func(*readTxn) error) error {
 }
 
 func (t *readTxn) deliveries(st *sql.Stmt, args ...any) ([]store.Delivery, error) {
-	rows, err := t.tx.StmtContext(t.ctx, st).QueryContext(t.ctx, args...)
+	rows, err := t.rows(st, args...)
 	if err != nil {
 		return nil, err
 	}
 	return collect(rows, t.store.scanDelivery)
+}
+
+func (t *readTxn) rows(st *sql.Stmt, args ...any) (*sql.Rows, error) {
+	return t.tx.StmtContext(t.ctx, st).QueryContext(t.ctx, args...)
 }
 
 func (t *readTxn) number(st *sql.Stmt, args ...any) (n int64, err error) {
@@ -104,7 +117,7 @@ func (t *readTxn) number(st *sql.Stmt, args ...any) (n int64, err error) {
 
 // webhook is nil if the account has none.
 func (t *readTxn) webhook(accountID string) (*store.Webhook, error) {
-	rows, err := t.tx.StmtContext(t.ctx, t.store.reads.webhook).QueryContext(t.ctx, accountID)
+	rows, err := t.rows(t.store.reads.webhook, accountID)
 	if err != nil {
 		return nil, err
 	}
@@ -112,13 +125,25 @@ func (t *readTxn) webhook(accountID string) (*store.Webhook, error) {
 	return joined(found), err
 }
 
-func (s *Store) scanDelivery(rows *sql.Rows) (d store.Delivery, err error) {
+func (s *Store) scanDelivery(rows *sql.Rows) (store.Delivery, error) { return s.scanColumns(rows) }
+
+// scanShown is for rows that end with historyColumns.
+func (s *Store) scanShown(rows *sql.Rows) (store.Delivery, error) {
+	var kind string
+	var status int
+	d, err := s.scanColumns(rows, &kind, &status)
+	d.LastError, d.LastStatusCode = store.ErrorKind(kind), status
+	return d, err
+}
+
+func (s *Store) scanColumns(rows *sql.Rows, more ...any) (d store.Delivery, err error) {
 	var payload []byte
 	var sequence, accepted, due, finished, failed int64
 	var state int
 	var ahead sql.NullString
 	var sum sql.NullInt64
-	err = rows.Scan(&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &sum, &accepted, &state, &finished, &d.Attempts, &d.Failures, &due, &failed, &ahead)
+	err = rows.Scan(append([]any{&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &sum, &accepted, &state, &finished,
+		&d.Attempts, &d.Failures, &due, &failed, &ahead}, more...)...)
 	if err != nil {
 		return d, err
 	}

@@ -40,11 +40,11 @@ func atFirst(outcomes []store.Outcome) int {
 const (
 	outcomeColumns = `seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at`
 	outcomeRow     = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	// insertOutcomes is for acknowledged attempts, nearly all, and for none: it
-	// leaves out what only a failure has.
+	// insertOutcomes is for what was acknowledged at first, nearly all, and for no
+	// attempt: it leaves out what only the others have.
 	insertOutcomes = `INSERT INTO outcomes (` + outcomeColumns + `) `
-	insertOutcome  = `INSERT INTO outcomes (` + outcomeColumns + `, detail, location) `
-	insertOne      = insertOutcome + `VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertOutcome  = `INSERT INTO outcomes (` + outcomeColumns + `, detail, location, account_id) `
+	insertOne      = insertOutcome + `VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	// orEnd is for an attempt that was recorded before, without the end.
 	orEnd = ` ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at`
 )
@@ -95,7 +95,7 @@ func divide(outcomes []store.Outcome, seqs []int64) (first, others []store.Outco
 }
 
 func outcomeArgs(o *store.Outcome, state int, ended int64) []any {
-	return append(deliveredArgs(make([]any, 0, 14), o, state, ended), o.Attempt.Detail, o.Attempt.Location)
+	return append(deliveredArgs(make([]any, 0, 14), o, state, ended), o.Attempt.Detail, o.Attempt.Location, o.Delivery.AccountID)
 }
 
 func deliveredArgs(args []any, o *store.Outcome, state int, ended int64) []any {
@@ -154,11 +154,10 @@ func (tx *txn) addLate(o *store.Outcome) error {
 	if o.Attempt == nil {
 		return nil
 	}
-	d := o.Delivery
 	return tx.exec(insertOutcome+`SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
-		coalesce((SELECT failures FROM outcomes WHERE seq = ?1 ORDER BY number DESC LIMIT 1), 0), ?10, ?11, ?12, ?13
+		coalesce((SELECT failures FROM outcomes WHERE seq = ?1 ORDER BY number DESC LIMIT 1), 0), ?10, ?11, ?12, ?13, ?14
 		WHERE EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND account_id = ?14) ON CONFLICT DO NOTHING`,
-		append(outcomeArgs(o, 0, 0), d.AccountID)...)
+		outcomeArgs(o, 0, 0)...)
 }
 
 // keepPending adds the attempt of a delivery that stays PENDING, and puts the

@@ -260,9 +260,10 @@ func (m *machine) Reopen(r *rapid.T) {
 func (m *machine) List(r *rapid.T) {
 	q := store.DeliveryQuery{AccountID: m.account(r), Limit: rapid.IntRange(1, 30).Draw(r, "limit")}
 	ago := func() time.Time { return m.now.Add(-time.Duration(rapid.IntRange(0, 30).Draw(r, "ago")) * time.Second) }
-	filters := rapid.IntRange(0, 31).Draw(r, "filters")
+	// Half of the runs have none of the filters that leave out nearly all.
+	filters := rapid.IntRange(0, 1023).Draw(r, "filters") & rapid.SampledFrom([]int{31, 1023}).Draw(r, "of these")
 	if filters&1 != 0 {
-		q.State = rapid.SampledFrom([]store.State{store.Pending, store.Delivered, store.Failed, store.Cancelled}).Draw(r, "state")
+		q.States = rapid.SliceOfNDistinct(rapid.SampledFrom([]store.State{store.Pending, store.Delivered, store.Failed, store.Cancelled}), 1, 3, rapid.ID).Draw(r, "states")
 	}
 	if filters&2 != 0 {
 		q.MessageID = fmt.Sprint("m", rapid.IntRange(0, 9).Draw(r, "message"))
@@ -275,7 +276,23 @@ func (m *machine) List(r *rapid.T) {
 	}
 	if filters&16 != 0 && len(m.known) > 0 {
 		last := rapid.SampledFrom(m.known).Draw(r, "last")
-		q.Before = store.Place{AcceptedAt: last.AcceptedAt, Seq: last.Seq}
+		q.After = store.Place{AcceptedAt: last.AcceptedAt, Seq: last.Seq}
+	}
+	q.OldestFirst = filters&32 != 0
+	if filters&64 != 0 {
+		q.FinishedFrom = ago()
+	}
+	if filters&128 != 0 {
+		q.FinishedTo = ago()
+	}
+	if filters&256 != 0 {
+		q.FailedSince = ago()
+	}
+	if filters&512 != 0 {
+		q.Error = store.HTTPStatus
+		q.StatusCode = rapid.SampledFrom([]int{0, 0, 204, 500}).Draw(r, "status")
+		q.Channel = rapid.SampledFrom([]string{"", "SMS", "RCS"}).Draw(r, "channel")
+		q.Holding = rapid.SampledFrom([][]byte{nil, []byte("other"), []byte(`"id":"e1`)}).Draw(r, "holding")
 	}
 	m.both(r, "List", func(s store.Store) answer {
 		ds, err := s.Deliveries(context.Background(), q)

@@ -116,7 +116,7 @@ func testQueue(t *testing.T, open Opener) {
 		}
 		want := store.Delivery{
 			Seq: ds[0].Seq, AccountID: "a", EventID: "e1", MessageID: "m1", Body: ds[0].Body, AcceptedAt: t0,
-			State: store.Delivered, Attempts: 1, FinishedAt: at(time.Second),
+			State: store.Delivered, Attempts: 1, FinishedAt: at(time.Second), LastStatusCode: 204,
 		}
 		if diff := cmp.Diff(want, first); diff != "" {
 			t.Errorf("delivered (-want +got):\n%s", diff)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ type waiting struct {
 	State         string
 	NextAttemptAt *time.Time
 	WaitingFor    string
+	// WaitingForEventID is the event that it is behind.
+	WaitingForEventID string
 }
 
 // TestWaitingForIsTrue asks a running service for a delivery that waits in each
@@ -71,9 +74,9 @@ func TestWaitingForIsTrue(t *testing.T) {
 		want         map[string]string
 	}{
 		{"breaks", breaks, probed},
-		{"hangs", hangs, map[string]string{"hangs-0": "IN_FLIGHT", "hangs-1": "EARLIER_EVENT", "hangs-2": "QUEUE"}},
+		{"hangs", hangs, map[string]string{"hangs-0": "IN_FLIGHT", "hangs-1": "EARLIER_EVENT hangs-0", "hangs-2": "QUEUE"}},
 		{"gone", gone, map[string]string{"gone-0": "SUSPENDED", "gone-1": "SUSPENDED"}},
-		{"fails", fails, map[string]string{"fails-0": "RETRY at a time", "fails-1": "EARLIER_EVENT"}},
+		{"fails", fails, map[string]string{"fails-0": "RETRY at a time", "fails-1": "EARLIER_EVENT fails-0"}},
 	} {
 		var got, alone map[string]string
 		eventually(t, tt.account+" to wait", func() bool {
@@ -111,7 +114,7 @@ func (s *service) waits(key string) (listed, alone map[string]string) {
 		}
 	}
 	show := func(d *waiting, asked time.Time, into map[string]string) {
-		words := d.WaitingFor
+		words := strings.TrimSpace(d.WaitingFor + " " + d.WaitingForEventID)
 		if d.NextAttemptAt != nil {
 			words += " at a time"
 			if d.NextAttemptAt.Before(asked) {

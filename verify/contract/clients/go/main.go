@@ -60,7 +60,7 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println("rotate:", rotated.StatusCode(), rotated.JSON200.SigningSecret != created.JSON201.SigningSecret)
 
-	list, err := account.ListDeliveriesWithResponse(ctx, &client.ListDeliveriesParams{State: new(client.DeliveryStateDELIVERED)})
+	list, err := account.ListDeliveriesWithResponse(ctx, &client.ListDeliveriesParams{State: &[]client.DeliveryState{client.DeliveryStateDELIVERED}})
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ say("bad URL", refused.status_code.value, *(e.pointer for e in must(Problem, ref
 rotated = rotate_signing_secret.sync_detailed(client=account)
 say("rotate", rotated.status_code.value, must(WebhookWithSecret, rotated.parsed).signing_secret != webhook.signing_secret)
 
-listed = list_deliveries.sync_detailed(client=account, state=DeliveryState.DELIVERED)
+listed = list_deliveries.sync_detailed(client=account, state=[DeliveryState.DELIVERED])
 deliveries = must(DeliveryList, listed.parsed).deliveries
 newest = deliveries[0]
 say("list", listed.status_code.value, len(deliveries), newest.event_id, newest.state.value)

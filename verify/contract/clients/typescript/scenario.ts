@@ -42,7 +42,7 @@ const rotated = await account.POST('/webhooks/delivery-status/signing-secret');
 console.log('rotate:', rotated.response.status, must(rotated).signingSecret !== signingSecret);
 
 const list = await account.GET('/webhooks/delivery-status/deliveries', {
-  params: { query: { state: 'DELIVERED' } },
+  params: { query: { state: ['DELIVERED'] } },
 });
 const deliveries = must(list).deliveries;
 const newest = deliveries[0];

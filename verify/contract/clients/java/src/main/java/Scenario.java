@@ -1,5 +1,6 @@
 import com.fasterxml.jackson.core.JsonProcessingException;
 import java.net.URI;
+import java.util.List;
 import recapito.ApiClient;
 import recapito.ApiException;
 import recapito.api.DeliveriesApi;
@@ -40,7 +41,8 @@ public final class Scenario {
     var rotated = webhooks.rotateSigningSecretWithHttpInfo();
     say("rotate", rotated.getStatusCode(), !rotated.getData().getSigningSecret().equals(webhook.getSigningSecret()));
 
-    var list = deliveries.listDeliveriesWithHttpInfo(DeliveryState.DELIVERED, null, null, null, null, null);
+    var list = deliveries.listDeliveriesWithHttpInfo(
+            List.of(DeliveryState.DELIVERED), null, null, null, null, null, null, null, null, null, null, null, null, null);
     var newest = list.getData().getDeliveries().get(0);
     say("list", list.getStatusCode(), list.getData().getDeliveries().size(), newest.getEventId(), newest.getState());
 

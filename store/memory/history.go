@@ -1,0 +1,111 @@
+package memory
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// Deliveries implements [store.History].
+func (s *Store) Deliveries(_ context.Context, asked store.DeliveryQuery) (store.DeliveryPage, error) {
+	if err := s.lock(); err != nil {
+		return store.DeliveryPage{}, err
+	}
+	defer s.mu.Unlock()
+	q := deliveryQuery{asked}
+	var found []*row
+	for _, r := range s.rows {
+		if q.selects(r) {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b *row) int { return q.compare(placeOf(a), placeOf(b)) })
+	var page store.DeliveryPage
+	for _, r := range found[:min(len(found), q.Limit)] {
+		page.Deliveries = append(page.Deliveries, s.show(r))
+	}
+	if len(found) > q.Limit {
+		page.Next = placeOf(found[q.Limit-1])
+	}
+	return page, nil
+}
+
+func placeOf(r *row) store.Place { return store.Place{AcceptedAt: r.AcceptedAt, Seq: r.Seq} }
+
+// deliveryQuery is the query of a listing.
+type deliveryQuery struct{ store.DeliveryQuery }
+
+// compare orders two places as in the listing.
+func (q *deliveryQuery) compare(a, b store.Place) int {
+	if !q.OldestFirst {
+		a, b = b, a
+	}
+	return cmp.Or(a.AcceptedAt.Compare(b.AcceptedAt), cmp.Compare(a.Seq, b.Seq))
+}
+
+func (q *deliveryQuery) selects(r *row) bool {
+	failed := func(a store.Attempt) bool { return a.Error != "" && !a.At.Before(q.FailedSince) }
+	return r.AccountID == q.AccountID &&
+		(q.After.Seq == 0 || q.compare(placeOf(r), q.After) > 0) &&
+		(len(q.States) == 0 || slices.Contains(q.States, r.State)) &&
+		(q.MessageID == "" || r.MessageID == q.MessageID) &&
+		(q.Channel == "" || r.channel == q.Channel) &&
+		bytes.Contains(r.payload, q.Holding) &&
+		(q.Error == "" || r.last() != nil && r.last().Error == q.Error) &&
+		(q.StatusCode == 0 || r.last() != nil && r.last().StatusCode == q.StatusCode) &&
+		within(r.AcceptedAt, q.From, q.To) &&
+		(q.FinishedFrom.IsZero() && q.FinishedTo.IsZero() || r.State != store.Pending && within(r.FinishedAt, q.FinishedFrom, q.FinishedTo)) &&
+		(q.FailedSince.IsZero() || slices.ContainsFunc(r.attempts, failed))
+}
+
+// within: at from or later and before to; zero: no bound.
+func within(at, from, to time.Time) bool {
+	return (from.IsZero() || !at.Before(from)) && (to.IsZero() || at.Before(to))
+}
+
+// Delivery implements [store.History].
+func (s *Store) Delivery(_ context.Context, accountID, eventID string) (store.Delivery, []store.Attempt, error) {
+	if err := s.lock(); err != nil {
+		return store.Delivery{}, nil, err
+	}
+	defer s.mu.Unlock()
+	r := s.byEvent[[2]string{accountID, eventID}]
+	if r == nil {
+		return store.Delivery{}, nil, store.ErrNotFound
+	}
+	attempts := slices.Clone(r.attempts)
+	for i := range attempts {
+		attempts[i].Response = bytes.Clone(attempts[i].Response)
+	}
+	return s.show(r), attempts, nil
+}
+
+// show is read with what [store.History] knows beyond it.
+func (s *Store) show(r *row) store.Delivery {
+	d := s.read(r)
+	if last := r.last(); last != nil {
+		d.LastError, d.LastStatusCode = last.Error, last.StatusCode
+	}
+	if d.State == store.Pending {
+		for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {
+			if o.Seq < r.Seq && o.State == store.Pending {
+				d.Behind.EventID = o.EventID
+			}
+		}
+	}
+	return d
+}
+
+// last is the last attempt; nil: none was made.
+func (r *row) last() (last *store.Attempt) {
+	for i := range r.attempts {
+		if a := &r.attempts[i]; last == nil || a.Number > last.Number {
+			last = a
+		}
+	}
+	return last
+}
