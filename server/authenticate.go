@@ -38,14 +38,25 @@ func (s *server) authentication(op *openapi3.Operation) (echo.MiddlewareFunc, er
 	for scheme := range (*op.Security)[0] {
 		switch scheme {
 		case "AccountKey":
-			return before(s.authenticateAccount), nil
+			return before(s.noting(s.authenticateAccount)), nil
 		case "PlatformKey":
-			return before(s.authenticatePlatform), nil
+			return before(s.noting(s.authenticatePlatform)), nil
 		default:
 			return nil, fmt.Errorf("its security scheme %q is not known", scheme)
 		}
 	}
 	panic("unreachable")
+}
+
+// noting tells OnKey of a request that passes the check.
+func (s *server) noting(check func(echo.Context) error) func(echo.Context) error {
+	return func(c echo.Context) error {
+		err := check(c)
+		if err == nil {
+			s.OnKey(c.Request().Context())
+		}
+		return err
+	}
 }
 
 // before runs a check in front of a handler.

@@ -248,7 +248,8 @@ func TestContractCheckCatches(t *testing.T) {
 }
 
 func TestEveryOperationRefusesWithoutItsCredential(t *testing.T) {
-	s := start(t)
+	keys := 0
+	s := start(t, func(c *server.Config) { c.OnKey = func(context.Context) { keys++ } })
 	_, key := s.account()
 	for _, o := range loadContract(t).operations(t) {
 		credentials := map[string]map[string]string{
@@ -281,6 +282,14 @@ func TestEveryOperationRefusesWithoutItsCredential(t *testing.T) {
 				}
 			})
 		}
+	}
+	if keys != 0 {
+		t.Errorf("requests with a valid key: told of %d, want none", keys)
+	}
+	s.do(call{method: "GET", path: webhookPath, apiKey: key}).want(t, http.StatusNotFound)
+	s.do(call{method: "GET", path: "/accounts/none", platform: true}).want(t, http.StatusNotFound)
+	if keys != 2 {
+		t.Errorf("requests with a valid key: told of %d, want 2", keys)
 	}
 }
 

@@ -14,6 +14,7 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -81,6 +82,9 @@ type Config struct {
 	// OnRequest is told of every answer. The operationID is empty if the
 	// request met no operation. Default: nobody is told.
 	OnRequest func(operationID string, status int, duration time.Duration)
+	// OnKey is told the context of every request that carries a valid key, before
+	// its body is read. Default: nobody is told.
+	OnKey func(context.Context)
 }
 
 // server is the strict server that gen describes. Its operations are in one
@@ -143,6 +147,9 @@ func (c *Config) complete() error {
 	}
 	if c.OnRequest == nil {
 		c.OnRequest = func(string, int, time.Duration) {}
+	}
+	if c.OnKey == nil {
+		c.OnKey = func(context.Context) {}
 	}
 	if len(c.CursorKey) == 0 {
 		c.CursorKey = make([]byte, CursorKeySize)

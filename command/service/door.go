@@ -15,9 +15,10 @@ import (
 
 // door is a listener that accepts a bounded number of connections. At the
 // bound, a new connection replaces one that waits for its client: the one that
-// has waited longest, of the client (by its address) that holds the most. A
-// connection whose request is being answered stays. So many silent connections,
-// or many that do not read, keep nobody out for long.
+// has waited longest, of the party that holds the most. A connection whose
+// request is being answered stays. So many silent connections, or many that do
+// not read, keep nobody out for long; and those without a key, wherever they come
+// from, close none of those with one that are fewer.
 type door struct {
 	net.Listener
 	most int
@@ -28,26 +29,38 @@ type door struct {
 	changed *sync.Cond // a guest has left or begun to wait, or the door is closed
 	closed  bool
 	guests  int
-	held    map[netip.Prefix]int // guests by client
-	waiting *list.List           // of *guest; the longest first
+	parties map[caller]*party
+	waiting *list.List // of *guest; the longest first
 
 	answers sync.WaitGroup // handlers under way
 }
 
 func newDoor(l net.Listener, most int, scarce func()) *door {
-	d := &door{Listener: l, most: most, scarce: scarce, held: map[netip.Prefix]int{}, waiting: list.New()}
+	d := &door{Listener: l, most: most, scarce: scarce, parties: map[caller]*party{}, waiting: list.New()}
 	d.changed = sync.NewCond(&d.mu)
 	return d
+}
+
+// caller is a network that counts as one, with or without a key.
+type caller struct {
+	from  netip.Prefix
+	keyed bool // has sent a request with a valid key on the connection
+}
+
+// party are the guests of one caller.
+type party struct {
+	caller caller
+	size   int
 }
 
 // guest is a connection that was let in. The door's mutex guards its state.
 type guest struct {
 	net.Conn
-	door   *door
-	client netip.Prefix
+	door  *door
+	party *party
 	// answering: a request's head is complete, and its answer is not.
 	answering bool
-	// blocked counts reads of a body and writes that wait for the client.
+	// blocked counts reads of a body, and writes that wait for the client.
 	blocked int
 	place   *list.Element // in door.waiting; nil: it does not wait
 	gone    bool
@@ -75,9 +88,9 @@ func (d *door) Accept() (net.Conn, error) {
 	if d.closed {
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
-	g := &guest{Conn: c, door: d, client: clientOf(c)}
+	g := &guest{Conn: c, door: d}
 	d.guests++
-	d.held[g.client]++
+	g.join(caller{from: networkOf(c)})
 	g.settle()
 	return g, nil
 }
@@ -91,25 +104,25 @@ func (d *door) Close() error {
 	return d.Listener.Close()
 }
 
-// clientOf is the network that counts as one client: an IPv4 address, or the
-// /64 of an IPv6 host.
-func clientOf(c net.Conn) netip.Prefix {
+// networkOf is where a client is: an IPv4 address, or the /64 of an IPv6 host.
+func networkOf(c net.Conn) netip.Prefix {
 	at, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	addr := at.Addr().Unmap().WithZone("")
 	bits := addr.BitLen()
 	if addr.Is6() {
 		bits = 64
 	}
-	client, _ := addr.Prefix(bits)
-	return client
+	from, _ := addr.Prefix(bits)
+	return from
 }
 
 // dismissOne closes the connection whose turn it is. False means that none
-// waits. The caller holds mu.
+// waits. The caller holds mu; the requests under way get it while the connection
+// is being closed, which waits for its reader.
 func (d *door) dismissOne() bool {
 	var chosen *guest
 	for e := d.waiting.Front(); e != nil; e = e.Next() {
-		if g := e.Value.(*guest); chosen == nil || d.held[g.client] > d.held[chosen.client] {
+		if g := e.Value.(*guest); chosen == nil || g.party.size > chosen.party.size {
 			chosen = g
 		}
 	}
@@ -117,6 +130,8 @@ func (d *door) dismissOne() bool {
 		return false
 	}
 	chosen.leave()
+	d.mu.Unlock()
+	defer d.mu.Lock()
 	_ = chosen.Conn.Close() // its goroutine sees that it is closed
 	return true
 }
@@ -129,11 +144,42 @@ func (g *guest) leave() {
 	g.gone = true
 	d := g.door
 	d.guests--
-	if d.held[g.client]--; d.held[g.client] == 0 {
-		delete(d.held, g.client)
-	}
+	g.part()
 	g.settle()
 	d.changed.Signal()
+}
+
+// join makes the guest one of a caller's. The caller holds mu.
+func (g *guest) join(c caller) {
+	p := g.door.parties[c]
+	if p == nil {
+		p = &party{caller: c}
+		g.door.parties[c] = p
+	}
+	p.size++
+	g.party = p
+}
+
+// part undoes join. The caller holds mu.
+func (g *guest) part() {
+	if g.party.size--; g.party.size == 0 {
+		delete(g.door.parties, g.party.caller)
+	}
+}
+
+// hasKey notes that a request with a valid key has come on the connection that
+// ctx is a request's of.
+func hasKey(ctx context.Context) {
+	g, _ := ctx.Value(guestContext{}).(*guest)
+	if g == nil {
+		return
+	}
+	g.door.mu.Lock()
+	defer g.door.mu.Unlock()
+	if c := g.party.caller; !g.gone && !c.keyed {
+		g.part()
+		g.join(caller{c.from, true})
+	}
 }
 
 // settle gives the guest its place among those that wait, or takes it away. The
@@ -158,11 +204,17 @@ func (g *guest) Close() error {
 	return g.Conn.Close()
 }
 
-// Write implements [net.Conn].
+// Write implements [net.Conn]. It waits for the client only if the kernel has no
+// room for what is written.
 func (g *guest) Write(p []byte) (int, error) {
+	n := writeNow(g.Conn, p)
+	if n == len(p) {
+		return n, nil
+	}
 	g.block(1)
 	defer g.block(-1)
-	return g.Conn.Write(p)
+	rest, err := g.Conn.Write(p[n:])
+	return n + rest, err
 }
 
 func (g *guest) block(n int) {
@@ -190,6 +242,9 @@ func (d *door) attend(s *http.Server) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			g.answering = state == http.StateActive
+			if state == http.StateIdle {
+				g.blocked = 0
+			}
 			g.settle()
 		}
 	}
@@ -199,9 +254,10 @@ func (d *door) attend(s *http.Server) {
 	next := s.Handler
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g, _ := r.Context().Value(guestContext{}).(*guest); g != nil && r.ContentLength != 0 {
-			body := &arriving{r.Body, g}
+			body := &arriving{ReadCloser: r.Body, guest: g}
 			r = r.WithContext(r.Context()) // a copy: net/http goes by its own
 			r.Body = body
+			defer body.abandon()
 		}
 		d.answers.Add(1)
 		defer d.answers.Done()
@@ -213,12 +269,24 @@ func (d *door) attend(s *http.Server) {
 type arriving struct {
 	io.ReadCloser
 	guest *guest
+	ended bool
 }
 
 func (b *arriving) Read(p []byte) (int, error) {
 	b.guest.block(1)
 	defer b.guest.block(-1)
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || err != nil
+	return n, err
+}
+
+// abandon: the request has been answered. If its body has not been read to the
+// end, net/http now waits for the rest of it, or a while for the client to see the
+// answer.
+func (b *arriving) abandon() {
+	if !b.ended {
+		b.guest.block(1) // until it is idle
+	}
 }
 
 // Files that connections share out among them.

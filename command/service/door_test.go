@@ -20,7 +20,7 @@ type house struct {
 	door *door
 }
 
-func openHouse(t *testing.T, most int, h http.HandlerFunc) *house {
+func openHouse(t *testing.T, most int, h http.HandlerFunc, adjust ...func(*http.Server)) *house {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,6 +28,9 @@ func openHouse(t *testing.T, most int, h http.HandlerFunc) *house {
 	}
 	d := newDoor(l, most, func() {})
 	s := newHTTPServer(h, d, slog.New(slog.DiscardHandler))
+	for _, f := range adjust {
+		f(s)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(d) }()
 	t.Cleanup(func() {
@@ -148,6 +151,44 @@ func TestACrowdKeepsNobodyOut(t *testing.T) {
 	long.wantStatus(200)
 }
 
+// TestStrangersCloseNoConnectionWithAKey, though they come from the same address,
+// as all do behind a proxy; and those with a key do not close all of the others.
+func TestStrangersCloseNoConnectionWithAKey(t *testing.T) {
+	h := openHouse(t, 4, func(_ http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-API-Key") != "" {
+			hasKey(r.Context())
+		}
+	})
+	const keyed = "GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: k\r\n\r\n"
+	ours := h.visit("127.0.0.1")
+	ours.send(keyed)
+	ours.wantStatus(200)
+	for range 8 {
+		h.visit("127.0.0.1").send("GET / HTTP/1.1\r\nX-Half: ")
+	}
+	next := h.visit("127.0.0.1") // it is let in after those before
+	next.send(get)
+	next.wantStatus(200)
+	ours.send(keyed)
+	ours.wantStatus(200)
+	h.eventuallyHolds(4, 4)
+
+	var greedy []*visitor
+	for range 3 {
+		v := h.visit("127.0.0.1")
+		v.send(keyed)
+		v.wantStatus(200)
+		h.eventuallyHolds(4, 4)
+		greedy = append(greedy, v)
+	}
+	ours.wantShownOut("the longest idle of four with a key")
+	next = h.visit("127.0.0.1")
+	next.send(get)
+	next.wantStatus(200)
+	greedy[2].send(keyed)
+	greedy[2].wantStatus(200)
+}
+
 // TestWhoSendsOrReadsSlowlyMakesRoom, though a request is under way.
 func TestWhoSendsOrReadsSlowlyMakesRoom(t *testing.T) {
 	begun, cut := make(chan struct{}, 2), make(chan error, 1)
@@ -190,6 +231,34 @@ func TestWhoSendsOrReadsSlowlyMakesRoom(t *testing.T) {
 			t.Fatalf("a slow reader has kept its place for %v", patience)
 		}
 	}
+}
+
+// TestWhoIsAnsweredBeforeItSendsMakesRoom: net/http waits for the rest of a body
+// that was announced and that nobody wants.
+func TestWhoIsAnsweredBeforeItSendsMakesRoom(t *testing.T) {
+	begun := make(chan struct{}, 2)
+	h := openHouse(t, 2, func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 0 {
+			begun <- struct{}{} // before that, it waits as a connection without a request
+			w.WriteHeader(401)
+		}
+	}, func(s *http.Server) { s.ReadTimeout = 0 })
+	const head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+	first := h.visit("127.0.0.1")
+	first.send(head)
+	<-begun
+	h.eventuallyHolds(1, 1)
+	second := h.visit("127.0.0.1")
+	second.send(head)
+	<-begun
+	h.eventuallyHolds(2, 2)
+	next := h.visit("127.0.0.1")
+	next.send(get)
+	next.wantStatus(200)
+	second.send("0123456789")
+	second.wantStatus(401)
+	second.send(get) // it has kept its place
+	second.wantStatus(200)
 }
 
 // TestAFullHouseLetsInAgain when all are being answered, and one is done.

@@ -2,5 +2,9 @@
 
 package service
 
+import "net"
+
 // openFiles is how many files this process may have open; 0: not known.
 func openFiles() uint64 { return 0 }
+
+func writeNow(net.Conn, []byte) int { return 0 }

@@ -2,7 +2,10 @@
 
 package service
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
 
 // openFiles is how many files this process may have open; 0: not known. The Go
 // runtime has raised the soft limit to the hard one.
@@ -12,4 +15,22 @@ func openFiles() uint64 {
 		return 0
 	}
 	return uint64(limit.Cur)
+}
+
+// writeNow writes what the kernel has room for, and does not wait. Errors are for
+// the write that waits.
+func writeNow(c net.Conn, p []byte) (n int) {
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Write(func(fd uintptr) bool {
+		n, _ = syscall.Write(int(fd), p)
+		return true
+	})
+	return max(n, 0)
 }

@@ -109,7 +109,8 @@ func (c *Config) completeServer(ctx context.Context, st store.Store, disp *dispa
 	if s.CursorKey, err = keptKey(ctx, st); err != nil {
 		return err
 	}
-	s.Store, s.Engine, s.Translations, s.Logger, s.OnRequest = st, disp, map[string][]byte{"it": gen.Italian}, c.Logger, m.requested
+	s.Store, s.Engine, s.Translations, s.Logger = st, disp, map[string][]byte{"it": gen.Italian}, c.Logger
+	s.OnRequest, s.OnKey = m.requested, hasKey
 	s.CheckURL = func(raw string) error {
 		return egress.CheckURL(raw, egress.Destinations{Allow: c.Egress.Allow, Deny: c.Egress.Deny, Ports: c.Egress.Ports})
 	}
