@@ -17,11 +17,21 @@ import (
 // acceptAfter is how soon events must be accepted again once a fault is over.
 const acceptAfter = 2 * time.Second
 
-// disk: the disk fills up under load, stays full, and is freed.
-func disk(l *lab) (found string, err error) {
-	if err := needs("mkfs.ext4", "mount", "umount"); err != nil {
+// disk: the disk fills up under load, stays full, and is freed; then it fills up
+// for good, and the operator's reserve is all the space there is.
+func disk(l *lab) (string, error) {
+	if err := needs("mkfs.ext4", "mount", "umount", "fallocate"); err != nil {
 		return "", err
 	}
+	found, err := diskForAWhile(l)
+	if err != nil {
+		return found, err
+	}
+	reserved, err := diskForGood(l)
+	return found + "; " + reserved, err
+}
+
+func diskForAWhile(l *lab) (found string, err error) {
 	small, err := l.image("ext4", 512) // 20 times fill 100 MiB of it with events
 	if err != nil {
 		return "", err
