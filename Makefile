@@ -13,7 +13,7 @@ COMMIT        ?= $(shell git rev-parse HEAD 2>/dev/null)
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## Build the static binary, bin/recapito
@@ -42,8 +42,15 @@ test: tools ## Run all tests, with the race detector, in random order
 mutants: ## Break each invariant of the dispatcher on purpose and see a test find it (minutes)
 	@dispatcher/testdata/mutants/run
 
+.PHONY: mutants-apply
+mutants-apply: ## Fail if the code that a mutant breaks has changed
+	@for p in dispatcher/testdata/mutants/*.patch; do git apply --check $$p || { echo "$$p does not apply: make it anew (dispatcher/testdata/mutants/run says how)"; exit 1; }; done
+
 .PHONY: check
-check: generated tidy lint vulnerable fuzz contract clients faults-short ## What CI runs beside the tests: fresh code, lint, vulnerabilities, fuzzing, contract, clients, faults
+check: generated tidy lint mutants-apply vulnerable fuzz ## What needs Go alone (minutes): fresh code, lint, vulnerabilities, fuzzing
+
+.PHONY: check-all
+check-all: check contract clients faults-short ## What CI runs beside the tests: check, and the contract, the clients, the faults
 
 .PHONY: generate
 generate: ## Generate gen/ from openapi.yaml and its overlay
@@ -62,17 +69,22 @@ generated: ## Fail if gen/ is not what openapi.yaml generates
 		|| { echo 'gen/ is stale: run make generate and commit'; exit 1; }
 
 .PHONY: tidy
-tidy: ## Fail if go.mod is not tidy
+tidy: ## Fail if a go.mod is not tidy
 	$(GO) mod tidy -diff
+	$(GO) -C gen/overlay mod tidy -diff
 
 .PHONY: lint
 lint: ## Vet and lint
+	@! find . \( -path './.*' -o -name node_modules \) -prune -o -type d \( -name internal -o -name pkg -o -name cmd -o -name 'util*' -o -name common \) -print | grep . \
+		|| { echo 'these folders do not say what is in them'; exit 1; }
 	$(GO) vet -tags contract ./...
 	$(GO) run $(GOLANGCI_LINT) run ./...
+	$(GO) -C gen/overlay vet ./...
+	cd gen/overlay && $(GO) run $(GOLANGCI_LINT) run ./...
 
 .PHONY: vulnerable
 vulnerable: ## Look for known vulnerabilities that the code reaches
-	@if $(GO) run $(GOVULNCHECK) ./... ; then :; else code=$$?; \
+	@if $(GO) run $(GOVULNCHECK) ./... && cd gen/overlay && $(GO) run $(GOVULNCHECK) ./... ; then :; else code=$$?; \
 		[ $$code -eq 3 ] && exit 3; echo 'the vulnerability database cannot be reached: not checked'; fi
 
 # Requests of each operation that Schemathesis makes at least.

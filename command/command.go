@@ -21,7 +21,7 @@ func Run(ctx context.Context, contract []byte, args []string, std Streams) (code
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(std.Err, "recapito:", oneLine(err))
+	_, _ = fmt.Fprintln(std.Err, "recapito:", oneLine(err)) // there is no other place to say it
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
 	}

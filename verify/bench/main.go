@@ -2,9 +2,9 @@
 // README.md: the throughput, the latency and the cost of delivery, beside a loop
 // that does nothing but POST.
 //
-//	go run ./bench                    all tables
-//	go run ./bench throughput         one of them
-//	go run ./bench --rounds 9 …
+//	go run ./verify/bench                    all tables
+//	go run ./verify/bench throughput         one of them
+//	go run ./verify/bench --rounds 9 …
 package main
 
 import (

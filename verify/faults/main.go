@@ -2,7 +2,7 @@
 // and holds it to what the README promises.
 //
 //	go run ./verify/faults               all scenarios, the long form (some hours)
-//	go run ./verify/faults --short       all, in minutes: what `make check` runs
+//	go run ./verify/faults --short       all, in minutes: what `make check-all` runs
 //	go run ./verify/faults kill power    some of them
 //
 // It prints a line for each scenario and exits 1 if a promise was broken. The
@@ -38,7 +38,6 @@ var scenarios = []scenario{
 	{"disk", "the disk is full for a while", disk},
 	{"io", "writes and syncs fail for a while", inputOutput},
 	{"files", "no file descriptor is left for a while", files},
-	{"crowd", "2,000 connections without a key at a limit of 1,024 files", crowd},
 	{"dns", "names do not resolve for a while", dns},
 	{"clock", "the clock jumps by an hour, back and forth", clock},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
