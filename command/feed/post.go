@@ -106,7 +106,7 @@ type tryLater struct {
 func (e *tryLater) Error() string { return e.cause.Error() }
 func (e *tryLater) Unwrap() error { return e.cause }
 
-// BadEvents: the server refused the batch for these.
+// BadEvents are the events for which the server refused a batch.
 type BadEvents struct {
 	batch  Batch
 	detail string

@@ -26,6 +26,7 @@ func (s *Sent) add(r *client.EventsResult) {
 	}
 }
 
+// Skips counts the skipped events, whatever the reason.
 func (s *Sent) Skips() (n int) {
 	for _, k := range s.Skipped {
 		n += k
@@ -33,6 +34,7 @@ func (s *Sent) Skips() (n int) {
 	return n
 }
 
+// All counts the events that the server has answered for.
 func (s *Sent) All() int { return s.Accepted + s.Duplicates + s.Skips() }
 
 func (s *Sent) String() string {
