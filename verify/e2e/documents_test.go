@@ -5,9 +5,11 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +88,24 @@ func TestDocumentsAreComplete(t *testing.T) {
 	}
 }
 
+// TestManualNamesEveryFlag of serve.
+func TestManualNamesEveryFlag(t *testing.T) {
+	help, err := exec.Command(build(t, false), "serve", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := slices.DeleteFunc(flagName.FindAllStringSubmatch(string(help), -1), func(m []string) bool { return m[1] == "help" || m[1] == "version" })
+	if len(flags) < 20 {
+		t.Errorf("flags: got %q, want all of them", flags)
+	}
+	manual := read(t, "docs/operating.md")
+	for _, m := range flags {
+		if !regexp.MustCompile("`--" + m[1] + "[` ]").MatchString(manual) {
+			t.Errorf("docs/operating.md does not say what --%s is", m[1])
+		}
+	}
+}
+
 // TestDocumentsHaveTheSchedule: every text for people has the gaps between attempts
 // of the code.
 func TestDocumentsHaveTheSchedule(t *testing.T) {
@@ -145,6 +165,7 @@ var (
 
 	testFunc   = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	metricName = regexp.MustCompile(`"(recapito_\w+)"`)
+	flagName   = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`)
 	goFile     = regexp.MustCompile(`^\w+/[\w/]+\.go$|^main\.go$`)
 )
 
