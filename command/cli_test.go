@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/recapito/recapito/verify/rig"
 )
 
 // TestMain makes the test binary answer to the name recapito, so that scripts
@@ -77,10 +79,9 @@ func sourceDir(t *testing.T) string {
 // scriptAddress: address NAME...: sets each variable to a free address.
 func scriptAddress(ts *testscript.TestScript, _ bool, names []string) {
 	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := rig.FreeAddr()
 		ts.Check(err)
-		defer l.Close() // at the end, so that each is another
-		ts.Setenv(name, l.Addr().String())
+		ts.Setenv(name, addr)
 	}
 }
 

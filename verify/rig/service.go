@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -101,15 +100,6 @@ func or(addr string, otherwise func() (string, error)) (string, error) {
 		return addr, nil
 	}
 	return otherwise()
-}
-
-// FreeAddr is a loopback address with a port that is free now.
-func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // End stops the service, if there is one, and returns how it ended. If that, or
