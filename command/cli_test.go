@@ -52,6 +52,7 @@ func TestCommandLine(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("EVENTS", filepath.Join(sourceDir(t), "demo", "events.ndjson"))
 			env.Setenv("CONTRACT", filepath.Join(sourceDir(t), "..", "openapi.yaml"))
+			env.Setenv("RECEIVING", filepath.Join(sourceDir(t), "..", "docs", "receiving.md"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

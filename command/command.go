@@ -43,6 +43,7 @@ const (
 	exitUsage   = 2 // nothing was done
 	exitSkipped = 3 // of send
 	exitReused  = 4 // of send: skipped, and one at least for its id
+	exitForged  = 5 // of verify: not genuine
 )
 
 // exitError ends the process with a code other than exitFailed.
@@ -56,14 +57,20 @@ func (e *exitError) Unwrap() error { return e.error }
 // cli is the command line. Every flag can be given as an environment variable:
 // RECAPITO_ and its name in capitals, "-" being "_".
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the service."`
-	Demo    demoCmd    `cmd:"" help:"Show the service at work: server, receiver and traffic in one command. Leaves nothing behind."`
-	Listen  listenCmd  `cmd:"" help:"Receive callbacks over HTTPS, verify and print them, for development."`
-	Send    sendCmd    `cmd:"" help:"Feed status events from NDJSON to a running server."`
-	Account accountCmd `cmd:"" help:"Provision accounts in the store."`
-	Key     keyCmd     `cmd:"" help:"Provision the API keys of an account in the store."`
-	Backup  backupCmd  `cmd:"" help:"Copy the store to a new file, beside a running server."`
-	Restore restoreCmd `cmd:"" help:"Put a backup in place of the store. The server must not run."`
+	Serve      serveCmd      `cmd:"" help:"Run the service."`
+	Demo       demoCmd       `cmd:"" help:"Show the service at work: server, receiver and traffic in one command. Leaves nothing behind."`
+	Listen     listenCmd     `cmd:"" help:"Receive callbacks over HTTPS, verify and print them, for development."`
+	Send       sendCmd       `cmd:"" help:"Feed status events from NDJSON to a running server."`
+	Account    accountCmd    `cmd:"" help:"Provision accounts in the store."`
+	Key        keyCmd        `cmd:"" help:"Provision the API keys of an account in the store."`
+	Backup     backupCmd     `cmd:"" help:"Copy the store to a new file, beside a running server."`
+	Restore    restoreCmd    `cmd:"" help:"Put a backup in place of the store. The server must not run."`
+	Login      loginCmd      `cmd:"" help:"Keep a server and an account's API key for the commands below."`
+	Webhook    webhookCmd    `cmd:"" help:"Show, set or remove the account's callback URL, and rotate its secret."`
+	Deliveries deliveriesCmd `cmd:"" help:"List what was sent to the account's endpoint, or show why one event has not arrived."`
+
+	Verify verifyCmd `cmd:"" help:"Say whether a callback is genuine, and if not why."`
+
 	Version versionCmd `cmd:"" help:"Print the version and the commit that it was built from."`
 
 	Completion completionCmd `cmd:"" help:"Print what makes a shell complete the commands and flags of recapito."`

@@ -25,7 +25,7 @@ type listenCmd struct {
 	Status int           `placeholder:"CODE" help:"The status of the failed answers; without --fail, of all answers. Default: 500 with --fail, else 204."`
 	Delay  time.Duration `placeholder:"TIME" help:"Wait before every answer. An attempt ends after 10 s."`
 
-	JSON bool `name:"json" help:"Print each callback as a JSON object, one a line: verification is GENUINE, FORGED or NOT_VERIFIED, with a reason; event is the body."`
+	JSON bool `name:"json" help:"Print JSON, one object a line. Its verification is GENUINE, FORGED or NOT_VERIFIED, with a reason; event is the body."`
 }
 
 // Help is shown by listen --help.

@@ -53,16 +53,32 @@ func Brief(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// Column fits text of anybody's into width columns: cut or padded, and without
-// anything that a terminal would obey.
-func Column(text string, width int) string {
-	text = strings.Map(func(r rune) rune {
+// Rough is a duration in its one greatest unit, such as "4 m".
+func Rough(d time.Duration) string {
+	switch {
+	case d < 100*time.Second:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%d m", int(d.Minutes()))
+	case d < 100*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// Plain is a text of anybody's without anything that a terminal would obey.
+func Plain(text string) string {
+	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, text)
-	if text == "" {
+}
+
+// Column fits a text of anybody's into width columns: cut or padded, and [Plain].
+func Column(text string, width int) string {
+	if text = Plain(text); text == "" {
 		text = "-"
 	}
 	if n := uniseg.StringWidth(text); n <= width {

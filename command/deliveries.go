@@ -1,0 +1,164 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/recapito/recapito/command/api"
+	"github.com/recapito/recapito/gen/client"
+)
+
+type deliveriesCmd struct {
+	EventID string `arg:"" optional:"" help:"Show all about this event: why it has not arrived, its payload and every attempt."`
+
+	State     []string `enum:"PENDING,DELIVERED,FAILED,CANCELLED" placeholder:"STATE" help:"Only in this state: PENDING, DELIVERED, FAILED or CANCELLED."`
+	MessageID string   `name:"message-id" placeholder:"ID" help:"Only of this message."`
+	From      moment   `placeholder:"TIME" help:"Only accepted at this time or later: 2026-11-20T10:30:00Z, 2026-11-20, or how long ago, such as 90m."`
+	To        moment   `placeholder:"TIME" help:"Only accepted before this time."`
+	Limit     int      `default:"20" placeholder:"N" help:"At most so many, the newest first; 0: all. Default: ${default}."`
+
+	serverFlags
+	outputFlags
+}
+
+// Help is shown by deliveries --help.
+func (deliveriesCmd) Help() string {
+	return `Lists what was sent, the newest first, or tells all about one event. In a pipe, each
+delivery is a JSON object on a line, as the API has it:
+
+  recapito deliveries --state FAILED --from 1h --limit 0 | jq -r .eventId`
+}
+
+// Validate is called by the parser.
+func (c *deliveriesCmd) Validate() error {
+	switch {
+	case c.Limit < 0:
+		return errors.New("--limit: must not be negative")
+	case len(c.State) > 1:
+		return errors.New("--state: give one")
+	}
+	return c.serverFlags.Validate()
+}
+
+// moment is a time, or how long ago it was.
+type moment struct{ at *time.Time }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (m *moment) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // an empty environment variable
+	}
+	at, err := time.Time{}, error(nil)
+	if ago, notAgo := time.ParseDuration(string(text)); notAgo == nil {
+		at = time.Now().Add(-ago)
+	} else if at, err = time.Parse(time.RFC3339, string(text)); err != nil {
+		at, err = time.ParseInLocation(time.DateOnly, string(text), time.Local)
+	}
+	if err != nil {
+		return errors.New("must be a time such as 2026-11-20T10:30:00Z or 2026-11-20, or how long ago, such as 90m")
+	}
+	m.at = &at
+	return nil
+}
+
+// Run lists, or shows one.
+func (c *deliveriesCmd) Run(ctx context.Context, std Streams) error {
+	s, err := c.connect()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.EventID != "":
+		return c.one(ctx, std, s)
+	case c.forPrograms(std):
+		_, err := c.pages(ctx, s, func(d json.RawMessage) error { return asGiven(std, d) })
+		return err
+	}
+	var list []client.Delivery
+	more, err := c.pages(ctx, s, func(text json.RawMessage) error {
+		var d client.Delivery
+		list = append(list, d)
+		return json.Unmarshal(text, &list[len(list)-1])
+	})
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		note(std, "There are none.")
+		return nil
+	}
+	if err := deliveryTable(std.Out, list, time.Now()); err != nil {
+		return err
+	}
+	if more {
+		note(std, "There are more: --limit 0 lists all.")
+	}
+	return nil
+}
+
+// mostInPage is the API's limit.
+const mostInPage = 100
+
+// pages takes delivery after delivery, up to the limit; more: there may be others.
+func (c *deliveriesCmd) pages(ctx context.Context, s *api.Server, take func(json.RawMessage) error) (more bool, err error) {
+	params := c.params()
+	for left := c.Limit; ; {
+		limit := int32(mostInPage)
+		if c.Limit > 0 {
+			limit = int32(min(left, mostInPage))
+		}
+		params.Limit = &limit
+		r, err := s.ListDeliveriesWithResponse(ctx, params)
+		switch {
+		case err != nil:
+			return false, s.Failed(err)
+		case r.JSON200 == nil:
+			return false, s.Refused(r.HTTPResponse, r.Body)
+		}
+		var page struct{ Deliveries []json.RawMessage } // with members that this client does not know
+		if err := json.Unmarshal(r.Body, &page); err != nil {
+			return false, s.Failed(err)
+		}
+		for _, d := range page.Deliveries {
+			if err := take(d); err != nil {
+				return false, err
+			}
+		}
+		left -= len(page.Deliveries)
+		params.Cursor = r.JSON200.NextCursor
+		if params.Cursor == nil || c.Limit > 0 && left <= 0 {
+			return params.Cursor != nil, nil
+		}
+	}
+}
+
+func (c *deliveriesCmd) params() *client.ListDeliveriesParams {
+	p := &client.ListDeliveriesParams{From: c.From.at, To: c.To.at}
+	if len(c.State) > 0 {
+		state := client.DeliveryState(c.State[0])
+		p.State = &state
+	}
+	if c.MessageID != "" {
+		p.MessageID = &c.MessageID
+	}
+	return p
+}
+
+// one shows a delivery.
+func (c *deliveriesCmd) one(ctx context.Context, std Streams, s *api.Server) error {
+	r, err := s.GetDeliveryWithResponse(ctx, c.EventID)
+	switch {
+	case err != nil:
+		return s.Failed(err)
+	case api.CodeOf(r.Body) == client.ProblemCodeDELIVERYNOTFOUND:
+		return fmt.Errorf("there is no delivery of event %s: it was never accepted for this account, or is past its retention", c.EventID)
+	case r.JSON200 == nil:
+		return s.Refused(r.HTTPResponse, r.Body)
+	case c.forPrograms(std):
+		return asGiven(std, r.Body)
+	}
+	return deliveryDetail(std.Out, r.JSON200, r.Body, time.Now())
+}

@@ -1,0 +1,152 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recapito/recapito/command/api"
+	"github.com/recapito/recapito/command/terminal"
+	"github.com/recapito/recapito/gen/client"
+)
+
+// deliveryTable lists deliveries for people.
+func deliveryTable(out io.Writer, list []client.Delivery, now time.Time) error {
+	screen, rows := terminal.NewScreen(out), make([][]terminal.Cell, len(list))
+	clock := clockFor(now, list)
+	for i, d := range list {
+		rows[i] = []terminal.Cell{
+			{Text: d.AcceptedAt.Local().Format(clock), Paint: screen.Faint}, {Text: d.EventID},
+			{Text: string(d.State), Paint: paintOf(screen, d.State)}, {Text: strconv.Itoa(int(d.AttemptCount))},
+			{Text: waitsFor(&d, now)}, {Text: d.MessageID},
+		}
+	}
+	return screen.Table([]terminal.Heading{
+		{Name: "ACCEPTED"}, {Name: "EVENT", Least: 12}, {Name: "STATE"}, {Name: "#"}, {Name: "WAITS", Least: 9}, {Name: "MESSAGE", Least: 7},
+	}, rows)
+}
+
+// clockFor leaves out the day if all are of today.
+func clockFor(now time.Time, list []client.Delivery) string {
+	for _, d := range list {
+		if d.AcceptedAt.Local().Format(time.DateOnly) != now.Local().Format(time.DateOnly) {
+			return "01-02 15:04"
+		}
+	}
+	return time.TimeOnly
+}
+
+func paintOf(s terminal.Screen, state client.DeliveryState) func(string) string {
+	switch state {
+	case client.DeliveryStateDELIVERED:
+		return s.Good
+	case client.DeliveryStateFAILED:
+		return s.Bad
+	}
+	return nil
+}
+
+// waitsFor says in a few letters what a PENDING delivery waits for.
+func waitsFor(d *client.Delivery, now time.Time) string {
+	if d.WaitingFor == nil {
+		return ""
+	}
+	what := strings.ToLower(strings.ReplaceAll(string(*d.WaitingFor), "_", " "))
+	if d.NextAttemptAt == nil {
+		return what
+	}
+	return what + " " + terminal.Rough(max(0, d.NextAttemptAt.Sub(now)))
+}
+
+// deliveryDetail shows all about a delivery; text is the server's answer.
+func deliveryDetail(out io.Writer, d *client.DeliveryDetail, text []byte, now time.Time) error {
+	fields := [][2]string{
+		{"event", d.EventID}, {"message", d.MessageID}, {"state", string(d.State)},
+		{"accepted", local(d.AcceptedAt)},
+	}
+	if d.FinishedAt != nil {
+		fields = append(fields, [2]string{"finished", fmt.Sprintf("%s, %s after", local(*d.FinishedAt), terminal.Brief(d.FinishedAt.Sub(d.AcceptedAt)))})
+	}
+	if d.WaitingFor != nil {
+		fields = append(fields, [2]string{"waits for", waitsInWords(d, now)})
+	}
+	var answer struct{ Payload json.RawMessage }
+	var payload bytes.Buffer
+	if json.Unmarshal(text, &answer) == nil && json.Compact(&payload, answer.Payload) == nil {
+		fields = append(fields, [2]string{"payload", payload.String()})
+	}
+	fields = append(fields, [2]string{"attempts", strconv.Itoa(int(d.AttemptCount))})
+	if err := terminal.Fields(out, fields); err != nil {
+		return err
+	}
+	for _, a := range d.Attempts {
+		if err := printAttempt(out, &a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitsInWords says what a PENDING delivery waits for, and what to do.
+func waitsInWords(d *client.DeliveryDetail, now time.Time) string {
+	at := ""
+	if d.NextAttemptAt != nil {
+		at = fmt.Sprintf(", at %s (in %s)", local(*d.NextAttemptAt), terminal.Rough(max(0, d.NextAttemptAt.Sub(now))))
+	}
+	switch *d.WaitingFor {
+	case client.WaitingForINFLIGHT:
+		return "the answer to the attempt under way"
+	case client.WaitingForQUEUE:
+		return "its turn"
+	case client.WaitingForRETRY:
+		return "its next attempt" + at
+	case client.WaitingForEARLIEREVENT:
+		return "an earlier event of the same message"
+	case client.WaitingForPROBE:
+		return "a probe that is acknowledged, as the last 10 attempts failed" + at
+	case client.WaitingForSUSPENDED:
+		return "the URL to be set again, as the endpoint answered 410: recapito webhook set https://…"
+	}
+	return string(*d.WaitingFor) + at
+}
+
+// printAttempt prints a line for the attempt, and what is known of its failure below.
+func printAttempt(out io.Writer, a *client.Attempt) error {
+	screen := terminal.NewScreen(out)
+	outcome := terminal.Cell{Text: "acknowledged", Paint: screen.Good}
+	if a.Error != nil {
+		outcome = terminal.Cell{Text: string(*a.Error), Paint: screen.Bad}
+		if a.Detail != nil {
+			outcome.Text += ": " + string(*a.Detail)
+		}
+	}
+	if a.StatusCode != nil {
+		outcome.Text = fmt.Sprintf("%d %s", *a.StatusCode, outcome.Text)
+	}
+	if a.Probe {
+		outcome.Text += " (probe)"
+	}
+	took := time.Duration(a.DurationMs) * time.Millisecond
+	if _, err := fmt.Fprintln(out, terminal.Join([]terminal.Cell{
+		{Text: fmt.Sprintf("%4s", "#"+strconv.Itoa(int(a.Number)))}, {Text: local(a.At), Paint: screen.Faint}, {Text: fmt.Sprintf("%7s", terminal.Brief(took))}, outcome,
+	})); err != nil {
+		return err
+	}
+	for _, more := range []struct{ name, text string }{{"location", api.OrEmpty(a.Location)}, {"answer", api.OrEmpty(a.Response)}} {
+		if more.text == "" {
+			continue
+		}
+		line := terminal.Plain(fmt.Sprintf("      %s: %s", more.name, strings.Join(strings.Fields(more.text), " ")))
+		if n := screen.Width(); n > 0 {
+			line = strings.TrimRight(terminal.Column(line, n), " ")
+		}
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

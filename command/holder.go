@@ -1,0 +1,89 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"strings"
+
+	"github.com/recapito/recapito/command/api"
+	"github.com/recapito/recapito/command/terminal"
+)
+
+// defaultServer is where serve listens at its defaults.
+const defaultServer = "http://127.0.0.1:8080"
+
+// serverFlags name the server and the account; the account holder's commands have
+// them.
+type serverFlags struct {
+	Server  string `placeholder:"URL" help:"The running server, its base path included. Default: the profile's, else http://127.0.0.1:8080."`
+	APIKey  string `name:"api-key" placeholder:"KEY" help:"The account's API key. Default: the profile's."`
+	Profile string `default:"default" placeholder:"NAME" help:"The profile that recapito login keeps. Default: ${default}."`
+}
+
+// Validate is called by the parser.
+func (f *serverFlags) Validate() error {
+	if f.Server != "" && !strings.HasPrefix(f.Server, "http://") && !strings.HasPrefix(f.Server, "https://") {
+		return fmt.Errorf("--server %q: must begin with http:// or https://", f.Server)
+	}
+	if _, err := api.ProfileFile(f.Profile); err != nil {
+		return fmt.Errorf("--profile %w", err)
+	}
+	return nil
+}
+
+// connect takes from the profile what no flag says. The profile's key goes to the
+// profile's server alone.
+func (f *serverFlags) connect() (*api.Server, error) {
+	if f.Server != "" && f.APIKey != "" {
+		return api.ForAccount(f.Server, f.APIKey)
+	}
+	file, err := api.ProfileFile(f.Profile)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := api.ReadProfile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	server, key := f.Server, f.APIKey
+	if server == "" {
+		server = kept.Server
+	}
+	if server == "" {
+		server = defaultServer
+	}
+	if key == "" && strings.TrimSuffix(server, "/") == strings.TrimSuffix(kept.Server, "/") {
+		key = kept.APIKey
+	}
+	if key == "" {
+		return nil, fmt.Errorf("no API key for %s: log in (recapito login), or give one with RECAPITO_API_KEY", server)
+	}
+	return api.ForAccount(server, key)
+}
+
+// outputFlags say for whom the output is.
+type outputFlags struct {
+	JSON bool `name:"json" help:"Print JSON, one object a line. The default where the output is no terminal."`
+}
+
+// forPrograms tells whether a program reads the output.
+func (f *outputFlags) forPrograms(std Streams) bool { return f.JSON || !terminal.Is(std.Out) }
+
+// asGiven prints a JSON text of the server on one line.
+func asGiven(std Streams, text []byte) error {
+	var line bytes.Buffer
+	if err := json.Compact(&line, text); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(std.Out, line.String())
+	return err
+}
+
+// note tells people something beside the output.
+func note(std Streams, format string, args ...any) {
+	log.New(std.Err, "", 0).Printf(format, args...)
+}
