@@ -38,6 +38,7 @@ var scenarios = []scenario{
 	{"disk", "the disk is full for a while", disk},
 	{"io", "writes and syncs fail for a while", inputOutput},
 	{"files", "no file descriptor is left for a while", files},
+	{"crowd", "2,000 connections without a key at a limit of 1,024 files", crowd},
 	{"dns", "names do not resolve for a while", dns},
 	{"clock", "the clock jumps by an hour, back and forth", clock},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
