@@ -34,11 +34,8 @@ delivery is a JSON object on a line, as the API has it:
 
 // Validate is called by the parser.
 func (c *deliveriesCmd) Validate() error {
-	switch {
-	case c.Limit < 0:
+	if c.Limit < 0 {
 		return errors.New("--limit: must not be negative")
-	case len(c.State) > 1:
-		return errors.New("--state: give one")
 	}
 	return c.serverFlags.Validate()
 }
@@ -138,8 +135,11 @@ func (c *deliveriesCmd) pages(ctx context.Context, s *api.Server, take func(json
 func (c *deliveriesCmd) params() *client.ListDeliveriesParams {
 	p := &client.ListDeliveriesParams{From: c.From.at, To: c.To.at}
 	if len(c.State) > 0 {
-		state := client.DeliveryState(c.State[0])
-		p.State = &state
+		states := make([]client.DeliveryState, len(c.State))
+		for i, s := range c.State {
+			states[i] = client.DeliveryState(s)
+		}
+		p.State = &states
 	}
 	if c.MessageID != "" {
 		p.MessageID = &c.MessageID
