@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,8 @@ type answer struct {
 	retryAfter string        // of a failed answer
 	location   string        // of a redirect
 	keepAlive  time.Duration // how long the receiver keeps the connection; 0: not told
+	header     []byte        // the first lines of a failed one, see [answer.keep]
+	concealing bool          // the last of them has no value there
 }
 
 var (
@@ -37,14 +40,16 @@ var (
 func readAnswer(b *buffers) (answer, error) {
 	a := answer{length: -1}
 	line, _, err := b.line()
-	if err != nil && isHTTP(line) {
-		return a, err
+	if err == nil || !isHTTP(line) {
+		err = a.parseStatus(line)
 	}
-	if err := a.parseStatus(line); err != nil {
+	a.keep(line)
+	if err != nil {
 		return a, err
 	}
 	for {
 		line, cut, err := b.line()
+		a.keep(line)
 		switch {
 		case errors.Is(err, errTooLarge) && a.status >= http.StatusOK:
 			a.last = true
@@ -132,6 +137,45 @@ func (a *answer) parseKeepAlive(value []byte) {
 		a.keepAlive = time.Duration(seconds) * time.Second
 		a.last = a.last || seconds == 0
 	}
+}
+
+// concealed are the fields whose values open something of the receiver's. Nobody
+// who reads a delivery needs them.
+var concealed = []string{"Set-Cookie", "Cookie", "Authorization", "Proxy-Authorization", "Authentication-Info", "Proxy-Authentication-Info"}
+
+// keep keeps the status line of an answer that is no acknowledgement, or what
+// stands in its place, and a line of its header.
+func (a *answer) keep(line []byte) {
+	if a.acknowledges() || a.status >= http.StatusContinue && a.status < http.StatusOK && a.status != http.StatusSwitchingProtocols ||
+		len(line) == 0 || len(a.header) >= excerptSize {
+		return
+	}
+	if a.header == nil {
+		a.header = make([]byte, 0, excerptSize)
+	}
+	name, _, _ := bytes.Cut(line, []byte(":"))
+	name = bytes.TrimRight(name, " \t")
+	folded := line[0] == ' ' || line[0] == '\t'
+	if a.concealing = a.concealing && folded || slices.ContainsFunc(concealed, func(c string) bool { return is(name, c) }); a.concealing {
+		if folded {
+			return
+		}
+		line = append(bytes.Clone(name), ": (left out)"...)
+	}
+	line = line[:min(len(line), excerptSize-len(a.header))]
+	a.header = append(a.header, line...)
+	if len(a.header) < excerptSize {
+		a.header = append(a.header, '\n')
+	}
+}
+
+// lines makes a text that can be shown of what was kept.
+func lines(header []byte) string {
+	var shown []string
+	for line := range bytes.Lines(header) {
+		shown = append(shown, printable(bytes.TrimSuffix(line, []byte("\n"))))
+	}
+	return strings.Join(shown, "\n")
 }
 
 // bodyless: nothing follows the header, whatever it says.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"syscall"
@@ -19,6 +20,7 @@ type conn struct {
 	plain    net.Conn        // below TLS
 	raw      syscall.RawConn // of plain
 	at       string          // host and port
+	addr     netip.AddrPort  // see [Result]
 	made     time.Time       // before its name was looked up
 	dies     time.Time       // no request begins then, or later
 	meter    meter
@@ -29,6 +31,11 @@ type conn struct {
 	// keepAlive is how long the receiver said that it keeps it; 0: not told.
 	keepAlive time.Duration
 
+	// Of its present request:
+	phases Phases
+	reused bool   // there was one before
+	header []byte // of its failed answer, see [answer]
+
 	// The pool's, while it is idle:
 	expires time.Time
 	place   int // among the pool's expiries
@@ -38,7 +45,8 @@ type conn struct {
 // most.
 const lifeSpread = 0.25
 
-// dial makes a connection whose request may begin.
+// dial makes a connection whose request may begin. If it cannot, the connection
+// still tells how far it came.
 func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*conn, error) {
 	c.dials.Add(1)
 	made := &conn{at: hostPort(u), made: time.Now()}
@@ -49,12 +57,11 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	plain, err := c.reach(ctx, u)
-	if err != nil {
-		return nil, &failure{phase: connecting, err: err}
+	if err := c.reach(ctx, made, u); err != nil {
+		return made, &failure{phase: connecting, err: err}
 	}
-	made.Conn, made.plain = plain, plain
-	if tcp, ok := plain.(*net.TCPConn); ok {
+	var err error
+	if tcp, ok := made.plain.(*net.TCPConn); ok {
 		made.raw, err = tcp.SyscallConn()
 	}
 	if err == nil {
@@ -65,9 +72,8 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 	}
 	if err != nil {
 		made.close()
-		return nil, err
 	}
-	return made, nil
+	return made, err
 }
 
 func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
@@ -77,7 +83,9 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 		made.certified = true
 		return new(tls.Certificate), nil // none
 	}
+	began := time.Now()
 	t := &turn{Conn: made.plain, turns: c.turns, ctx: ctx, left: c.tlsTimeout}
+	defer func() { made.phases.TLS = since(began) - t.waited }()
 	if err := t.take(); err != nil {
 		return err
 	}
@@ -95,6 +103,17 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	}
 	return nil
 }
+
+// describe tells of the present request.
+func (c *conn) describe(res *Result) {
+	res.Phases, res.Reused, res.Address = c.phases, c.reused, c.addr
+	if c.header != nil {
+		res.Header, c.header = lines(c.header), nil
+	}
+}
+
+// since is more than zero: there was such a phase.
+func since(began time.Time) time.Duration { return max(time.Since(began), 1) }
 
 // silent reports whether not a byte of an answer came.
 func (c *conn) silent() bool { return c.meter.left == maxHeader }
@@ -143,8 +162,9 @@ func (c *conn) drained(in *bufio.Reader) bool {
 
 // meter reads a bounded number of bytes from a connection.
 type meter struct {
-	conn *conn
-	left int
+	conn  *conn
+	left  int
+	began time.Time // zero once the first byte has come
 }
 
 func (m *meter) Read(p []byte) (int, error) {
@@ -152,6 +172,17 @@ func (m *meter) Read(p []byte) (int, error) {
 		return 0, errTooLarge
 	}
 	n, err := m.conn.Read(p[:min(len(p), m.left)])
+	if n > 0 {
+		m.time()
+	}
 	m.left -= n
 	return n, err
+}
+
+// time ends the phase that is the wait for the first byte.
+func (m *meter) time() {
+	if !m.began.IsZero() {
+		m.conn.phases.FirstByte = since(m.began)
+		m.began = time.Time{}
+	}
 }

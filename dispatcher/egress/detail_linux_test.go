@@ -42,36 +42,63 @@ func TestEachDetailOfARealBrokenEndpoint(t *testing.T) {
 	for _, tt := range brokenEndpoints() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			url, resolver := tt.open(t)
-			cfg := egress.Config{
-				Allow: loopback, Deny: []netip.Prefix{netip.MustParsePrefix("127.9.0.0/16")}, RootCAs: testCA().pool, Resolver: resolver,
-				ConnectTimeout: patience, TLSTimeout: patience,
-			}
-			if tt.detail == egress.PortNotAllowed {
-				cfg.Ports = []uint16{8443}
-			}
-			c := egress.New(cfg)
-			t.Cleanup(c.Close)
-			req := newRequest(url)
-			if tt.detail == egress.RequestNotRead {
-				req.Body = make([]byte, 16<<20) // more than sockets hold
-			}
-			as := func(res egress.Result) bool { return res.Kind == tt.kind && res.Detail == tt.detail }
-			timesOut := strings.HasSuffix(string(tt.detail), "_TIMEOUT") || tt.kind == egress.Timeout
-			var res egress.Result
-			if timesOut {
-				res = postBriefly(t, c, req, as)
-			} else {
-				res = post(t, c, req)
-			}
-			if !as(res) {
+			res := tt.post(t)
+			if !tt.made(res) {
 				t.Errorf("Post: %v %s (%v), want %v %s", res.Kind, res.Detail, res.Err, tt.kind, tt.detail)
 			}
-			if res.TimedOut() != timesOut {
-				t.Errorf("TimedOut: %v, want %v", res.TimedOut(), timesOut)
+			if res.TimedOut() != tt.timesOut() {
+				t.Errorf("TimedOut: %v, want %v", res.TimedOut(), tt.timesOut())
+			}
+			if got, want := strings.TrimPrefix(happened(res.Phases), "DNS, "), tt.phases(res); got != want {
+				t.Errorf("phases: got %s, want %s", got, want)
+			}
+			if told, want := res.Address.IsValid(), tt.kind != egress.DNSFailed && tt.kind != egress.DestinationRefused; told != want {
+				t.Errorf("address: got %v, want one: %v", res.Address, want)
 			}
 		})
 	}
+}
+
+// post makes an attempt at the endpoint.
+func (b broken) post(t *testing.T) egress.Result {
+	url, resolver := b.open(t)
+	cfg := egress.Config{
+		Allow: loopback, Deny: []netip.Prefix{netip.MustParsePrefix("127.9.0.0/16")}, RootCAs: testCA().pool, Resolver: resolver,
+		ConnectTimeout: patience, TLSTimeout: patience,
+	}
+	if b.detail == egress.PortNotAllowed {
+		cfg.Ports = []uint16{8443}
+	}
+	c := egress.New(cfg)
+	t.Cleanup(c.Close)
+	req := newRequest(url)
+	if b.detail == egress.RequestNotRead {
+		req.Body = make([]byte, 16<<20) // more than sockets hold
+	}
+	if b.timesOut() {
+		return postBriefly(t, c, req, b.made)
+	}
+	return post(t, c, req)
+}
+
+func (b broken) made(res egress.Result) bool { return res.Kind == b.kind && res.Detail == b.detail }
+
+func (b broken) timesOut() bool {
+	return strings.HasSuffix(string(b.detail), "_TIMEOUT") || b.kind == egress.Timeout
+}
+
+// phases are those that an attempt at the endpoint has beside that of the name.
+// TLS 1.3 refuses some handshakes only when an answer is awaited.
+func (b broken) phases(res egress.Result) string {
+	switch {
+	case b.kind == egress.DNSFailed:
+		return "DNS"
+	case b.kind == egress.ConnectFailed, b.kind == egress.DestinationRefused:
+		return "connect"
+	case b.kind == egress.TLSFailed && res.Phases.FirstByte == 0:
+		return "connect, TLS"
+	}
+	return "connect, TLS, first byte"
 }
 
 // TestDetailsAreThoseOfTheContract also finds each explained to the holder.

@@ -3,6 +3,7 @@ package egress
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -33,12 +34,12 @@ type resolver interface {
 
 // reach makes a TCP connection to one of the host's addresses. The guard
 // decides on each.
-func (c *Client) reach(ctx context.Context, u *url.URL) (net.Conn, error) {
+func (c *Client) reach(ctx context.Context, made *conn, u *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, c.connectTimeout)
 	defer cancel()
-	addrs, err := c.lookup(ctx, u.Hostname())
+	addrs, err := c.lookup(ctx, made, u.Hostname())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	addrs = interleave(addrs)
 	addrs = addrs[:min(len(addrs), maxAddrs)]
@@ -46,19 +47,48 @@ func (c *Client) reach(ctx context.Context, u *url.URL) (net.Conn, error) {
 	if len(addrs) > maxRacing {
 		limit = maxRacing * attemptDelay
 	}
-	return race(ctx, len(addrs), func(ctx context.Context, i int) (net.Conn, error) {
+	began := time.Now()
+	made.plain, err = race(ctx, len(addrs), func(ctx context.Context, i int) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		return c.dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addrs[i], port(u)).String())
 	})
+	made.phases.Connect = since(began)
+	if err != nil {
+		made.addr = dialled(err)
+		return err
+	}
+	made.Conn, made.addr = made.plain, addrPort(made.plain.RemoteAddr())
+	return nil
+}
+
+// dialled is the address that an error of a dialer is about. What the guard
+// refused is not told: a resolver of the inside may know more than the public.
+func dialled(err error) netip.AddrPort {
+	var refused *refusedError
+	var op *net.OpError
+	if errors.As(err, &refused) || !errors.As(err, &op) {
+		return netip.AddrPort{}
+	}
+	return addrPort(op.Addr)
+}
+
+func addrPort(at net.Addr) netip.AddrPort {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	a := tcp.AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
 // lookup resolves a host as an absolute name, without the system's search list.
-func (c *Client) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+func (c *Client) lookup(ctx context.Context, made *conn, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}, nil
 	}
 	addrs, err := c.resolver.LookupNetIP(ctx, "ip", host+".")
+	made.phases.DNS = since(made.made)
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()
 	}

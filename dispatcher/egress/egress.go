@@ -131,9 +131,25 @@ type Result struct {
 	StatusCode int    // 0: no answer
 	RetryAfter string // a failed answer's, as it came
 	Location   string // a redirect's, as text that can be shown
+	Header     string // the first KiB of a failed answer's status line and header, likewise
 	Excerpt    []byte // the first KiB of a failed answer's body
+	Phases     Phases
+	Reused     bool // its connection was kept from an earlier request
+	// Address is where its connection went, or the one that could not be made.
+	// Zero: the request did not get as far, or callbacks may not go there.
+	Address netip.AddrPort
 	// Err is for the log alone: it may name addresses of the inside.
 	Err error
+}
+
+// Phases are how long the parts of a request took, the one that failed up to its
+// failure. Zero: it had no such part. The time that a request waits for this
+// process is in none of them.
+type Phases struct {
+	DNS       time.Duration // its host is no address
+	Connect   time.Duration
+	TLS       time.Duration
+	FirstByte time.Duration // of the answer, from when it was sent
 }
 
 // TimedOut reports whether the time of some phase was over.
@@ -163,6 +179,7 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	made, err := c.dial(ctx, u, r.Deadline)
 	if err != nil {
 		res := failed(ctx, err)
+		made.describe(&res)
 		if res.Kind == Exhausted {
 			c.pool.shed()
 			pause(ctx, exhaustedPause)
@@ -185,6 +202,7 @@ func (c *Client) send(ctx context.Context, conn *conn, u *url.URL, r *Request) R
 	if err != nil {
 		res = failed(ctx, err)
 	}
+	conn.describe(&res)
 	if stop() && err == nil && conn.reusable {
 		c.pool.put(conn)
 	} else {
@@ -211,6 +229,7 @@ func (c *Client) kept(u *url.URL, r *Request) *conn {
 	for conn := c.pool.take(at, r.MadeSince); conn != nil; conn = c.pool.take(at, r.MadeSince) {
 		if conn.begin(r.Deadline) && conn.quiet() {
 			c.reused.Add(1)
+			conn.reused, conn.phases = true, Phases{}
 			return conn
 		}
 		conn.close()

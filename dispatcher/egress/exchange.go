@@ -18,7 +18,7 @@ import (
 const (
 	maxHeader   = 32 << 10 // of an answer, those of 1xx before it included
 	maxBody     = 64 << 10 // read of an answer, so that the connection can be reused
-	excerptSize = 1 << 10  // kept of a failed answer's body
+	excerptSize = 1 << 10  // kept of a failed answer's body, and of its header
 	maxLocation = 2 << 10  // bytes kept of a redirect's
 	// drainTime is how long a body may take after the header; an
 	// acknowledgement's only so long that its endpoint is not taken for a slow one.
@@ -50,10 +50,13 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	if b.out, err = appendRequest(b.out[:0], u, r); err != nil {
 		return Result{}, err
 	}
+	began := time.Now()
 	_, unsent := c.Write(b.out)
 	// A receiver may answer and close without reading all.
-	a, err := c.await(b)
+	a, err := c.await(b, began)
+	c.header = a.header
 	if err != nil {
+		c.meter.time()
 		return Result{}, c.unanswered(unsent, err)
 	}
 	res := Result{Kind: HTTPStatus, StatusCode: a.status, RetryAfter: a.retryAfter, Location: a.location}
@@ -74,8 +77,8 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 }
 
 // await reads an answer up to its body; those of 1xx before it are none.
-func (c *conn) await(b *buffers) (answer, error) {
-	for c.meter = (meter{conn: c, left: maxHeader}); ; {
+func (c *conn) await(b *buffers, began time.Time) (answer, error) {
+	for c.meter = (meter{conn: c, left: maxHeader, began: began}); ; {
 		a, err := readAnswer(b)
 		if err != nil || a.status >= http.StatusOK || a.status == http.StatusSwitchingProtocols {
 			return a, err

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/verify/rig/hostile"
@@ -79,6 +80,9 @@ func wantBounded(t *testing.T, c *egress.Client, before uint64, idle, answer int
 func checkResult(t *testing.T, res egress.Result) {
 	t.Helper()
 	success := res.StatusCode >= 200 && res.StatusCode <= 299
+	if n := utf8.RuneCountInString(res.Header); n > 1024 || !utf8.ValidString(res.Header) || success && n > 0 {
+		t.Errorf("%v with a header of %d characters, want at most 1024, of UTF-8, and none of a success: %q", res.Kind, n, res.Header)
+	}
 	switch res.Kind {
 	case egress.Acknowledged:
 		if !success || len(res.Excerpt) != 0 {

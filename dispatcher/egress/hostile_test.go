@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/verify/rig/hostile"
 )
@@ -330,6 +332,38 @@ func TestLocationOfARedirect(t *testing.T) {
 			r := listenTLS(t, goodTLS(), hostile.Once(tt.answer))
 			if res := post(t, newClient(t), newRequest(r.url())); res.Location != tt.want {
 				t.Errorf("Location = %q, want %q", res.Location, tt.want)
+			}
+		})
+	}
+}
+
+// The header of a failed answer is told, as text that can be shown and without
+// what opens something of the receiver's.
+func TestHeaderOfAFailedAnswer(t *testing.T) {
+	long := strings.Repeat("x", 2000)
+	for name, tt := range map[string]struct{ answer, want string }{
+		"of a failure":    {hostile.Answer("503 Busy", "Server: s", "Date:d", "Content-Length: 0"), "HTTP/1.1 503 Busy\nServer: s\nDate:d\nContent-Length: 0"},
+		"of a redirect":   {hostile.Answer("301 Moved", "Location: /new", "Content-Length: 0"), "HTTP/1.1 301 Moved\nLocation: /new\nContent-Length: 0"},
+		"of a success":    {hostile.Answer("201 Created", "Server: s", "Content-Length: 0"), ""},
+		"after others":    {"HTTP/1.1 102 Processing\r\nA: b\r\n\r\n" + hostile.Answer("500 Oops", "Content-Length: 0"), "HTTP/1.1 500 Oops\nContent-Length: 0"},
+		"of a switch":     {"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "HTTP/1.1 101 Switching\nUpgrade: x"},
+		"long":            {hostile.Answer("500 Oops", "A: "+long, "Content-Length: 0"), "HTTP/1.1 500 Oops\nA: " + long[:1024-21]},
+		"longer":          {hostile.Answer("500 Oops", "A: "+strings.Repeat(long, 3), "Content-Length: 0"), "HTTP/1.1 500 Oops\nA: " + long[:1024-21]},
+		"of many lines":   {hostile.Answer("500 Oops", strings.Repeat("A: b\r\n", 1000)+"Content-Length: 0"), "HTTP/1.1 500 Oops\n" + strings.Repeat("A: b\n", 1000)[:1024-18]},
+		"not to be shown": {hostile.Answer("500 \xffOops\u202e", "A: \u009b\u00e9", "Content-Length: 0"), "HTTP/1.1 500 \ufffdOops\ufffd\nA: \ufffd\u00e9\nContent-Length: 0"},
+		"credentials": {hostile.Answer("401 No", "set-cookie: s=1; HttpOnly", "Set-Cookie : s=2", "\ts=3", " s=4", "WWW-Authenticate: Basic", "Proxy-Authorization: s5", "Content-Length: 0"),
+			"HTTP/1.1 401 No\nset-cookie: (left out)\nSet-Cookie: (left out)\nWWW-Authenticate: Basic\nProxy-Authorization: (left out)\nContent-Length: 0"},
+		"not HTTP":   {"SSH-2.0-OpenSSH\r\n\r\n", "SSH-2.0-OpenSSH"},
+		"no status":  {"HTTP/1.1 OK\r\nA: b\r\n\r\n", "HTTP/1.1 OK"},
+		"unfinished": {"HTTP/1.1 500 Oops\r\nA: b\r\nC: d", "HTTP/1.1 500 Oops\nA: b\nC: d"},
+		"begun":      {"HTTP/1", "HTTP/1"},
+		"none":       {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := listenTLS(t, goodTLS(), hostile.Once(tt.answer))
+			if res := post(t, newClient(t), newRequest(r.url())); strings.TrimSuffix(tt.want, "\n") != res.Header {
+				t.Errorf("Header (-want +got):\n%s", cmp.Diff(strings.TrimSuffix(tt.want, "\n"), res.Header))
 			}
 		})
 	}

@@ -28,6 +28,7 @@ type network struct {
 	dialled []string // with the time
 	open    int      // dials and connections
 	peak    int
+	phases  Phases
 }
 
 func (n *network) LookupNetIP(_ context.Context, _, host string) (addrs []netip.Addr, err error) {
@@ -81,6 +82,8 @@ type netConn struct {
 	host    string
 }
 
+func (c *netConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(c.host)} }
+
 func (c *netConn) Close() error {
 	c.network.closed()
 	return nil
@@ -97,15 +100,21 @@ func (n *network) reach(t *testing.T, host string) (to string, took time.Duratio
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := c.reach(t.Context(), u)
+	made := &conn{made: n.begin}
+	err = c.reach(t.Context(), made, u)
+	took = time.Since(n.begin)
 	if err == nil {
-		to = conn.(*netConn).host
-		_ = conn.Close()
+		to = made.plain.(*netConn).host
+		made.close()
+		if got := made.addr.Addr(); got.String() != to {
+			t.Errorf("address told: %v, want %s", got, to)
+		}
 	}
+	n.phases = made.phases
 	if n.open != 0 {
 		t.Errorf("%d dials and connections are left, want none", n.open)
 	}
-	return to, time.Since(n.begin), err
+	return to, took, err
 }
 
 // The system's search list was tried on the hosts of callback URLs: in a
@@ -169,6 +178,9 @@ func TestNextAddressIsDialledAfterAQuarterOfASecond(t *testing.T) {
 				to, took, err := n.reach(t, "hooks.example.com")
 				if to != tt.want || took != tt.took || !errors.Is(err, tt.err) {
 					t.Errorf("reached %q after %v (%v), want %q after %v (%v)", to, took, err, tt.want, tt.took, tt.err)
+				}
+				if want := (Phases{DNS: 1, Connect: max(took, 1)}); n.phases != want {
+					t.Errorf("phases: %v, want %v", n.phases, want)
 				}
 				if tt.dial != nil && !slices.Equal(n.dialled, tt.dial) {
 					t.Errorf("dialled %q, want %q", n.dialled, tt.dial)

@@ -25,12 +25,22 @@ type turn struct {
 	left  time.Duration   // how long the other side may make it wait; its waits for a turn are ours
 	has   bool
 	none  bool // ctx ended before there was a turn
+	// waited is how long the waits for a turn took.
+	waited time.Duration
 }
 
 // errNoTurn: the deadline passed before a processor was free.
 var errNoTurn = errors.New("the processors had no time for the handshake")
 
 func (t *turn) take() error {
+	select {
+	case t.turns <- struct{}{}:
+		t.has = true
+		return nil
+	default:
+	}
+	began := time.Now()
+	defer func() { t.waited += time.Since(began) }()
 	select {
 	case t.turns <- struct{}{}:
 		t.has = true
