@@ -221,10 +221,8 @@ func (d *Dispatcher) takeBack(f *flight) {
 // conclude decides what an attempt means for its delivery and its lane.
 func (d *Dispatcher) conclude(f *flight, res *egress.Result, now time.Time) *attemptLine {
 	del := f.item.delivery
-	a := &store.Attempt{
-		Number: del.Attempts + 1, At: f.started, Duration: now.Sub(f.started),
-		StatusCode: res.StatusCode, Error: errorKind(res.Kind), Detail: string(res.Detail), Location: res.Location, Response: res.Excerpt, Probe: f.probe,
-	}
+	a := attemptOf(res, f.started, now)
+	a.Number, a.Probe = del.Attempts+1, f.probe
 	o := store.Outcome{Attempt: a, State: store.Delivered, Failures: del.Failures}
 	if res.Kind == egress.Acknowledged {
 		d.acknowledged(f, a.Duration)
@@ -240,6 +238,16 @@ func (d *Dispatcher) conclude(f *flight, res *egress.Result, now time.Time) *att
 	return &attemptLine{flight: f, attempt: a, err: res.Err, due: o.DueAt, observation: Observation{
 		Outcome: outcomeWord(a), Duration: a.Duration, State: o.State, AcceptedAt: del.AcceptedAt, Now: now, Probe: f.probe,
 	}}
+}
+
+// attemptOf is the record of a request that has ended now.
+func attemptOf(res *egress.Result, started, now time.Time) *store.Attempt {
+	return &store.Attempt{
+		At: started, Duration: now.Sub(started),
+		StatusCode: res.StatusCode, Error: errorKind(res.Kind), Detail: string(res.Detail),
+		Location: res.Location, Header: res.Header, Response: res.Excerpt,
+		Phases: store.Phases(res.Phases), Reused: res.Reused, Address: res.Address,
+	}
 }
 
 // finish lets the next event of the message go, or puts the later ones off: one

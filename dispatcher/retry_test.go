@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/recapito/recapito/dispatcher"
 	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/store"
@@ -24,6 +26,32 @@ func TestEventIsDeliveredOnceAndRecorded(t *testing.T) {
 		d, attempts := r.delivery("a", ev[0])
 		if d.State != store.Delivered || len(attempts) != 1 || attempts[0].StatusCode != 204 {
 			t.Errorf("got state %s, attempts %+v; want DELIVERED after one attempt with 204", d.State, attempts)
+		}
+	})
+}
+
+// What a request tells of itself is kept with its attempt.
+func TestAttemptTellsWhatItsRequestTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		began := time.Now()
+		r.recv.set(func(context.Context, call) egress.Result {
+			time.Sleep(time.Second)
+			return egress.Result{
+				Kind: egress.HTTPStatus, StatusCode: 301, Location: "/new", Header: "HTTP/1.1 301 Moved", Excerpt: []byte("moved"),
+				Phases: egress.Phases{DNS: 1, Connect: 2, TLS: 3, FirstByte: 4}, Reused: true, Address: "203.0.113.7:443",
+			}
+		})
+		id := r.accept("a", "m")[0]
+		r.after(2 * time.Second)
+		want := []store.Attempt{{
+			Number: 1, At: began, Duration: time.Second, StatusCode: 301, Error: store.HTTPStatus,
+			Location: "/new", Header: "HTTP/1.1 301 Moved", Response: []byte("moved"),
+			Phases: store.Phases{DNS: 1, Connect: 2, TLS: 3, FirstByte: 4}, Reused: true, Address: "203.0.113.7:443",
+		}}
+		if _, got := r.delivery("a", id); !cmp.Equal(want, got) {
+			t.Errorf("attempts (-want +got):\n%s", cmp.Diff(want, got))
 		}
 	})
 }

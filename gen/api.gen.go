@@ -563,6 +563,10 @@ type APIKeyList struct {
 
 // Attempt One HTTP POST of a delivery, with its outcome.
 type Attempt struct {
+	// Address The address and the port that it went to, or could not reach. Absent if it
+	// did not get so far, and if callbacks may not go there.
+	Address *string `json:"address,omitempty"`
+
 	// At When it began.
 	At Time `json:"at"`
 
@@ -626,11 +630,25 @@ type Attempt struct {
 	// Number 1, 2, and so on; as in `webhook-attempt`.
 	Number int32 `json:"number"`
 
+	// Phases How long the parts of an attempt took, in milliseconds; the one that failed,
+	// up to its failure. A part that the attempt did not have is absent: a reused
+	// connection was made by an earlier one, and an address in the URL needs no DNS.
+	// The time that it waited for Recapito itself is in `durationMs` alone.
+	Phases *AttemptPhases `json:"phases,omitempty"`
+
 	// Probe Whether it was a probe, which tests a failing endpoint and does not use up the retry schedule.
 	Probe bool `json:"probe"`
 
 	// Response The first KiB of a failed answer's body; bytes that are not UTF-8 are replaced.
 	Response *string `json:"response,omitempty"`
+
+	// ResponseHeader The first KiB of a failed answer's status line and header, one a line. The
+	// values of `Set-Cookie` and of credentials are left out. What cannot be
+	// shown is replaced.
+	ResponseHeader *string `json:"responseHeader,omitempty"`
+
+	// Reused Whether its connection was kept from an earlier attempt. Absent if it had none.
+	Reused *bool `json:"reused,omitempty"`
 
 	// StatusCode The HTTP status of the answer; absent if there was none.
 	StatusCode *int32 `json:"statusCode,omitempty"`
@@ -686,6 +704,24 @@ type AttemptDetail string
 // is damaged. INTERNAL_ERROR: the service could not make the attempt; your
 // endpoint has no part in it.
 type AttemptError string
+
+// AttemptPhases How long the parts of an attempt took, in milliseconds; the one that failed,
+// up to its failure. A part that the attempt did not have is absent: a reused
+// connection was made by an earlier one, and an address in the URL needs no DNS.
+// The time that it waited for Recapito itself is in `durationMs` alone.
+type AttemptPhases struct {
+	// ConnectMs The TCP connection.
+	ConnectMs *int64 `json:"connectMs,omitempty"`
+
+	// DNSMs The look-up of the host's name.
+	DNSMs *int64 `json:"dnsMs,omitempty"`
+
+	// FirstByteMs The wait for the first byte of the answer, from when the request was sent.
+	FirstByteMs *int64 `json:"firstByteMs,omitempty"`
+
+	// TLSMs The TLS handshake.
+	TLSMs *int64 `json:"tlsMs,omitempty"`
+}
 
 // Channel The channel of the message.
 type Channel string

@@ -172,6 +172,15 @@ func showAttempt(a store.Attempt) gen.Attempt {
 		text := strings.ToValidUTF8(string(a.Response), "\uFFFD")
 		out.Response = &text
 	}
+	out.ResponseHeader, out.Address = optional(a.Header), optional(a.Address)
+	if a.Phases != (store.Phases{}) {
+		out.Phases = &gen.AttemptPhases{
+			DNSMs: millis(a.Phases.DNS), ConnectMs: millis(a.Phases.Connect), TLSMs: millis(a.Phases.TLS), FirstByteMs: millis(a.Phases.FirstByte),
+		}
+	}
+	if a.Phases.FirstByte > 0 {
+		out.Reused = &a.Reused
+	}
 	return out
 }
 
@@ -181,6 +190,14 @@ func showStatus(code int) *int32 {
 		return nil
 	}
 	return new(int32(code))
+}
+
+// millis shows zero as absent.
+func millis(d time.Duration) *int64 {
+	if d == 0 {
+		return nil
+	}
+	return new(d.Milliseconds())
 }
 
 // value is what p points to, else the zero value.

@@ -412,7 +412,8 @@ func TestGetDelivery(t *testing.T) {
 	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{
 		State: store.Pending, Failures: 1, DueAt: due,
 		Attempt: &store.Attempt{Number: 1, At: epoch, Duration: 87*time.Millisecond + 999, StatusCode: 502, Error: store.HTTPStatus, Response: []byte("Bad \xff<b>"),
-			Detail: "NO_ANSWER", Location: "https://example.com/new"},
+			Detail: "NO_ANSWER", Location: "https://example.com/new", Header: "HTTP/1.1 502 Bad\nA: \uFFFD", Address: "203.0.113.7:443",
+			Phases: store.Phases{DNS: 1, Connect: 2*time.Millisecond + 999, TLS: time.Second, FirstByte: 4 * time.Millisecond}},
 	}, epoch)
 	want.AttemptCount, want.WaitingFor = 1, new(gen.WaitingForRETRY)
 	want.LastError, want.LastStatusCode = new(gen.AttemptErrorHTTPSTATUS), new(int32(502))
@@ -421,6 +422,8 @@ func TestGetDelivery(t *testing.T) {
 		Number: 1, At: ms, DurationMs: 87, StatusCode: new(int32(502)),
 		Error: new(gen.AttemptErrorHTTPSTATUS), Response: new("Bad \uFFFD<b>"),
 		Detail: new(gen.AttemptDetailNOANSWER), Location: new("https://example.com/new"),
+		ResponseHeader: new("HTTP/1.1 502 Bad\nA: \uFFFD"), Address: new("203.0.113.7:443"), Reused: new(false),
+		Phases: &gen.AttemptPhases{DNSMs: new(int64(0)), ConnectMs: new(int64(2)), TLSMs: new(int64(1000)), FirstByteMs: new(int64(4))},
 	})
 	if failed, _ := get(); true {
 		if diff := cmp.Diff(want, failed); diff != "" {
@@ -430,12 +433,14 @@ func TestGetDelivery(t *testing.T) {
 
 	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{
 		State: store.Delivered, Failures: 1,
-		Attempt: &store.Attempt{Number: 2, At: due, Duration: time.Millisecond, StatusCode: 204, Probe: true},
+		Attempt: &store.Attempt{Number: 2, At: due, Duration: time.Millisecond, StatusCode: 204, Probe: true,
+			Phases: store.Phases{FirstByte: 1}, Reused: true},
 	}, due)
 	want.State, want.AttemptCount, want.NextAttemptAt, want.WaitingFor = gen.DeliveryStateDELIVERED, 2, nil, nil
 	want.FinishedAt, want.LastError, want.LastStatusCode = new(shown(due)), nil, new(int32(204))
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 2, At: shown(due), DurationMs: 1, StatusCode: new(int32(204)), Probe: true,
+		Reused: new(true), Phases: &gen.AttemptPhases{FirstByteMs: new(int64(0))},
 	})
 	if done, _ := get(); true {
 		if diff := cmp.Diff(want, done); diff != "" {

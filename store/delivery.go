@@ -172,9 +172,17 @@ type Attempt struct {
 	Error      ErrorKind // empty: acknowledged
 	Detail     string    // more of it, a word of the contract's list; empty: no more is known
 	Location   string    // of a redirect; empty: none
+	Header     string    // the first KiB of a failed answer's status line and header
 	Response   []byte    // the first KiB of a failed answer's body
 	Probe      bool      // made by the breaker; does not use up the schedule
+	Phases     Phases
+	Reused     bool   // its connection was kept from an earlier one
+	Address    string // where it went, with the port; empty: nowhere, or it is not known
 }
+
+// Phases are how long the parts of an attempt took, the one that failed up to its
+// failure. Zero: it had no such part, or it is not known.
+type Phases struct{ DNS, Connect, TLS, FirstByte time.Duration }
 
 // Outcome is what the dispatcher has to say of a delivery.
 type Outcome struct {

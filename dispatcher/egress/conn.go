@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"syscall"
@@ -20,7 +19,7 @@ type conn struct {
 	plain    net.Conn        // below TLS
 	raw      syscall.RawConn // of plain
 	at       string          // host and port
-	addr     netip.AddrPort  // see [Result]
+	addr     string          // see [Result]
 	made     time.Time       // before its name was looked up
 	dies     time.Time       // no request begins then, or later
 	meter    meter

@@ -64,22 +64,22 @@ func (c *Client) reach(ctx context.Context, made *conn, u *url.URL) error {
 
 // dialled is the address that an error of a dialer is about. What the guard
 // refused is not told: a resolver of the inside may know more than the public.
-func dialled(err error) netip.AddrPort {
+func dialled(err error) string {
 	var refused *refusedError
 	var op *net.OpError
 	if errors.As(err, &refused) || !errors.As(err, &op) {
-		return netip.AddrPort{}
+		return ""
 	}
 	return addrPort(op.Addr)
 }
 
-func addrPort(at net.Addr) netip.AddrPort {
+func addrPort(at net.Addr) string {
 	tcp, ok := at.(*net.TCPAddr)
 	if !ok {
-		return netip.AddrPort{}
+		return ""
 	}
 	a := tcp.AddrPort()
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()).String()
 }
 
 // lookup resolves a host as an absolute name, without the system's search list.

@@ -135,9 +135,10 @@ type Result struct {
 	Excerpt    []byte // the first KiB of a failed answer's body
 	Phases     Phases
 	Reused     bool // its connection was kept from an earlier request
-	// Address is where its connection went, or the one that could not be made.
-	// Zero: the request did not get as far, or callbacks may not go there.
-	Address netip.AddrPort
+	// Address, with its port, is where its connection went, or the one that could
+	// not be made. Empty: the request did not get as far, or callbacks may not go
+	// there.
+	Address string
 	// Err is for the log alone: it may name addresses of the inside.
 	Err error
 }

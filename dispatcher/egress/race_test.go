@@ -82,7 +82,9 @@ type netConn struct {
 	host    string
 }
 
-func (c *netConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(c.host)} }
+func (c *netConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.ParseIP(c.host), Port: defaultPort}
+}
 
 func (c *netConn) Close() error {
 	c.network.closed()
@@ -106,8 +108,8 @@ func (n *network) reach(t *testing.T, host string) (to string, took time.Duratio
 	if err == nil {
 		to = made.plain.(*netConn).host
 		made.close()
-		if got := made.addr.Addr(); got.String() != to {
-			t.Errorf("address told: %v, want %s", got, to)
+		if want := net.JoinHostPort(to, "443"); made.addr != want {
+			t.Errorf("address told: %q, want %q", made.addr, want)
 		}
 	}
 	n.phases = made.phases

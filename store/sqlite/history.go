@@ -93,7 +93,9 @@ func (s *Store) addBehind(ctx context.Context, tx *sql.Tx, ds []store.Delivery) 
 func scanAttempt(rows *sql.Rows) (a store.Attempt, err error) {
 	var at, duration int64
 	var kind string
-	err = rows.Scan(&a.Number, &at, &duration, &a.StatusCode, &kind, &a.Response, &a.Probe, &a.Detail, &a.Location)
+	var phases []byte
+	err = rows.Scan(&a.Number, &at, &duration, &a.StatusCode, &kind, &a.Response, &a.Probe, &phases, &a.Detail, &a.Location, &a.Header)
+	scanPhases(phases, &a)
 	a.At, a.Duration, a.Error = instant(at), time.Duration(duration)*time.Microsecond, store.ErrorKind(kind)
 	return a, err
 }

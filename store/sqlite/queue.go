@@ -166,7 +166,7 @@ func (tx *txn) finish(state int, now time.Time, seqs []int64) (n int, err error)
 		for _, seq := range seqs[from:to] {
 			args = append(args, seq, state, micros(now))
 		}
-		return tx.exec(text(insertOutcomes+`VALUES %s`, `(?, 0, 0, 0, 0, '', NULL, 0, 0, ?, ?)`, to-from), args...)
+		return tx.exec(text(insertOutcomes+`VALUES %s`, `(?, 0, 0, 0, 0, '', NULL, 0, 0, ?, ?, NULL)`, to-from), args...)
 	})
 }
 

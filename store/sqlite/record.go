@@ -38,13 +38,13 @@ func atFirst(outcomes []store.Outcome) int {
 }
 
 const (
-	outcomeColumns = `seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at`
-	outcomeRow     = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	outcomeColumns = `seq, number, at, duration, status_code, error, response, probe, failures, state, ended_at, phases`
+	outcomeRow     = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	// insertOutcomes is for what was acknowledged at first, nearly all, and for no
 	// attempt: it leaves out what only the others have.
 	insertOutcomes = `INSERT INTO outcomes (` + outcomeColumns + `) `
-	insertOutcome  = `INSERT INTO outcomes (` + outcomeColumns + `, detail, location, account_id) `
-	insertOne      = insertOutcome + `VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertOutcome  = `INSERT INTO outcomes (` + outcomeColumns + `, detail, location, header, account_id) `
+	insertOne      = insertOutcome + `VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	// orEnd is for an attempt that was recorded before, without the end.
 	orEnd = ` ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at`
 )
@@ -65,7 +65,7 @@ func (tx *txn) deliver(outcomes []store.Outcome, now time.Time) error {
 	}
 	tx.moved(pending, delivered, len(outcomes))
 	err = bulk(len(outcomes), func(from, to int) error {
-		args := make([]any, 0, 11*(to-from))
+		args := make([]any, 0, 12*(to-from))
 		for i := from; i < to; i++ {
 			args = deliveredArgs(args, &outcomes[i], delivered, micros(now))
 		}
@@ -95,13 +95,13 @@ func divide(outcomes []store.Outcome, seqs []int64) (first, others []store.Outco
 }
 
 func outcomeArgs(o *store.Outcome, state int, ended int64) []any {
-	return append(deliveredArgs(make([]any, 0, 14), o, state, ended), o.Attempt.Detail, o.Attempt.Location, o.Delivery.AccountID)
+	return append(deliveredArgs(make([]any, 0, 16), o, state, ended), o.Attempt.Detail, o.Attempt.Location, o.Attempt.Header, o.Delivery.AccountID)
 }
 
 func deliveredArgs(args []any, o *store.Outcome, state int, ended int64) []any {
 	a := o.Attempt
 	return append(args, o.Delivery.Seq, a.Number, micros(a.At), a.Duration.Microseconds(), a.StatusCode, string(a.Error), a.Response, a.Probe,
-		o.Failures, state, ended)
+		o.Failures, state, ended, phases(a))
 }
 
 // record records one outcome of any kind.
@@ -155,8 +155,8 @@ func (tx *txn) addLate(o *store.Outcome) error {
 		return nil
 	}
 	return tx.exec(insertOutcome+`SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
-		coalesce((SELECT failures FROM outcomes WHERE seq = ?1 ORDER BY number DESC LIMIT 1), 0), ?10, ?11, ?12, ?13, ?14
-		WHERE EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND account_id = ?14) ON CONFLICT DO NOTHING`,
+		coalesce((SELECT failures FROM outcomes WHERE seq = ?1 ORDER BY number DESC LIMIT 1), 0), ?10, ?11, ?12, ?13, ?14, ?15, ?16
+		WHERE EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND account_id = ?16) ON CONFLICT DO NOTHING`,
 		outcomeArgs(o, 0, 0)...)
 }
 

@@ -167,7 +167,10 @@ func testIntake(t *testing.T, open Opener) {
 }
 
 func attempt(number int) *store.Attempt {
-	return &store.Attempt{Number: number, At: at(time.Second), Duration: 5 * time.Millisecond, StatusCode: 204}
+	return &store.Attempt{
+		Number: number, At: at(time.Second), Duration: 5 * time.Millisecond, StatusCode: 204,
+		Phases: store.Phases{FirstByte: 4 * time.Millisecond}, Reused: true, Address: "203.0.113.7:443",
+	}
 }
 
 // done is the outcome of a first attempt that was acknowledged.
@@ -179,6 +182,7 @@ func done(d *store.Delivery) store.Outcome {
 func again(d *store.Delivery, due time.Time) store.Outcome {
 	a := attempt(d.Attempts + 1)
 	a.StatusCode, a.Error, a.Response = 500, store.HTTPStatus, []byte("no")
-	a.Detail, a.Location = "NO_ANSWER", "https://example.com/"
+	a.Detail, a.Location, a.Header = "NO_ANSWER", "https://example.com/", "HTTP/1.1 500 Oops\nServer: s"
+	a.Phases, a.Reused = store.Phases{DNS: time.Microsecond, Connect: 2 * time.Millisecond, TLS: 3 * time.Second, FirstByte: time.Hour}, false
 	return store.Outcome{Delivery: d, Attempt: a, State: store.Pending, Failures: d.Failures + 1, DueAt: due}
 }

@@ -205,6 +205,9 @@ func (m *machine) outcome(r *rapid.T, d *store.Delivery) store.Outcome {
 	kind := rapid.SampledFrom([]string{"delivered", "delivered", "failed attempt", "put off", "fresh again", "behind", "given up"}).Draw(r, "outcome")
 	if kind == "delivered" || kind == "failed attempt" {
 		o.Attempt = &store.Attempt{Number: d.Attempts + 1, At: m.now, Duration: time.Millisecond, StatusCode: 204}
+		if rapid.Bool().Draw(r, "phases") { // else it is an attempt that came to nothing
+			o.Attempt.Phases, o.Attempt.Reused, o.Attempt.Address = store.Phases{DNS: time.Second, FirstByte: time.Microsecond}, true, "[2001:db8::1]:8443"
+		}
 	}
 	switch kind {
 	case "delivered":
@@ -212,7 +215,7 @@ func (m *machine) outcome(r *rapid.T, d *store.Delivery) store.Outcome {
 	case "failed attempt":
 		o.Failures++
 		o.Attempt.StatusCode, o.Attempt.Error, o.Attempt.Response = 500, store.HTTPStatus, []byte("no")
-		o.Attempt.Detail, o.Attempt.Location = "NO_ANSWER", "https://example.com/"
+		o.Attempt.Detail, o.Attempt.Location, o.Attempt.Header = "NO_ANSWER", "https://example.com/", "HTTP/1.1 500 Oops"
 	case "fresh again":
 		o.DueAt = time.Time{}
 	case "behind":
