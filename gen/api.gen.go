@@ -169,6 +169,24 @@ func (e AttemptError) Valid() bool {
 	}
 }
 
+// Defines values for AttemptOutcome.
+const (
+	AttemptOutcomeACKNOWLEDGED AttemptOutcome = "ACKNOWLEDGED"
+	AttemptOutcomeFAILED       AttemptOutcome = "FAILED"
+)
+
+// Valid indicates whether the value is a known member of the AttemptOutcome enum.
+func (e AttemptOutcome) Valid() bool {
+	switch e {
+	case AttemptOutcomeACKNOWLEDGED:
+		return true
+	case AttemptOutcomeFAILED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Channel.
 const (
 	ChannelRCS      Channel = "RCS"
@@ -403,6 +421,48 @@ func (e SkipReason) Valid() bool {
 	case SkipReasonNOWEBHOOK:
 		return true
 	case SkipReasonUNKNOWNACCOUNT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusClass.
+const (
+	StatusClassN1XX StatusClass = "1XX"
+	StatusClassN2XX StatusClass = "2XX"
+	StatusClassN3XX StatusClass = "3XX"
+	StatusClassN4XX StatusClass = "4XX"
+	StatusClassN5XX StatusClass = "5XX"
+	StatusClassN6XX StatusClass = "6XX"
+	StatusClassN7XX StatusClass = "7XX"
+	StatusClassN8XX StatusClass = "8XX"
+	StatusClassN9XX StatusClass = "9XX"
+	StatusClassNONE StatusClass = "NONE"
+)
+
+// Valid indicates whether the value is a known member of the StatusClass enum.
+func (e StatusClass) Valid() bool {
+	switch e {
+	case StatusClassN1XX:
+		return true
+	case StatusClassN2XX:
+		return true
+	case StatusClassN3XX:
+		return true
+	case StatusClassN4XX:
+		return true
+	case StatusClassN5XX:
+		return true
+	case StatusClassN6XX:
+		return true
+	case StatusClassN7XX:
+		return true
+	case StatusClassN8XX:
+		return true
+	case StatusClassN9XX:
+		return true
+	case StatusClassNONE:
 		return true
 	default:
 		return false
@@ -705,6 +765,17 @@ type AttemptDetail string
 // endpoint has no part in it.
 type AttemptError string
 
+// AttemptList A page of attempts, newest first.
+type AttemptList struct {
+	Attempts []DeliveryAttempt `json:"attempts"`
+
+	// NextCursor Absent only on the last page.
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// AttemptOutcome ACKNOWLEDGED: answered with a 2xx. FAILED: ended in any other way.
+type AttemptOutcome string
+
 // AttemptPhases How long the parts of an attempt took, in milliseconds; the one that failed,
 // up to its failure. A part that the attempt did not have is absent: a reused
 // connection was made by an earlier one, and an address in the URL needs no DNS.
@@ -789,6 +860,9 @@ type Delivery struct {
 	// message that are PENDING. Absent if that one has just ended.
 	WaitingForEventID *string `json:"waitingForEventId,omitempty"`
 }
+
+// DeliveryAttempt An attempt, and the event that it was to bring.
+type DeliveryAttempt = ListedAttempt
 
 // DeliveryDetail A delivery with its payload and every attempt. There is no payload if what the
 // service kept of it is damaged.
@@ -1159,6 +1233,9 @@ type SkippedEvent struct {
 	Reason SkipReason `json:"reason"`
 }
 
+// StatusClass The HTTP status of an answer by its first digit; NONE: there was no answer.
+type StatusClass string
+
 // StatusError Why the message was not delivered; null if no reason is known.
 type StatusError struct {
 	// Code Permanent as a rule: UNKNOWN_SUBSCRIBER, BARRED, NOT_SUPPORTED,
@@ -1357,6 +1434,30 @@ type PathAccountID = AccountID
 // Registration The registration of a callback URL.
 type Registration = WebhookInput
 
+// ListAttemptsParams defines parameters for ListAttempts.
+type ListAttemptsParams struct {
+	// From Only attempts begun at this time or later; from 1970 to 2261.
+	From *Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only attempts begun before this time; from 1970 to 2261.
+	To *Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Outcome Only attempts that ended so.
+	Outcome *AttemptOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// StatusClass Only attempts that were answered with such a status.
+	StatusClass *StatusClass `form:"statusClass,omitempty" json:"statusClass,omitempty"`
+
+	// MessageID Only attempts of events of this message.
+	MessageID *MessageID `form:"messageId,omitempty" json:"messageId,omitempty"`
+
+	// Limit The largest number of attempts in the page.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before, of this account. Opaque.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
 	// State Only deliveries in one of these states.
@@ -1450,6 +1551,9 @@ type ServerInterface interface {
 	// ReplaceWebhook Change the callback URL
 	// (PUT /webhooks/delivery-status)
 	ReplaceWebhook(ctx echo.Context) error
+	// ListAttempts List attempts
+	// (GET /webhooks/delivery-status/attempts)
+	ListAttempts(ctx echo.Context, params ListAttemptsParams) error
 	// ListDeliveries List deliveries
 	// (GET /webhooks/delivery-status/deliveries)
 	ListDeliveries(ctx echo.Context, params ListDeliveriesParams) error
@@ -1612,6 +1716,66 @@ func (w *ServerInterfaceWrapper) ReplaceWebhook(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ReplaceWebhook(ctx)
+	return err
+}
+
+// ListAttempts converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAttempts(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAttemptsParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "statusClass" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "statusClass", ctx.QueryParams(), &params.StatusClass, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter statusClass: %s", err))
+	}
+
+	// ------------- Optional query parameter "messageId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "messageId", ctx.QueryParams(), &params.MessageID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter messageId: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAttempts(ctx, params)
 	return err
 }
 
@@ -1807,6 +1971,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/webhooks/delivery-status", wrapper.GetWebhook, options.OperationMiddlewares["getWebhook"]...)
 	router.POST(options.BaseURL+"/webhooks/delivery-status", wrapper.CreateWebhook, options.OperationMiddlewares["createWebhook"]...)
 	router.PUT(options.BaseURL+"/webhooks/delivery-status", wrapper.ReplaceWebhook, options.OperationMiddlewares["replaceWebhook"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/attempts", wrapper.ListAttempts, options.OperationMiddlewares["listAttempts"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/deliveries", wrapper.ListDeliveries, options.OperationMiddlewares["listDeliveries"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/deliveries/:eventId", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
 	router.POST(options.BaseURL+"/webhooks/delivery-status/signing-secret", wrapper.RotateSigningSecret, options.OperationMiddlewares["rotateSigningSecret"]...)
@@ -2075,6 +2240,71 @@ func (response ReplaceWebhook200JSONResponse) VisitReplaceWebhookResponse(w http
 	return err
 }
 
+type ListAttemptsRequestObject struct {
+	Params ListAttemptsParams
+}
+
+type ListAttemptsResponseObject interface {
+	VisitListAttemptsResponse(w http.ResponseWriter) error
+}
+
+type ListAttempts200JSONResponse AttemptList
+
+func (response ListAttempts200JSONResponse) VisitListAttemptsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttempts200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListAttempts200ApplicationXNdjsonResponse) VisitListAttemptsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
 type ListDeliveriesRequestObject struct {
 	Params ListDeliveriesParams
 }
@@ -2218,6 +2448,9 @@ type StrictServerInterface interface {
 	// ReplaceWebhook Change the callback URL
 	// (PUT /webhooks/delivery-status)
 	ReplaceWebhook(ctx context.Context, request ReplaceWebhookRequestObject) (ReplaceWebhookResponseObject, error)
+	// ListAttempts List attempts
+	// (GET /webhooks/delivery-status/attempts)
+	ListAttempts(ctx context.Context, request ListAttemptsRequestObject) (ListAttemptsResponseObject, error)
 	// ListDeliveries List deliveries
 	// (GET /webhooks/delivery-status/deliveries)
 	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
@@ -2596,6 +2829,31 @@ func (sh *strictHandler) ReplaceWebhook(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ReplaceWebhookResponseObject); ok {
 		return validResponse.VisitReplaceWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAttempts operation middleware
+func (sh *strictHandler) ListAttempts(ctx echo.Context, params ListAttemptsParams) error {
+	var request ListAttemptsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAttempts(ctx.Request().Context(), request.(ListAttemptsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAttempts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAttemptsResponseObject); ok {
+		return validResponse.VisitListAttemptsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

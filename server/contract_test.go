@@ -94,7 +94,7 @@ const linesType = "application/x-ndjson"
 var registerLines = sync.OnceFunc(func() { openapi3filter.RegisterBodyDecoder(linesType, openapi3filter.FileBodyDecoder) })
 
 // lineSchemas are what a line is, by operation.
-var lineSchemas = map[string]string{"listDeliveries": "Delivery"}
+var lineSchemas = map[string]string{"listDeliveries": "Delivery", "listAttempts": "DeliveryAttempt"}
 
 // checkLines holds each line against its schema. The last may be a cursor.
 func (c *contract) checkLines(operation string, body []byte) error {

@@ -14,13 +14,17 @@ import (
 // CursorKeySize is the size of [Config.CursorKey], in bytes.
 const CursorKeySize = 32
 
-// cursors writes and reads cursors. A cursor is the end of a page: the time of
-// acceptance in nanoseconds since 1970 and the place in the order of
-// acceptance, 8 bytes each. That order includes all accounts and would show the
-// others' volume, so a cursor is encrypted (AES-256-GCM), for its account.
+// cursors writes and reads cursors. A cursor is the end of a page: times in
+// nanoseconds since 1970 and places in the order of acceptance, 8 bytes each.
+// That order includes all accounts and would show the others' volume, so a cursor
+// is encrypted (AES-256-GCM), for its listing and its account.
 type cursors struct{ aead cipher.AEAD }
 
-const cursorSize = 16
+// The listings.
+const (
+	deliveriesCursor = "deliveries"
+	attemptsCursor   = "attempts"
+)
 
 func newCursors(key []byte) (cursors, error) {
 	if len(key) != CursorKeySize {
@@ -34,30 +38,73 @@ func newCursors(key []byte) (cursors, error) {
 	return cursors{aead}, err
 }
 
-// write returns the cursor to the place; nil: there is nothing after it.
-func (c cursors) write(p store.Place, accountID string) *string {
-	if p.Seq == 0 {
-		return nil
+func (c cursors) write(listing, accountID string, place ...int64) *string {
+	b := make([]byte, 0, 8*len(place))
+	for _, n := range place {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, cursorSize), uint64(p.AcceptedAt.UnixNano()))
-	b = binary.BigEndian.AppendUint64(b, uint64(p.Seq))
-	text := base64.RawURLEncoding.EncodeToString(c.aead.Seal(nil, nil, b, []byte(accountID)))
+	text := base64.RawURLEncoding.EncodeToString(c.aead.Seal(nil, nil, b, []byte(listing+" "+accountID)))
 	return &text
 }
 
 // read fails with [errBadCursor] for everything that was not written for this
-// account.
-func (c cursors) read(text, accountID string) (store.Place, error) {
+// listing of this account.
+func (c cursors) read(text, listing, accountID string, place ...*int64) error {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return store.Place{}, errBadCursor
+		return errBadCursor
 	}
-	b, err := c.aead.Open(nil, nil, sealed, []byte(accountID))
-	if err != nil || len(b) != cursorSize {
-		return store.Place{}, errBadCursor
+	b, err := c.aead.Open(nil, nil, sealed, []byte(listing+" "+accountID))
+	if err != nil || len(b) != 8*len(place) {
+		return errBadCursor
 	}
-	return store.Place{
-		AcceptedAt: time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC(),
-		Seq:        int64(binary.BigEndian.Uint64(b[8:])),
-	}, nil
+	for i, n := range place {
+		*n = int64(binary.BigEndian.Uint64(b[8*i:]))
+	}
+	return nil
+}
+
+// nanos and instant convert times: the zero time is 0.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
+// ofDeliveries is nil if there is nothing after the place.
+func (c cursors) ofDeliveries(p store.Place, accountID string) *string {
+	if p.Seq == 0 {
+		return nil
+	}
+	return c.write(deliveriesCursor, accountID, nanos(p.AcceptedAt), p.Seq)
+}
+
+func (c cursors) toDeliveries(text, accountID string) (p store.Place, err error) {
+	var at int64
+	err = c.read(text, deliveriesCursor, accountID, &at, &p.Seq)
+	p.AcceptedAt = instant(at)
+	return p, err
+}
+
+// ofAttempts is nil if there is nothing after the place.
+func (c cursors) ofAttempts(p store.AttemptPlace, accountID string) *string {
+	if p == (store.AttemptPlace{}) {
+		return nil
+	}
+	return c.write(attemptsCursor, accountID, nanos(p.AtFirst.AcceptedAt), p.AtFirst.Seq, nanos(p.Others.At), p.Others.Seq, int64(p.Others.Number))
+}
+
+func (c cursors) toAttempts(text, accountID string) (p store.AttemptPlace, err error) {
+	var accepted, at, number int64
+	err = c.read(text, attemptsCursor, accountID, &accepted, &p.AtFirst.Seq, &at, &p.Others.Seq, &number)
+	p.AtFirst.AcceptedAt, p.Others.At, p.Others.Number = instant(accepted), instant(at), int(number)
+	return p, err
 }

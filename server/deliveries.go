@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/recapito/recapito/gen"
@@ -23,7 +22,7 @@ func (s *server) ListDeliveries(ctx context.Context, r gen.ListDeliveriesRequest
 	q := deliveryQuery(accountOf(ctx), &r.Params)
 	if cursor := r.Params.Cursor; cursor != nil {
 		var err error
-		if q.After, err = s.cursors.read(*cursor, q.AccountID); err != nil {
+		if q.After, err = s.cursors.toDeliveries(*cursor, q.AccountID); err != nil {
 			return nil, err
 		}
 	}
@@ -86,7 +85,7 @@ func (s *server) deliveries(ctx context.Context, q *store.DeliveryQuery) ([]gen.
 	for _, d := range found.Deliveries {
 		shown = append(shown, showDelivery(d, waits[d.Seq]))
 	}
-	return shown, s.cursors.write(found.Next, q.AccountID), nil
+	return shown, s.cursors.ofDeliveries(found.Next, q.AccountID), nil
 }
 
 func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject) (gen.GetDeliveryResponseObject, error) {
@@ -162,42 +161,12 @@ func showDelivery(d store.Delivery, wait store.Wait) gen.Delivery {
 	return out
 }
 
-func showAttempt(a store.Attempt) gen.Attempt {
-	out := gen.Attempt{
-		Number: int32(a.Number), At: showTime(a.At), DurationMs: a.Duration.Milliseconds(), Probe: a.Probe,
-		StatusCode: showStatus(a.StatusCode), Location: optional(a.Location),
-		Error: (*gen.AttemptError)(optional(string(a.Error))), Detail: (*gen.AttemptDetail)(optional(a.Detail)),
-	}
-	if len(a.Response) > 0 {
-		text := strings.ToValidUTF8(string(a.Response), "\uFFFD")
-		out.Response = &text
-	}
-	out.ResponseHeader, out.Address = optional(a.Header), optional(a.Address)
-	if a.Phases != (store.Phases{}) {
-		out.Phases = &gen.AttemptPhases{
-			DNSMs: millis(a.Phases.DNS), ConnectMs: millis(a.Phases.Connect), TLSMs: millis(a.Phases.TLS), FirstByteMs: millis(a.Phases.FirstByte),
-		}
-	}
-	if a.Phases.FirstByte > 0 {
-		out.Reused = &a.Reused
-	}
-	return out
-}
-
 // showStatus shows no answer as absent.
 func showStatus(code int) *int32 {
 	if code == 0 {
 		return nil
 	}
 	return new(int32(code))
-}
-
-// millis shows zero as absent.
-func millis(d time.Duration) *int64 {
-	if d == 0 {
-		return nil
-	}
-	return new(d.Milliseconds())
 }
 
 // value is what p points to, else the zero value.

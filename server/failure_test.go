@@ -50,6 +50,9 @@ func (d down) RotateSecret(context.Context, string, []byte, time.Time, time.Time
 func (d down) Accept(context.Context, []store.Event, time.Time) ([]store.Verdict, error) {
 	return nil, d.err
 }
+func (d down) Attempts(context.Context, store.AttemptQuery) (store.AttemptPage, error) {
+	return store.AttemptPage{}, d.err
+}
 func (d down) Deliveries(context.Context, store.DeliveryQuery) (store.DeliveryPage, error) {
 	return store.DeliveryPage{}, d.err
 }

@@ -120,6 +120,10 @@ type keepQuery struct {
 	asked *store.DeliveryQuery
 }
 
+func (k *keepQuery) Attempts(context.Context, store.AttemptQuery) (store.AttemptPage, error) {
+	return store.AttemptPage{Next: store.AttemptPlace{Others: store.AttemptKey{At: epoch, Seq: 42}}}, nil
+}
+
 func (k *keepQuery) Deliveries(_ context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	k.asked = &q
 	return store.DeliveryPage{Next: store.Place{AcceptedAt: epoch, Seq: 42}}, nil
@@ -133,8 +137,8 @@ func FuzzCursor(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	list := func(query url.Values) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(http.MethodGet, webhookPath+"/deliveries?"+query.Encode(), nil)
+	list := func(query url.Values, of ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, webhookPath+"/"+cmp.Or(strings.Join(of, ""), "deliveries")+"?"+query.Encode(), nil)
 		r.Header.Set("X-API-Key", "k")
 		w := httptest.NewRecorder()
 		kept.asked = nil
@@ -152,8 +156,13 @@ func FuzzCursor(f *testing.F) {
 	} {
 		f.Add(seed, uint8(0))
 	}
+	var attempts gen.AttemptList
+	if err := json.Unmarshal(list(nil, "attempts").Body.Bytes(), &attempts); err != nil || attempts.NextCursor == nil {
+		f.Fatalf("the first page of attempts: got %+v (%v), want a cursor", attempts, err)
+	}
+	f.Add(*attempts.NextCursor, uint8(0))
 	f.Fuzz(func(t *testing.T, text string, at uint8) {
-		if text == "" {
+		if text == "" || text == *attempts.NextCursor && list(url.Values{"cursor": {text}}).Code == http.StatusBadRequest {
 			return // an empty parameter is none
 		}
 		// What is random is no cursor: what was answered, with a character
@@ -162,6 +171,9 @@ func FuzzCursor(f *testing.F) {
 			w := list(url.Values{"cursor": {text}})
 			if text == answered && (w.Code != http.StatusOK || kept.asked == nil || kept.asked.After != store.Place{AcceptedAt: epoch, Seq: 42}) {
 				t.Fatalf("%q: got %d and %+v, want 200 and the place that it was made of", text, w.Code, kept.asked)
+			}
+			if w := list(url.Values{"cursor": {text}}, "attempts"); w.Code != http.StatusBadRequest {
+				t.Fatalf("%q, for the attempts: got %d %s, want 400", text, w.Code, w.Body)
 			}
 			if text != answered && (w.Code != http.StatusBadRequest || kept.asked != nil) {
 				t.Fatalf("%q: got %d %s, want 400 and no query", text, w.Code, w.Body)

@@ -124,6 +124,11 @@ type History interface {
 	// looks through does not grow with what the account has. So Behind may leave
 	// out some events where messages have thousands.
 	Deliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
+	// Attempts lists the attempts that q asks for, newest first. Those of a page are
+	// in order of their beginning. From page to page, two that began within seconds
+	// of each other may have changed places; none is left out or told twice. How
+	// much it looks through does not grow with what the account has.
+	Attempts(ctx context.Context, q AttemptQuery) (AttemptPage, error)
 	// Delivery returns one delivery with every attempt, in order, or
 	// [ErrNotFound].
 	Delivery(ctx context.Context, accountID, eventID string) (Delivery, []Attempt, error)

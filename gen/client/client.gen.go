@@ -170,6 +170,24 @@ func (e AttemptError) Valid() bool {
 	}
 }
 
+// Defines values for AttemptOutcome.
+const (
+	AttemptOutcomeACKNOWLEDGED AttemptOutcome = "ACKNOWLEDGED"
+	AttemptOutcomeFAILED       AttemptOutcome = "FAILED"
+)
+
+// Valid indicates whether the value is a known member of the AttemptOutcome enum.
+func (e AttemptOutcome) Valid() bool {
+	switch e {
+	case AttemptOutcomeACKNOWLEDGED:
+		return true
+	case AttemptOutcomeFAILED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Channel.
 const (
 	ChannelRCS      Channel = "RCS"
@@ -404,6 +422,48 @@ func (e SkipReason) Valid() bool {
 	case SkipReasonNOWEBHOOK:
 		return true
 	case SkipReasonUNKNOWNACCOUNT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusClass.
+const (
+	StatusClassN1XX StatusClass = "1XX"
+	StatusClassN2XX StatusClass = "2XX"
+	StatusClassN3XX StatusClass = "3XX"
+	StatusClassN4XX StatusClass = "4XX"
+	StatusClassN5XX StatusClass = "5XX"
+	StatusClassN6XX StatusClass = "6XX"
+	StatusClassN7XX StatusClass = "7XX"
+	StatusClassN8XX StatusClass = "8XX"
+	StatusClassN9XX StatusClass = "9XX"
+	StatusClassNONE StatusClass = "NONE"
+)
+
+// Valid indicates whether the value is a known member of the StatusClass enum.
+func (e StatusClass) Valid() bool {
+	switch e {
+	case StatusClassN1XX:
+		return true
+	case StatusClassN2XX:
+		return true
+	case StatusClassN3XX:
+		return true
+	case StatusClassN4XX:
+		return true
+	case StatusClassN5XX:
+		return true
+	case StatusClassN6XX:
+		return true
+	case StatusClassN7XX:
+		return true
+	case StatusClassN8XX:
+		return true
+	case StatusClassN9XX:
+		return true
+	case StatusClassNONE:
 		return true
 	default:
 		return false
@@ -706,6 +766,17 @@ type AttemptDetail string
 // endpoint has no part in it.
 type AttemptError string
 
+// AttemptList A page of attempts, newest first.
+type AttemptList struct {
+	Attempts []DeliveryAttempt `json:"attempts"`
+
+	// NextCursor Absent only on the last page.
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// AttemptOutcome ACKNOWLEDGED: answered with a 2xx. FAILED: ended in any other way.
+type AttemptOutcome string
+
 // AttemptPhases How long the parts of an attempt took, in milliseconds; the one that failed,
 // up to its failure. A part that the attempt did not have is absent: a reused
 // connection was made by an earlier one, and an address in the URL needs no DNS.
@@ -789,6 +860,105 @@ type Delivery struct {
 	// WaitingForEventID With EARLIER_EVENT: the event that it waits for, the one before it of those of its
 	// message that are PENDING. Absent if that one has just ended.
 	WaitingForEventID *string `json:"waitingForEventId,omitempty"`
+}
+
+// DeliveryAttempt An attempt, and the event that it was to bring.
+type DeliveryAttempt struct {
+	// Address The address and the port that it went to, or could not reach. Absent if it
+	// did not get so far, and if callbacks may not go there.
+	Address *string `json:"address,omitempty"`
+
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// Detail What more is known of `error`.
+	//
+	// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+	// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+	// they answered with a failure, or could not be reached.
+	//
+	// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+	// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+	// address.
+	//
+	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+	// reserved. NETWORK_DENIED: the operator has closed its network.
+	// PORT_NOT_ALLOWED: the operator has not opened the port.
+	//
+	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+	// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+	// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+	// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+	// connection.
+	//
+	// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+	// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+	// header did not end; also of CONNECTION_LOST.
+	//
+	// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+	// CONNECTION_RESET: broken off before a byte of an answer.
+	//
+	// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+	// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+	// status. PROTOCOL_SWITCHED: 101.
+	Detail *AttemptDetail `json:"detail,omitempty"`
+
+	// DurationMs How long it took.
+	DurationMs int64 `json:"durationMs"`
+
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	Error *AttemptError `json:"error,omitempty"`
+
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
+	EventID EventID `json:"eventId"`
+
+	// Location A redirect's `Location`, its first 2 KiB; what cannot be shown is replaced. It is never followed.
+	Location *string `json:"location,omitempty"`
+
+	// MessageID The platform's id of the message. Opaque; no control characters.
+	MessageID MessageID `json:"messageId"`
+
+	// Number 1, 2, and so on; as in `webhook-attempt`.
+	Number int32 `json:"number"`
+
+	// Phases How long the parts of an attempt took, in milliseconds; the one that failed,
+	// up to its failure. A part that the attempt did not have is absent: a reused
+	// connection was made by an earlier one, and an address in the URL needs no DNS.
+	// The time that it waited for Recapito itself is in `durationMs` alone.
+	Phases *AttemptPhases `json:"phases,omitempty"`
+
+	// Probe Whether it was a probe, which tests a failing endpoint and does not use up the retry schedule.
+	Probe bool `json:"probe"`
+
+	// Response The first KiB of a failed answer's body; bytes that are not UTF-8 are replaced.
+	Response *string `json:"response,omitempty"`
+
+	// ResponseHeader The first KiB of a failed answer's status line and header, one a line. The
+	// values of `Set-Cookie` and of credentials are left out. What cannot be
+	// shown is replaced.
+	ResponseHeader *string `json:"responseHeader,omitempty"`
+
+	// Reused Whether its connection was kept from an earlier attempt. Absent if it had none.
+	Reused *bool `json:"reused,omitempty"`
+
+	// StatusCode The HTTP status of the answer; absent if there was none.
+	StatusCode *int32 `json:"statusCode,omitempty"`
 }
 
 // DeliveryDetail A delivery with its payload and every attempt. There is no payload if what the
@@ -1160,6 +1330,9 @@ type SkippedEvent struct {
 	Reason SkipReason `json:"reason"`
 }
 
+// StatusClass The HTTP status of an answer by its first digit; NONE: there was no answer.
+type StatusClass string
+
 // StatusError Why the message was not delivered; null if no reason is known.
 type StatusError struct {
 	// Code Permanent as a rule: UNKNOWN_SUBSCRIBER, BARRED, NOT_SUPPORTED,
@@ -1390,6 +1563,30 @@ type UnsupportedMediaType = Problem
 
 // Registration The registration of a callback URL.
 type Registration = WebhookInput
+
+// ListAttemptsParams defines parameters for ListAttempts.
+type ListAttemptsParams struct {
+	// From Only attempts begun at this time or later; from 1970 to 2261.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only attempts begun before this time; from 1970 to 2261.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Outcome Only attempts that ended so.
+	Outcome *AttemptOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// StatusClass Only attempts that were answered with such a status.
+	StatusClass *StatusClass `form:"statusClass,omitempty" json:"statusClass,omitempty"`
+
+	// MessageID Only attempts of events of this message.
+	MessageID *MessageID `form:"messageId,omitempty" json:"messageId,omitempty"`
+
+	// Limit The largest number of attempts in the page.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before, of this account. Opaque.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
 
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
@@ -1720,6 +1917,26 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /webhooks/delivery-status (the `ReplaceWebhook` operationId).
 	ReplaceWebhook(ctx context.Context, body ReplaceWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAttempts List attempts
+	//
+	// Lists the attempts of all deliveries of the account, newest first by when
+	// they began. An attempt is kept as long as its delivery. It is listed if
+	// it passes all filters. For the next page, repeat the request with the
+	// same filters and with `cursor` set to `nextCursor`. No attempt is left
+	// out or listed twice. Two that began within seconds of each other may
+	// stand in the wrong order if they are on different pages.
+	//
+	// One request reads a bounded number of attempts. A page may hold fewer
+	// than `limit`, even none, and still have a `nextCursor`. Read on until
+	// there is none. Listings of one account run one after another.
+	//
+	// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+	// up to `limit` attempts, or 10,000 without `limit`. If there are more, the
+	// last line is `{"nextCursor": "…"}` alone.
+	//
+	// Corresponds with GET /webhooks/delivery-status/attempts (the `ListAttempts` operationId).
+	ListAttempts(ctx context.Context, params *ListAttemptsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDeliveries List deliveries
 	//
@@ -2101,6 +2318,36 @@ func (c *Client) ReplaceWebhookWithBody(ctx context.Context, contentType string,
 // Corresponds with PUT /webhooks/delivery-status (the `ReplaceWebhook` operationId).
 func (c *Client) ReplaceWebhook(ctx context.Context, body ReplaceWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplaceWebhookRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAttempts List attempts
+//
+// Lists the attempts of all deliveries of the account, newest first by when
+// they began. An attempt is kept as long as its delivery. It is listed if
+// it passes all filters. For the next page, repeat the request with the
+// same filters and with `cursor` set to `nextCursor`. No attempt is left
+// out or listed twice. Two that began within seconds of each other may
+// stand in the wrong order if they are on different pages.
+//
+// One request reads a bounded number of attempts. A page may hold fewer
+// than `limit`, even none, and still have a `nextCursor`. Read on until
+// there is none. Listings of one account run one after another.
+//
+// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+// up to `limit` attempts, or 10,000 without `limit`. If there are more, the
+// last line is `{"nextCursor": "…"}` alone.
+//
+// Corresponds with GET /webhooks/delivery-status/attempts (the `ListAttempts` operationId).
+func (c *Client) ListAttempts(ctx context.Context, params *ListAttemptsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAttemptsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2576,6 +2823,132 @@ func NewReplaceWebhookRequestWithBody(server string, contentType string, body io
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListAttemptsRequest constructs an http.Request for the ListAttempts method
+func NewListAttemptsRequest(server string, params *ListAttemptsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/attempts")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Outcome != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "outcome", *params.Outcome, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.StatusClass != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "statusClass", *params.StatusClass, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MessageID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "messageId", *params.MessageID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -3106,6 +3479,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /webhooks/delivery-status (the `ReplaceWebhook` operationId).
 	ReplaceWebhookWithResponse(ctx context.Context, body ReplaceWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceWebhookResponse, error)
+
+	// ListAttemptsWithResponse List attempts
+	//
+	// Lists the attempts of all deliveries of the account, newest first by when
+	// they began. An attempt is kept as long as its delivery. It is listed if
+	// it passes all filters. For the next page, repeat the request with the
+	// same filters and with `cursor` set to `nextCursor`. No attempt is left
+	// out or listed twice. Two that began within seconds of each other may
+	// stand in the wrong order if they are on different pages.
+	//
+	// One request reads a bounded number of attempts. A page may hold fewer
+	// than `limit`, even none, and still have a `nextCursor`. Read on until
+	// there is none. Listings of one account run one after another.
+	//
+	// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+	// up to `limit` attempts, or 10,000 without `limit`. If there are more, the
+	// last line is `{"nextCursor": "…"}` alone.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/attempts (the `ListAttempts` operationId).
+	ListAttemptsWithResponse(ctx context.Context, params *ListAttemptsParams, reqEditors ...RequestEditorFn) (*ListAttemptsResponse, error)
 
 	// ListDeliveriesWithResponse List deliveries
 	//
@@ -4057,6 +4452,99 @@ func (r ReplaceWebhookResponse) ContentType() string {
 	return ""
 }
 
+// ListAttemptsResponse200Headers the declared response headers of an HTTP 200 response for ListAttempts
+type ListAttemptsResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// ListAttemptsResponse401Headers the declared response headers of an HTTP 401 response for ListAttempts
+type ListAttemptsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListAttemptsResponse429Headers the declared response headers of an HTTP 429 response for ListAttempts
+type ListAttemptsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type ListAttemptsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AttemptList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListAttemptsResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListAttemptsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListAttemptsResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAttemptsResponse) GetJSON200() *AttemptList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListAttemptsResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAttemptsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAttemptsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAttemptsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAttemptsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListDeliveriesResponse200Headers the declared response headers of an HTTP 200 response for ListDeliveries
 type ListDeliveriesResponse200Headers struct {
 	RateLimit       *string
@@ -4650,6 +5138,34 @@ func (c *ClientWithResponses) ReplaceWebhookWithResponse(ctx context.Context, bo
 		return nil, err
 	}
 	return ParseReplaceWebhookResponse(rsp)
+}
+
+// ListAttemptsWithResponse List attempts
+//
+// Lists the attempts of all deliveries of the account, newest first by when
+// they began. An attempt is kept as long as its delivery. It is listed if
+// it passes all filters. For the next page, repeat the request with the
+// same filters and with `cursor` set to `nextCursor`. No attempt is left
+// out or listed twice. Two that began within seconds of each other may
+// stand in the wrong order if they are on different pages.
+//
+// One request reads a bounded number of attempts. A page may hold fewer
+// than `limit`, even none, and still have a `nextCursor`. Read on until
+// there is none. Listings of one account run one after another.
+//
+// With `Accept: application/x-ndjson` the answer is one JSON object a line:
+// up to `limit` attempts, or 10,000 without `limit`. If there are more, the
+// last line is `{"nextCursor": "…"}` alone.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/attempts (the `ListAttempts` operationId).
+func (c *ClientWithResponses) ListAttemptsWithResponse(ctx context.Context, params *ListAttemptsParams, reqEditors ...RequestEditorFn) (*ListAttemptsResponse, error) {
+	rsp, err := c.ListAttempts(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAttemptsResponse(rsp)
 }
 
 // ListDeliveriesWithResponse List deliveries
@@ -5563,6 +6079,117 @@ func ParseReplaceWebhookResponse(rsp *http.Response) (*ReplaceWebhookResponse, e
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAttemptsResponse parses an HTTP response from a ListAttemptsWithResponse call
+func ParseListAttemptsResponse(rsp *http.Response) (*ListAttemptsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAttemptsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AttemptList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (application/x-ndjson) unsupported
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListAttemptsResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListAttemptsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListAttemptsResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil

@@ -67,6 +67,32 @@ func within(at, from, to time.Time) bool {
 	return (from.IsZero() || !at.Before(from)) && (to.IsZero() || at.Before(to))
 }
 
+// Attempts implements [store.History].
+func (s *Store) Attempts(_ context.Context, q store.AttemptQuery) (page store.AttemptPage, err error) {
+	if err := s.lock(); err != nil {
+		return page, err
+	}
+	defer s.mu.Unlock()
+	var found []store.AttemptOf
+	for _, r := range s.rows {
+		for _, a := range r.attempts {
+			of := store.AttemptOf{Attempt: a, Seq: r.Seq, EventID: r.EventID, MessageID: r.MessageID}
+			after := q.After.Others.Seq == 0 || of.Key().Compare(q.After.Others) < 0
+			if r.AccountID == q.AccountID && after && q.Selects(&of) {
+				of.Response = bytes.Clone(a.Response)
+				found = append(found, of)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b store.AttemptOf) int { return b.Key().Compare(a.Key()) })
+	if len(found) > q.Limit {
+		found = found[:q.Limit]
+		page.Next.Others = found[q.Limit-1].Key()
+	}
+	page.Attempts = found
+	return page, nil
+}
+
 // Delivery implements [store.History].
 func (s *Store) Delivery(_ context.Context, accountID, eventID string) (store.Delivery, []store.Attempt, error) {
 	if err := s.lock(); err != nil {

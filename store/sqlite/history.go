@@ -30,7 +30,7 @@ func (s *Store) Delivery(ctx context.Context, accountID, eventID string) (d stor
 		if err != nil {
 			return err
 		}
-		attempts, err = collect(rows, scanAttempt)
+		attempts, err = collect(rows, func(rows *sql.Rows) (store.Attempt, error) { return scanAttempt(rows) })
 		return err
 	})
 	return d, attempts, err
@@ -90,11 +90,12 @@ func (s *Store) addBehind(ctx context.Context, tx *sql.Tx, ds []store.Delivery) 
 	return err
 }
 
-func scanAttempt(rows *sql.Rows) (a store.Attempt, err error) {
+// scanAttempt reads attemptColumns, and more after them.
+func scanAttempt(rows *sql.Rows, more ...any) (a store.Attempt, err error) {
 	var at, duration int64
 	var kind string
 	var phases []byte
-	err = rows.Scan(&a.Number, &at, &duration, &a.StatusCode, &kind, &a.Response, &a.Probe, &phases, &a.Detail, &a.Location, &a.Header)
+	err = rows.Scan(append([]any{&a.Number, &at, &duration, &a.StatusCode, &kind, &a.Response, &a.Probe, &phases, &a.Detail, &a.Location, &a.Header}, more...)...)
 	scanPhases(phases, &a)
 	a.At, a.Duration, a.Error = instant(at), time.Duration(duration)*time.Microsecond, store.ErrorKind(kind)
 	return a, err

@@ -273,11 +273,7 @@ func (f *filter) query() string {
 
 // read reads those deliveries that are asked for.
 func (l *listing) read(places []place, f *filter) ([]store.Delivery, error) {
-	seqs := make([]int64, len(places))
-	for i, p := range places {
-		seqs[i] = p.seq
-	}
-	rows, err := l.tx.QueryContext(l.ctx, f.query(), append([]any{list(seqs)}, f.args...)...)
+	rows, err := l.tx.QueryContext(l.ctx, f.query(), append([]any{list(seqsOf(places))}, f.args...)...)
 	if err != nil {
 		return nil, err
 	}

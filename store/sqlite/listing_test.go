@@ -8,6 +8,64 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
+// Attempts are looked for in a bounded part, whatever is asked for. Those of the
+// probes of a dead endpoint are found beside what waits for them.
+func TestAttemptsAreLookedForInABoundedPart(t *testing.T) {
+	const total, scan = 1200, 100
+	s := open(t, file(t), func(c *Config) { c.scanRows = scan; c.tailSize = 300 })
+	withWebhook(t, s)
+	h := &handed{}
+	s.Listen(h)
+	for i := 0; i < total; i += 100 {
+		var events []store.Event
+		for j := range 100 {
+			e := event(fmt.Sprint("e", i+j))
+			e.MessageID = e.ID
+			events = append(events, e)
+		}
+		if _, err := s.Accept(t.Context(), events, now.Add(time.Duration(i)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := now.Add(total * time.Second)
+	probe := store.Attempt{Number: 1, At: end, StatusCode: 500, Error: store.HTTPStatus, Probe: true}
+	if err := s.Record(t.Context(), []store.Outcome{{Delivery: h.deliveries[0], Attempt: &probe, State: store.Pending, DueAt: end.Add(time.Hour)}}, end); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		q            store.AttemptQuery
+		first, pages int // attempts on the first page, and how many pages there are
+	}{
+		{store.AttemptQuery{}, 1, total/scan + 1},
+		{store.AttemptQuery{Outcome: store.AttemptFailed}, 1, 1},
+		{store.AttemptQuery{Status: 5}, 1, 1},
+		{store.AttemptQuery{Status: 2}, 0, total/scan + 1},
+		{store.AttemptQuery{MessageID: "e0"}, 1, 1},
+		{store.AttemptQuery{To: now.Add(300 * time.Second)}, 0, 4},
+	} {
+		q, first, found, pages := tt.q, 0, 0, 0
+		for q.AccountID, q.Limit = "a", 50; ; {
+			page, err := s.Attempts(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if pages == 0 {
+				first = len(page.Attempts)
+			}
+			found, pages = found+len(page.Attempts), pages+1
+			if q.After = page.Next; page.Next == (store.AttemptPlace{}) {
+				break
+			}
+			if pages > 2*total/scan {
+				t.Fatalf("%+v: no end after %d pages", tt.q, pages)
+			}
+		}
+		if first != tt.first || found != tt.first || pages != tt.pages {
+			t.Errorf("%+v: %d on the first page, %d on %d; want %d, all on the first of %d", tt.q, first, found, pages, tt.first, tt.pages)
+		}
+	}
+}
+
 // A listing looks at no more than a part of what the account has, whatever is
 // asked for and wherever it is.
 func TestListingLooksAtABoundedPart(t *testing.T) {

@@ -64,9 +64,9 @@ func (r *readStatements) prepare(db *sql.DB) error {
 			SELECT min(seq) AS seq FROM waiting WHERE account_id = ? AND due_at = 0
 			UNION ALL SELECT min(seq) FROM waiting WHERE account_id = ? AND due_at > 0
 			UNION ALL SELECT value FROM json_each(?))) AND end.seq IS NULL`: &r.oldest,
-		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                                                              &r.nextDue,
-		`SELECT ` + deliveryColumns + noQueueColumns + historyColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`:                   &r.delivery,
-		`SELECT number, at, duration, status_code, error, response, probe, phases, detail, location, header FROM outcomes WHERE seq = ? AND number > 0 ORDER BY number`: &r.attempts,
+		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                                            &r.nextDue,
+		`SELECT ` + deliveryColumns + noQueueColumns + historyColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`: &r.delivery,
+		`SELECT ` + attemptColumns + ` FROM outcomes o WHERE o.seq = ? AND o.number > 0 ORDER BY o.number`:                                            &r.attempts,
 	} {
 		var err error
 		if *st, err = db.Prepare(query); err != nil {

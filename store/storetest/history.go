@@ -88,6 +88,8 @@ func testHistory(t *testing.T, open Opener) {
 		}
 	})
 	t.Run("filters by what became of it", func(t *testing.T) { testOutcomeFilters(t, open) })
+	t.Run("attempts", func(t *testing.T) { testAttempts(t, open) })
+	t.Run("attempts of many pages", func(t *testing.T) { testAttemptPages(t, open) })
 	t.Run("what a PENDING one is behind", func(t *testing.T) { testPendingHistory(t, open) })
 	t.Run("one with its attempts", func(t *testing.T) {
 		s := open(t)

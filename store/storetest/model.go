@@ -303,6 +303,63 @@ func (m *machine) List(r *rapid.T) {
 	})
 }
 
+// ListAttempts asks for attempts, all together and page by page: pages may differ
+// in their order.
+func (m *machine) ListAttempts(r *rapid.T) {
+	q := store.AttemptQuery{AccountID: m.account(r), Limit: everything}
+	ago := func() time.Time { return m.now.Add(-time.Duration(rapid.IntRange(0, 30).Draw(r, "ago")) * time.Second) }
+	filters := rapid.IntRange(0, 31).Draw(r, "filters")
+	if filters&1 != 0 {
+		q.Outcome = rapid.SampledFrom([]store.AttemptOutcome{store.AttemptAcknowledged, store.AttemptFailed}).Draw(r, "outcome")
+	}
+	if filters&2 != 0 {
+		q.MessageID = fmt.Sprint("m", rapid.IntRange(0, 9).Draw(r, "message"))
+	}
+	if filters&4 != 0 {
+		q.From = ago()
+	}
+	if filters&8 != 0 {
+		q.To = ago()
+	}
+	if filters&16 != 0 {
+		q.Status = rapid.SampledFrom([]int{2, 5, store.NoAnswer}).Draw(r, "status")
+	}
+	m.both(r, "ListAttempts", func(s store.Store) answer {
+		page, err := s.Attempts(context.Background(), q)
+		return answered(err, page)
+	})
+	limit := rapid.IntRange(1, 20).Draw(r, "limit")
+	m.both(r, "ListAttempts, by pages", func(s store.Store) answer {
+		all, err := attemptPages(context.Background(), s, q, limit)
+		return answered(err, all)
+	})
+}
+
+// attemptPages reads all pages and puts them in order.
+func attemptPages(ctx context.Context, s store.Store, q store.AttemptQuery, limit int) (all []store.AttemptOf, err error) {
+	q.Limit = limit
+	for {
+		page, err := s.Attempts(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if len(page.Attempts) > limit || !slices.IsSortedFunc(page.Attempts, newestAttempt) {
+			return nil, fmt.Errorf("a page of %d with the limit %d, or not in order", len(page.Attempts), limit)
+		}
+		all = append(all, page.Attempts...)
+		if page.Next == (store.AttemptPlace{}) {
+			slices.SortFunc(all, newestAttempt)
+			return all, nil
+		}
+		if q.After == page.Next {
+			return nil, errors.New("a page that leads nowhere")
+		}
+		q.After = page.Next
+	}
+}
+
+func newestAttempt(a, b store.AttemptOf) int { return b.Key().Compare(a.Key()) }
+
 // Check compares what both hold and what both told, after each operation.
 func (m *machine) Check(r *rapid.T) {
 	ctx := context.Background()

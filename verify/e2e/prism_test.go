@@ -18,7 +18,8 @@ func TestContractPrism(t *testing.T) {
 	bin := build(t, false)
 	svc, keys := seeded(t, bin)
 	to := prism(t, svc)
-	key, events := keys["acc_a"], "/webhooks/delivery-status/deliveries"
+	key, events := keys["acc_a"], hook+"/deliveries"
+	attempts := hook + "/attempts"
 	good, secret := callback("https://example.com/status"), hook+"/signing-secret"
 	apiKeys := "/accounts/acc_new/api-keys"
 	_, made := to.api("POST", "/accounts/acc_a/api-keys", bearer, "")
@@ -38,6 +39,11 @@ func TestContractPrism(t *testing.T) {
 		{"GET", events + "?limit=1&state=DELIVERED&messageId=m-1&from=2026-01-01T00:00:00Z", key, "", 200},
 		{"GET", events + "?cursor=AAAA", key, "", 400},
 		{"GET", events, "wrong", "", 401},
+		{"GET", events + "?state=DELIVERED&state=FAILED&channel=RCS&status=204&order=asc&finishedFrom=2026-01-01T00:00:00Z", key, "", 200},
+		{"GET", events + "?customerMessageId=none&error=TIMEOUT&failedSince=2026-01-01T00:00:00Z", key, "", 200},
+		{"GET", attempts + "?outcome=ACKNOWLEDGED&statusClass=2XX&limit=1", key, "", 200},
+		{"GET", attempts + "?cursor=AAAA", key, "", 400},
+		{"GET", attempts, "wrong", "", 401},
 		{"GET", events + "/evt_acc_a_1", key, "", 200},
 		{"GET", events + "/evt_acc_b_1", key, "", 404},
 		{"GET", events + "/evt_acc_a_1", "wrong", "", 401},

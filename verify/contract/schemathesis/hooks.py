@@ -23,6 +23,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 WEBHOOK = "/webhooks/delivery-status"
 BASE = urlsplit(os.environ["RECAPITO_URL"])
 KEYS = json.loads(os.environ["RECAPITO_KEYS"])  # of the accounts, by id; none when the platform's operations are tested
+LISTINGS = {"listDeliveries": WEBHOOK + "/deliveries", "listAttempts": WEBHOOK + "/attempts"}  # of an account, with a cursor
 PLATFORM = {"Authorization": "Bearer " + os.environ["RECAPITO_PLATFORM_KEY"]}
 ACCOUNTS = os.environ["RECAPITO_ACCOUNTS"].split()
 
@@ -60,7 +61,7 @@ def before_call(context, case, kwargs):
     dice = zlib.crc32(case.id.encode())
     name = case.operation.definition.raw["operationId"]
     if case.meta.phase.name == "stateful":
-        if name == "listDeliveries" and case.meta.generation.mode.is_positive and dice % 2:
+        if name in LISTINGS and case.meta.generation.mode.is_positive and dice % 2:
             list_something(case)
         return
     if name == "deleteAccount" and case.path_parameters["accountId"] in ACCOUNTS:
@@ -83,9 +84,9 @@ def prepare_webhook(key, dice):
 
 
 def list_something(case):
-    for name in ("state", "messageId", "from", "to"):
-        if not str(case.query.get(name)).startswith("m-"):  # of a delivery that was read
-            case.query.pop(name, None)
+    for name in list(case.query):
+        if name not in ("cursor", "limit") and not str(case.query[name]).startswith("m-"):  # of a delivery that was read
+            del case.query[name]
 
 
 def make_real(case, name, dice):
@@ -95,8 +96,8 @@ def make_real(case, name, dice):
             keep_rules(event)
     elif name == "getDelivery":
         case.path_parameters["eventId"] = f"evt_{case.auth_identity or ACCOUNTS[0]}_{dice % 60}"
-    elif name == "listDeliveries" and "cursor" in case.query:
-        page = call("listDeliveries", "GET", f"{WEBHOOK}/deliveries?limit={dice % 50 + 1}", key_of(case))
+    elif name in LISTINGS and "cursor" in case.query:
+        page = call(name, "GET", f"{LISTINGS[name]}?limit={dice % 50 + 1}", key_of(case))
         case.query["cursor"] = page["nextCursor"]
         keep_cursor(case, page)
     elif name == "deleteAccount":
@@ -108,17 +109,18 @@ def make_real(case, name, dice):
         case.path_parameters.update(accountId=ACCOUNTS[0], keyId=made["id"])
 
 
-cursors = set()  # that were answered, each with the key of its account
+cursors = set()  # that were answered, each with its listing and the key of its account
 
 
 def keep_cursor(case, page):
-    cursors.add((key_of(case)["X-API-Key"], page.get("nextCursor")))
+    cursors.add((case.path, key_of(case)["X-API-Key"], page.get("nextCursor")))
 
 
 @schemathesis.hook
 def after_call(context, case, response):
-    if case.path == WEBHOOK + "/deliveries" and response.status_code == 200:
-        keep_cursor(case, response.json())
+    if case.path in LISTINGS.values() and response.status_code == 200:
+        lines = response.headers["content-type"][0] == "application/x-ndjson"
+        keep_cursor(case, json.loads((response.text.splitlines() or ["{}"])[-1]) if lines else response.json())
 
 
 own_calls = Counter()
@@ -169,9 +171,9 @@ def broken_rules(case):
         for event in case.body["events"]:
             yield from broken_event_rules(event)
     query = case.query or {}
-    if "cursor" in query and (key_of(case)["X-API-Key"], query["cursor"]) not in cursors:
+    if "cursor" in query and (case.path, key_of(case)["X-API-Key"], query["cursor"]) not in cursors:
         yield "cursor: `nextCursor` of the page before, of this account"
-    for name in ("from", "to"):
+    for name in ("from", "to", "finishedFrom", "finishedTo", "failedSince"):
         if name in query and not time_in_range(query[name]):
             yield f"{name}: from 1970 to 2261"
 

@@ -73,6 +73,13 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println("delivery:", detail.StatusCode(), detail.JSON200.Payload.Status, *detail.JSON200.Attempts[0].StatusCode)
 
+	attempts, err := account.ListAttemptsWithResponse(ctx, &client.ListAttemptsParams{Outcome: new(client.AttemptOutcomeACKNOWLEDGED)})
+	if err != nil {
+		return err
+	}
+	attempt := attempts.JSON200.Attempts[0]
+	fmt.Println("attempts:", attempts.StatusCode(), len(attempts.JSON200.Attempts), attempt.EventID, *attempt.StatusCode)
+
 	deleted, err := account.DeleteWebhookWithResponse(ctx)
 	if err != nil {
 		return err

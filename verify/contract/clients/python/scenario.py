@@ -7,7 +7,7 @@ import os
 from typing import TypeVar
 
 from recapito_client import AuthenticatedClient
-from recapito_client.api.deliveries import get_delivery, list_deliveries
+from recapito_client.api.deliveries import get_delivery, list_attempts, list_deliveries
 from recapito_client.api.webhooks import (
     create_webhook,
     delete_webhook,
@@ -16,6 +16,8 @@ from recapito_client.api.webhooks import (
     rotate_signing_secret,
 )
 from recapito_client.models import (
+    AttemptList,
+    AttemptOutcome,
     DeliveryDetail,
     DeliveryList,
     DeliveryState,
@@ -76,6 +78,10 @@ say("list", listed.status_code.value, len(deliveries), newest.event_id, newest.s
 found = get_delivery.sync_detailed(newest.event_id, client=account)
 detail = must(DeliveryDetail, found.parsed)
 say("delivery", found.status_code.value, must(StatusEvent, detail.payload).status.value, detail.attempts[0].status_code)
+
+tried = list_attempts.sync_detailed(client=account, outcome=AttemptOutcome.ACKNOWLEDGED)
+attempts = must(AttemptList, tried.parsed).attempts
+say("attempts", tried.status_code.value, len(attempts), attempts[0].event_id, attempts[0].status_code)
 
 deleted = delete_webhook.sync_detailed(client=account)
 gone = get_webhook.sync_detailed(client=account)

@@ -55,6 +55,12 @@ const detail = await account.GET('/webhooks/delivery-status/deliveries/{eventId}
 const { payload, attempts } = must(detail);
 console.log('delivery:', detail.response.status, payload?.status, attempts[0]?.statusCode);
 
+const tried = await account.GET('/webhooks/delivery-status/attempts', {
+  params: { query: { outcome: 'ACKNOWLEDGED' } },
+});
+const made = must(tried).attempts;
+console.log('attempts:', tried.response.status, made.length, made[0]?.eventId, made[0]?.statusCode);
+
 const deleted = await account.DELETE(webhook);
 const gone = await account.GET(webhook);
 console.log('delete:', deleted.response.status, gone.response.status, gone.error?.title);

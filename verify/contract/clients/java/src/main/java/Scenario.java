@@ -5,6 +5,7 @@ import recapito.ApiClient;
 import recapito.ApiException;
 import recapito.api.DeliveriesApi;
 import recapito.api.WebhooksApi;
+import recapito.model.AttemptOutcome;
 import recapito.model.DeliveryState;
 import recapito.model.Problem;
 import recapito.model.WebhookInput;
@@ -49,6 +50,10 @@ public final class Scenario {
     var detail = deliveries.getDeliveryWithHttpInfo(newest.getEventId());
     var attempt = detail.getData().getAttempts().get(0);
     say("delivery", detail.getStatusCode(), detail.getData().getPayload().getStatus(), attempt.getStatusCode());
+
+    var tried = deliveries.listAttemptsWithHttpInfo(null, null, AttemptOutcome.ACKNOWLEDGED, null, null, null, null);
+    var made = tried.getData().getAttempts();
+    say("attempts", tried.getStatusCode(), made.size(), made.get(0).getEventId(), made.get(0).getStatusCode());
 
     var deleted = webhooks.deleteWebhookWithHttpInfo();
     var gone = refused(webhooks::getWebhook);
