@@ -14,11 +14,21 @@ import (
 type deliveriesCmd struct {
 	EventID string `arg:"" optional:"" help:"Show all about this event: why it has not arrived, its payload and every attempt."`
 
-	State     []string `enum:"PENDING,DELIVERED,FAILED,CANCELLED" placeholder:"STATE" help:"Only in this state: PENDING, DELIVERED, FAILED or CANCELLED."`
-	MessageID string   `name:"message-id" placeholder:"ID" help:"Only of this message."`
-	From      moment   `placeholder:"TIME" help:"Only accepted at this time or later: 2026-11-20T10:30:00Z, 2026-11-20, or how long ago, such as 90m."`
-	To        moment   `placeholder:"TIME" help:"Only accepted before this time."`
-	Limit     int      `default:"20" placeholder:"N" help:"At most so many, the newest first; 0: all. Default: ${default}."`
+	State             []string `enum:"PENDING,DELIVERED,FAILED,CANCELLED" placeholder:"STATE" help:"Only in one of these states: PENDING, DELIVERED, FAILED, CANCELLED."`
+	MessageID         string   `name:"message-id" placeholder:"ID" help:"Only of this message."`
+	CustomerMessageID string   `name:"customer-message-id" placeholder:"ID" help:"Only of the message with this id of your own."`
+	Channel           string   `placeholder:"CHANNEL" help:"Only on this channel: SMS, RCS or WHATSAPP."`
+	Error             string   `placeholder:"ERROR" help:"Only those whose last attempt failed so, such as TIMEOUT."`
+	LastStatus        int32    `placeholder:"CODE" help:"Only those whose last attempt was answered with this HTTP status."`
+
+	From         moment `placeholder:"TIME" help:"Only accepted at this time or later: 2026-11-20T10:30:00Z, 2026-11-20, or how long ago, such as 90m."`
+	To           moment `placeholder:"TIME" help:"Only accepted before this time."`
+	FinishedFrom moment `placeholder:"TIME" help:"Only finished at this time or later."`
+	FinishedTo   moment `placeholder:"TIME" help:"Only finished before this time."`
+	FailedSince  moment `placeholder:"TIME" help:"Only with an attempt that failed, begun at this time or later, whatever came after it."`
+
+	Order string `enum:",asc,desc" default:"" placeholder:"ORDER" help:"desc: the newest first; asc: the oldest first. Default: desc."`
+	Limit int    `default:"20" placeholder:"N" help:"At most so many; 0: all. Default: ${default}."`
 
 	serverFlags
 	outputFlags
@@ -26,8 +36,8 @@ type deliveriesCmd struct {
 
 // Help is shown by deliveries --help.
 func (deliveriesCmd) Help() string {
-	return `Lists what was sent, the newest first, or tells all about one event. In a pipe, each
-delivery is a JSON object on a line, as the API has it:
+	return `Lists what was sent, or tells all about one event. What is filtered by several flags
+passes them all. In a pipe, each delivery is a JSON object on a line, as the API has it:
 
   recapito deliveries --state FAILED --from 1h --limit 0 | jq -r .eventId`
 }
@@ -133,18 +143,25 @@ func (c *deliveriesCmd) pages(ctx context.Context, s *api.Server, take func(json
 }
 
 func (c *deliveriesCmd) params() *client.ListDeliveriesParams {
-	p := &client.ListDeliveriesParams{From: c.From.at, To: c.To.at}
-	if len(c.State) > 0 {
-		states := make([]client.DeliveryState, len(c.State))
-		for i, s := range c.State {
-			states[i] = client.DeliveryState(s)
-		}
+	p := &client.ListDeliveriesParams{
+		MessageID: given(c.MessageID), CustomerMessageID: given(c.CustomerMessageID), Channel: given(client.Channel(c.Channel)),
+		Error: given(client.AttemptError(c.Error)), Status: given(c.LastStatus), Order: given(client.Order(c.Order)),
+		From: c.From.at, To: c.To.at, FinishedFrom: c.FinishedFrom.at, FinishedTo: c.FinishedTo.at, FailedSince: c.FailedSince.at,
+	}
+	for _, s := range c.State {
+		states := append(api.OrNone(p.State), client.DeliveryState(s))
 		p.State = &states
 	}
-	if c.MessageID != "" {
-		p.MessageID = &c.MessageID
-	}
 	return p
+}
+
+// given is nil for what was not given.
+func given[T comparable](v T) *T {
+	var none T
+	if v == none {
+		return nil
+	}
+	return &v
 }
 
 // one shows a delivery.

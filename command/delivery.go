@@ -22,11 +22,11 @@ func deliveryTable(out io.Writer, list []client.Delivery, now time.Time) error {
 		rows[i] = []terminal.Cell{
 			{Text: d.AcceptedAt.Local().Format(clock), Paint: screen.Faint}, {Text: d.EventID},
 			{Text: string(d.State), Paint: paintOf(screen, d.State)}, {Text: strconv.Itoa(int(d.AttemptCount))},
-			{Text: waitsFor(&d, now)}, {Text: d.MessageID},
+			{Text: why(&d, now)}, {Text: d.MessageID},
 		}
 	}
 	return screen.Table([]terminal.Heading{
-		{Name: "ACCEPTED"}, {Name: "EVENT", Least: 12}, {Name: "STATE"}, {Name: "#"}, {Name: "WAITS", Least: 9}, {Name: "MESSAGE", Least: 7},
+		{Name: "ACCEPTED"}, {Name: "EVENT", Least: 12}, {Name: "STATE"}, {Name: "#"}, {Name: "WHY", Least: 14}, {Name: "MESSAGE", Least: 7},
 	}, rows)
 }
 
@@ -50,16 +50,25 @@ func paintOf(s terminal.Screen, state client.DeliveryState) func(string) string 
 	return nil
 }
 
-// waitsFor says in a few letters what a PENDING delivery waits for.
-func waitsFor(d *client.Delivery, now time.Time) string {
-	if d.WaitingFor == nil {
-		return ""
+// why says in a few letters what a PENDING delivery waits for, and how the last attempt
+// failed.
+func why(d *client.Delivery, now time.Time) string {
+	var parts []string
+	if d.WaitingFor != nil {
+		waits := strings.ToLower(strings.ReplaceAll(string(*d.WaitingFor), "_", " "))
+		if d.NextAttemptAt != nil {
+			waits += " " + terminal.Rough(max(0, d.NextAttemptAt.Sub(now)))
+		}
+		parts = append(parts, waits)
 	}
-	what := strings.ToLower(strings.ReplaceAll(string(*d.WaitingFor), "_", " "))
-	if d.NextAttemptAt == nil {
-		return what
+	switch {
+	case d.LastError == nil:
+	case d.LastStatusCode != nil:
+		parts = append(parts, strconv.Itoa(int(*d.LastStatusCode)))
+	default:
+		parts = append(parts, string(*d.LastError))
 	}
-	return what + " " + terminal.Rough(max(0, d.NextAttemptAt.Sub(now)))
+	return strings.Join(parts, ", ")
 }
 
 // deliveryDetail shows all about a delivery; text is the server's answer.
@@ -105,7 +114,7 @@ func waitsInWords(d *client.DeliveryDetail, now time.Time) string {
 	case client.WaitingForRETRY:
 		return "its next attempt" + at
 	case client.WaitingForEARLIEREVENT:
-		return "an earlier event of the same message"
+		return strings.TrimSuffix("an earlier event of the same message: "+api.OrEmpty(d.WaitingForEventID), ": ")
 	case client.WaitingForPROBE:
 		return "a probe that is acknowledged, as the last 10 attempts failed" + at
 	case client.WaitingForSUSPENDED:

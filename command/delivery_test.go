@@ -16,24 +16,36 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.Local)
 
 // Whatever a delivery waits for is said in words, with what to do.
 func TestWaitsAreSaidInWords(t *testing.T) {
-	soon := noon.Add(250 * time.Second)
+	soon, earlier := noon.Add(250*time.Second), "evt_0"
 	for waits, want := range map[client.WaitingFor][2]string{
 		client.WaitingForINFLIGHT:     {"in flight 4 m", "the answer to the attempt under way"},
 		client.WaitingForQUEUE:        {"queue 4 m", "its turn"},
 		client.WaitingForRETRY:        {"retry 4 m", "its next attempt, at 2026-11-20 12:04:10 (in 4 m)"},
-		client.WaitingForEARLIEREVENT: {"earlier event 4 m", "an earlier event of the same message"},
+		client.WaitingForEARLIEREVENT: {"earlier event 4 m", "an earlier event of the same message: evt_0"},
 		client.WaitingForPROBE:        {"probe 4 m", "a probe that is acknowledged, as the last 10 attempts failed, at 2026-11-20 12:04:10 (in 4 m)"},
 		client.WaitingForSUSPENDED:    {"suspended 4 m", "the URL to be set again, as the endpoint answered 410: recapito webhook set https://…"},
 		"SOMETHING_NEW":               {"something new 4 m", "SOMETHING_NEW, at 2026-11-20 12:04:10 (in 4 m)"},
 	} {
-		short := waitsFor(&client.Delivery{WaitingFor: &waits, NextAttemptAt: &soon}, noon)
-		long := waitsInWords(&client.DeliveryDetail{WaitingFor: &waits, NextAttemptAt: &soon}, noon)
+		short := why(&client.Delivery{WaitingFor: &waits, NextAttemptAt: &soon}, noon)
+		long := waitsInWords(&client.DeliveryDetail{WaitingFor: &waits, NextAttemptAt: &soon, WaitingForEventID: &earlier}, noon)
 		if diff := cmp.Diff(want, [2]string{short, long}); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", waits, diff)
 		}
 	}
-	if got := waitsFor(&client.Delivery{}, noon); got != "" {
-		t.Errorf("nothing: got %q, want nothing", got)
+}
+
+func TestTheListSaysWhy(t *testing.T) {
+	waits, soon, status := client.WaitingForRETRY, noon.Add(30*time.Second), int32(503)
+	refused, timeout := client.AttemptErrorHTTPSTATUS, client.AttemptErrorTIMEOUT
+	for want, d := range map[string]client.Delivery{
+		"":                {LastStatusCode: &status}, // acknowledged
+		"503":             {LastError: &refused, LastStatusCode: &status},
+		"TIMEOUT":         {LastError: &timeout},
+		"retry 30 s, 503": {LastError: &refused, LastStatusCode: &status, WaitingFor: &waits, NextAttemptAt: &soon},
+	} {
+		if got := why(&d, noon); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

@@ -21,12 +21,13 @@ type Server struct {
 // callTimeout bounds a call, its answer included.
 const callTimeout = 60 * time.Second
 
-// ForAccount calls the server at a URL, its base path included, with an API key.
+// ForAccount calls the server at a URL, its base path included, with an API key. A GET
+// that is answered with 429 is made again when it may be.
 func ForAccount(url, key string) (*Server, error) {
-	h := &http.Client{
+	h := &patient{http.Client{
 		Timeout:       callTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the key would follow
-	}
+	}}
 	c, err := client.NewClientWithResponses(url, client.WithHTTPClient(h), client.WithRequestEditorFn(Account(key)))
 	if err != nil {
 		return nil, fmt.Errorf("--server: %w", err)

@@ -155,7 +155,7 @@ func (p *Poster) try(ctx context.Context, b Batch, body []byte, timeout time.Dur
 	case status == http.StatusNotFound:
 		return nil, errors.New("the server knows no /events there: --server must have the base path of serve at its end")
 	case status >= 500, status == http.StatusTooManyRequests:
-		return nil, &tryLater{after: retryAfter(resp.HTTPResponse.Header, time.Now()), cause: api.Answered(resp.HTTPResponse, resp.Body)}
+		return nil, &tryLater{after: api.RetryAfter(resp.HTTPResponse.Header, time.Now()), cause: api.Answered(resp.HTTPResponse, resp.Body)}
 	}
 	return nil, api.Answered(resp.HTTPResponse, resp.Body)
 }
@@ -174,16 +174,4 @@ func (p *Poster) post(ctx context.Context, body []byte) (*client.SendEventsRespo
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	return &client.SendEventsResponse{HTTPResponse: resp, Body: text}, err
-}
-
-// retryAfter reads the header of that name: seconds or a date (RFC 9110 §10.2.3).
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return at.Sub(now)
-	}
-	return 0
 }
