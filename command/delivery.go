@@ -145,7 +145,9 @@ func printAttempt(out io.Writer, a *client.Attempt) error {
 	})); err != nil {
 		return err
 	}
-	for _, more := range []struct{ name, text string }{{"location", api.OrEmpty(a.Location)}, {"answer", api.OrEmpty(a.Response)}} {
+	for _, more := range []struct{ name, text string }{
+		{"to", wayOf(a)}, {"header", api.OrEmpty(a.ResponseHeader)}, {"location", api.OrEmpty(a.Location)}, {"answer", api.OrEmpty(a.Response)},
+	} {
 		if more.text == "" {
 			continue
 		}
@@ -158,4 +160,26 @@ func printAttempt(out io.Writer, a *client.Attempt) error {
 		}
 	}
 	return nil
+}
+
+// wayOf is where the attempt went and how long its parts took.
+func wayOf(a *client.Attempt) string {
+	var parts []string
+	if a.Address != nil {
+		parts = append(parts, *a.Address)
+	}
+	if a.Reused != nil && *a.Reused {
+		parts = append(parts, "kept connection")
+	}
+	if p := a.Phases; p != nil {
+		for _, phase := range []struct {
+			name string
+			ms   *int64
+		}{{"DNS", p.DNSMs}, {"connect", p.ConnectMs}, {"TLS", p.TLSMs}, {"first byte", p.FirstByteMs}} {
+			if phase.ms != nil {
+				parts = append(parts, fmt.Sprintf("%s %d ms", phase.name, *phase.ms))
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
 }

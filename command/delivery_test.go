@@ -54,12 +54,14 @@ func TestADeliveryIsShownWhole(t *testing.T) {
 	waits, soon := client.WaitingForRETRY, noon.Add(30*time.Second)
 	failed, notTLS, refused := client.AttemptErrorTLSFAILED, client.AttemptDetailNOTTLS, client.AttemptErrorHTTPSTATUS
 	status, answer, location := int32(302), "a\x1b[2J\n b", "https://example.com/new"
+	address, header, kept, dns, wait := "203.0.113.7:443", "HTTP/1.1 302 Found\nServer: x", true, int64(2), int64(18)
 	d := client.DeliveryDetail{
 		EventID: "evt_1", MessageID: "m-1", State: client.DeliveryStatePENDING, AcceptedAt: noon, AttemptCount: 2,
 		WaitingFor: &waits, NextAttemptAt: &soon,
 		Attempts: []client.Attempt{
-			{Number: 1, At: noon, DurationMs: 12, Error: &failed, Detail: &notTLS},
-			{Number: 2, At: noon.Add(5 * time.Second), DurationMs: 2345, Error: &refused, StatusCode: &status, Location: &location, Response: &answer, Probe: true},
+			{Number: 1, At: noon, DurationMs: 12, Error: &failed, Detail: &notTLS, Address: &address, Phases: &client.AttemptPhases{DNSMs: &dns}},
+			{Number: 2, At: noon.Add(5 * time.Second), DurationMs: 2345, Error: &refused, StatusCode: &status, Location: &location, Response: &answer, Probe: true,
+				Address: &address, ResponseHeader: &header, Reused: &kept, Phases: &client.AttemptPhases{FirstByteMs: &wait}},
 		},
 	}
 	var out bytes.Buffer
@@ -74,7 +76,10 @@ waits for  its next attempt, at 2026-11-20 12:00:30 (in 30 s)
 payload    {"eventId":"evt_1"}
 attempts   2
   #1  2026-11-20 12:00:00    12 ms  TLS_FAILED: NOT_TLS
+      to: 203.0.113.7:443, DNS 2 ms
   #2  2026-11-20 12:00:05    2.3 s  302 HTTP_STATUS (probe)
+      to: 203.0.113.7:443, kept connection, first byte 18 ms
+      header: HTTP/1.1 302 Found Server: x
       location: https://example.com/new
       answer: a�[2J b
 `
