@@ -91,12 +91,12 @@ vulnerable: ## Look for known vulnerabilities that the code reaches
 export CONTRACT_CASES ?= 2000
 
 .PHONY: contract
-contract: ## Hold the built binary against openapi.yaml with Schemathesis, Prism, Redocly and oasdiff (docs/contract.md)
+contract: ## Hold the built binary against openapi.yaml with Schemathesis, Prism, Redocly and oasdiff (verify/contract/README.md)
 	verify/contract/tools.sh
 	$(GO) test -tags contract -run '^TestContract' -count=1 -timeout 40m -v ./verify/e2e
 
 .PHONY: clients
-clients: ## Generate a client in each language and use it; verify callbacks in each (docs/contract.md)
+clients: ## Generate a client in each language and use it; verify callbacks in each (verify/contract/README.md)
 	verify/contract/tools.sh
 	$(GO) test -tags contract -run '^TestClient' -count=1 -timeout 20m -v ./verify/e2e
 

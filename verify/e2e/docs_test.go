@@ -305,7 +305,7 @@ func (b *browser) wantCreated(svc *service, key string) {
 
 // The page follows the reader's colour scheme and fits the window. With
 // -artifacts the pictures are kept:
-// go test -run Screenshots -artifacts -outputdir DIR .
+// go test -run Screenshots -artifacts -outputdir DIR ./verify/e2e
 func TestDocsScreenshots(t *testing.T) {
 	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"))
 	b := newBrowser(t)

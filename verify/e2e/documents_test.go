@@ -58,6 +58,38 @@ func TestDocumentsNameWhatThereIs(t *testing.T) {
 	}
 }
 
+// TestCommandsOfTheDocumentsFindATest: each `go test -run` of a document finds one in
+// the package that it names.
+func TestCommandsOfTheDocumentsFindATest(t *testing.T) {
+	commands := 0
+	for _, file := range filesEnding(t, ".md") {
+		for _, command := range goTest.FindAllString(read(t, file), -1) {
+			words := strings.Fields(command)
+			at := slices.Index(words, "-run") + 1
+			if at == 0 || strings.Contains(words[at], "$") {
+				continue
+			}
+			commands++
+			run, err := regexp.Compile(words[at])
+			if err != nil {
+				t.Fatalf("%s: %s: %v", file, command, err)
+			}
+			sources, err := filepath.Glob(filepath.Join(words[len(words)-1], "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(sources, func(source string) bool {
+				return slices.ContainsFunc(testFunc.FindAllStringSubmatch(read(t, source), -1), func(m []string) bool { return run.MatchString(m[1]) })
+			}) {
+				t.Errorf("%s: %s finds no test", file, command)
+			}
+		}
+	}
+	if commands < 5 {
+		t.Errorf("commands: found %d, want all of the documents'", commands)
+	}
+}
+
 // TestDocumentsAreComplete: the documents name every metric, and every value of the
 // enumerations that they explain.
 func TestDocumentsAreComplete(t *testing.T) {
@@ -163,6 +195,7 @@ var (
 	linked  = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 
+	goTest     = regexp.MustCompile("go test [^`\n#]*")
 	testFunc   = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	metricName = regexp.MustCompile(`"(recapito_\w+)"`)
 	flagName   = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`)

@@ -18,7 +18,7 @@ import (
 )
 
 // The tests behind the build tag contract hold the built binary against
-// openapi.yaml with tools that others made (docs/contract.md). They need what
+// openapi.yaml with tools that others made (verify/contract/README.md). They need what
 // verify/contract/tools.sh installs.
 
 // tools is where verify/contract/tools.sh installs.

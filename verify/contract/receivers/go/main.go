@@ -1,5 +1,5 @@
 // Command go receives callbacks over TLS and verifies each with the official
-// Standard Webhooks library: the receiver of docs/contract.md.
+// Standard Webhooks library: the receiver of verify/contract/README.md.
 package main
 
 import (

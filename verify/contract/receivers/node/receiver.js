@@ -1,5 +1,5 @@
 // Receives callbacks over TLS and verifies each with the official Standard
-// Webhooks library: the receiver of docs/contract.md.
+// Webhooks library: the receiver of verify/contract/README.md.
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
