@@ -152,8 +152,13 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) 
 		d.takeBack(f)
 	case egress.Exhausted:
 		d.takeBack(f)
-		d.exhausted(res.Err, now)
+		if d.exhausted.due("", now) {
+			d.cfg.Logger.Error("no more files can be opened; attempts wait until others are closed (see ulimit -n)", "error", res.Err)
+		}
 	default:
+		if res.Kind == egress.NoAuthorities && d.authorities.due("", now) {
+			d.cfg.Logger.Error("this machine knows no certificate authority, so no endpoint's certificate can be verified; install the system's (ca-certificates) or give --callback-ca, and start again", "error", res.Err)
+		}
 		line = d.conclude(f, res, now)
 	}
 	d.reconsider(f.lane, now)
@@ -184,18 +189,10 @@ func (d *Dispatcher) unlist(f *flight, res *egress.Result) {
 	delete(f.lane.flights, f)
 	if f.slow {
 		f.lane.pace.slow--
-		f.lane.pace.suspect = f.lane.pace.suspect || res.Kind != egress.DNSFailed
+		f.lane.pace.suspect = f.lane.pace.suspect || !mayBeOurs(res)
 	}
 	if f.sent {
 		f.lane.sent--
-	}
-}
-
-// exhausted tells the operator, now and then: the attempts are many.
-func (d *Dispatcher) exhausted(err error, now time.Time) {
-	if now.Sub(d.exhaustedAt) >= time.Minute {
-		d.exhaustedAt = now
-		d.cfg.Logger.Error("no more files can be opened; attempts wait until others are closed (see ulimit -n)", "error", err)
 	}
 }
 
@@ -331,15 +328,21 @@ func (f *flight) current() bool { return f.term == f.lane.term }
 
 // overload: answers and silences that ask for fewer attempts at a time.
 func overload(res *egress.Result) bool {
-	if res.Kind == egress.DNSFailed {
-		return false // nothing reached it
+	if mayBeOurs(res) {
+		return false // nothing was asked of it
 	}
 	return res.Kind != egress.HTTPStatus || res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500
 }
 
 // silent: the endpoint let the time of some phase pass. A resolver that does is
-// not the endpoint, and may be ours.
-func silent(res *egress.Result) bool { return res.TimedOut() && res.Kind != egress.DNSFailed }
+// not the endpoint.
+func silent(res *egress.Result) bool { return res.TimedOut() && !mayBeOurs(res) }
+
+// mayBeOurs: what failed is not the endpoint itself, but may be our resolver, or is
+// what our machine knows of authorities.
+func mayBeOurs(res *egress.Result) bool {
+	return res.Kind == egress.DNSFailed || res.Kind == egress.NoAuthorities
+}
 
 func errorKind(k egress.Kind) store.ErrorKind {
 	if k == egress.Acknowledged {

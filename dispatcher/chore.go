@@ -220,7 +220,9 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 	if err != nil && ctx.Err() == nil {
 		l.retryGap = min(max(2*l.retryGap, storeRetryGap), maxStoreRetryGap)
 		l.retryAt = now.Add(l.retryGap)
-		d.cfg.Logger.Error("working on a lane failed", "account", l.account, "error", err)
+		if l.failed.due(err.Error(), now) {
+			d.cfg.Logger.Error("working on a lane failed", "account", l.account, "error", err)
+		}
 	}
 	if err == nil {
 		l.retryGap = 0

@@ -82,17 +82,17 @@ type Dispatcher struct {
 	clock   clock
 	// rewound: the clock was set back, so that lanes that the scan finds wait
 	// for what it was before.
-	rewound bool
-	chores  choreQueue  // lanes that want something of the store
-	memory  fair.Shares // bytes of bodies that wait in it
-	census  census
-	pending []record // outcomes not handed to the store yet
-	writing int      // outcomes handed to the store and not yet committed
-	apart   int      // outcomes of lanes that are in a group, see recording
-	policy  retryPolicy
-	// exhaustedAt is when the operator was last told that no file could be opened.
-	exhaustedAt time.Time
-	accepted    int // deliveries, since the last sweep
+	rewound     bool
+	chores      choreQueue  // lanes that want something of the store
+	memory      fair.Shares // bytes of bodies that wait in it
+	census      census
+	pending     []record // outcomes not handed to the store yet
+	writing     int      // outcomes handed to the store and not yet committed
+	apart       int      // outcomes of lanes that are in a group, see recording
+	policy      retryPolicy
+	exhausted   notice // that no file could be opened
+	authorities notice // that this machine knows none
+	accepted    int    // deliveries, since the last sweep
 
 	kick     chan struct{} // wakes the run loop
 	recorder chan struct{} // wakes the recorder

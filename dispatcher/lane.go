@@ -52,6 +52,7 @@ type lane struct {
 	expireAt time.Time      // when to look for deliveries past the horizon, while nothing is attempted
 	retryGap time.Duration  // so long after the last time that it did
 	retryAt  time.Time      // not before: the store failed
+	failed   notice         // that it did
 	idleAt   time.Time      // since when there was nothing to do
 
 	unrecorded int    // outcomes on their way to the store

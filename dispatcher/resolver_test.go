@@ -10,8 +10,9 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// A resolver that is silent says nothing of an endpoint: its lane is neither a
-// slow one afterwards nor takes fewer attempts at a time.
+// A resolver that is silent says nothing of an endpoint, and neither does a machine
+// without authorities: its lane is neither a slow one afterwards nor takes fewer
+// attempts at a time.
 func TestSilentResolverIsNoEndpointsSlowness(t *testing.T) {
 	for _, tt := range []struct {
 		res     egress.Result
@@ -20,11 +21,12 @@ func TestSilentResolverIsNoEndpointsSlowness(t *testing.T) {
 	}{
 		{egress.Result{Kind: egress.DNSFailed, Detail: egress.DNSTimeout}, 0, 3},
 		{egress.Result{Kind: egress.DNSFailed, Detail: egress.DNSServerFailure}, 0, 3},
+		{egress.Result{Kind: egress.NoAuthorities}, 0, 3},
 		{egress.Result{Kind: egress.ConnectFailed, Detail: egress.ConnectTimeout}, 1, 1},
 		{egress.Result{Kind: egress.TLSFailed, Detail: egress.HandshakeTimeout}, 1, 1},
 		{egress.Result{Kind: egress.Timeout, Detail: egress.NoAnswer}, 1, 1},
 	} {
-		t.Run(string(tt.res.Detail), func(t *testing.T) {
+		t.Run(tt.res.Kind.String()+" "+string(tt.res.Detail), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
 				r.account("a")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/url"
@@ -96,6 +97,9 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	case t.none: // TLS says only that ctx ended
 		return errNoTurn
 	case err != nil:
+		if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok && c.rootless {
+			err = x509.SystemRootsError{Err: err}
+		}
 		return &failure{phase: securing, certified: made.certified, err: err}
 	case session.ConnectionState().DidResume:
 		c.resumed.Add(1)

@@ -132,7 +132,6 @@ func certificateDetail(err error) Detail {
 	var invalid x509.CertificateInvalidError
 	var name x509.HostnameError
 	var unknown x509.UnknownAuthorityError
-	var roots x509.SystemRootsError
 	var verification *tls.CertificateVerificationError
 	verified := errors.As(err, &verification)
 	switch {
@@ -140,8 +139,6 @@ func certificateDetail(err error) Detail {
 		return outOfDate(invalid.Cert)
 	case errors.As(err, &name):
 		return CertificateOtherName
-	case errors.As(err, &roots):
-		return "" // ours
 	case errors.As(err, &unknown) && verified:
 		return chainDetail(verification.UnverifiedCertificates)
 	case verified, says(err, "tls: failed to parse certificate"):

@@ -55,6 +55,7 @@ type Client struct {
 	resolver       resolver
 	connectTimeout time.Duration // of the name and all its addresses
 	tls            *tls.Config
+	rootless       bool // it knows no authority
 	tlsTimeout     time.Duration
 	turns          turns
 	pool           *pool
@@ -75,6 +76,7 @@ func New(cfg Config) *Client {
 			NextProtos:         []string{"http/1.1"}, // HTTP/2 repeats POSTs by itself
 			ClientSessionCache: tls.NewLRUClientSessionCache(maxHosts),
 		},
+		rootless:   cfg.RootCAs != nil && cfg.RootCAs.Equal(x509.NewCertPool()),
 		tlsTimeout: or(cfg.TLSTimeout, 5*time.Second),
 		turns:      newTurns(),
 		pool:       newPool(or(cfg.IdleTimeout, 45*time.Second)),

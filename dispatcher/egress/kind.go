@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -26,6 +27,7 @@ const (
 	Interrupted                        // the context was cancelled, and what was sent is not known; or errNoTurn
 	Internal                           // none of Post's: this process failed
 	Exhausted                          // this process could open no file; nothing was sent
+	NoAuthorities                      // this machine knows no certificate authority; nothing was sent
 )
 
 var kindWords = map[Kind]string{
@@ -33,7 +35,7 @@ var kindWords = map[Kind]string{
 	ConnectFailed: "CONNECT_FAILED", DestinationRefused: "DESTINATION_REFUSED", TLSFailed: "TLS_FAILED",
 	Timeout: "TIMEOUT", ConnectionLost: "CONNECTION_LOST", ResponseInvalid: "RESPONSE_INVALID",
 	Withdrawn: "WITHDRAWN", Interrupted: "INTERRUPTED", Exhausted: "EXHAUSTED",
-	Internal: "INTERNAL_ERROR",
+	Internal: "INTERNAL_ERROR", NoAuthorities: "INTERNAL_ERROR",
 }
 
 // String is the word of the contract (the error kinds of openapi.yaml).
@@ -88,6 +90,9 @@ func classify(ctx context.Context, err error) (Kind, Detail) {
 		}
 		return ConnectFailed, connectDetail(err)
 	case securing:
+		if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
+			return NoAuthorities, ""
+		}
 		return TLSFailed, tlsDetail(in)
 	}
 	return exchangeFailure(in)

@@ -1,0 +1,81 @@
+package dispatcher_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/store"
+)
+
+// wantTold holds the log against how often the operator is to be told, all of it at
+// level ERROR, and empties it.
+func wantTold(t *testing.T, log *bytes.Buffer, text string, want int) {
+	t.Helper()
+	told := 0
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "level=ERROR") && strings.Contains(line, text) {
+			told++
+		}
+	}
+	if told != want {
+		t.Errorf("the operator was told %q %d times, want %d; the log:\n%s", text, told, want, log)
+	}
+	log.Reset()
+}
+
+// The trouble of one account is told when it begins and when it changes, and once
+// a minute else, however often its lane is tried.
+func TestTroubleOfALaneIsToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := &pickyStore{fails: failsFor(""), suspends: failsFor("a")}
+		r := newRig(t, func(c *dispatcher.Config) {
+			s.Store, c.Store = c.Store, s
+			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		r.account("a")
+		r.recv.set(status(410))
+		r.accept("a", "m")
+		r.after(10*time.Minute - time.Second)
+		wantTold(t, &log, errBroken.Error(), 10)
+		s.mu.Lock()
+		s.suspends = func(string) error { return errors.New("another one") }
+		s.mu.Unlock()
+		r.after(10 * time.Second)
+		wantTold(t, &log, "another one", 1)
+	})
+}
+
+// A machine without authorities is the operator's trouble: told at level ERROR, once
+// a minute. Endpoints are probed, so that they are not called in vain by every
+// delivery, and get all of it once there are authorities.
+func TestNoAuthoritiesIsTheOperatorsTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := newRig(t, func(c *dispatcher.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		r.account("a")
+		r.recv.set(func(context.Context, call) egress.Result {
+			return egress.Result{Kind: egress.NoAuthorities, Err: errors.New("x509: no roots")}
+		})
+		events := r.accept("a", many(100)...)
+		r.after(10 * time.Second)
+		wantTold(t, &log, "certificate authority", 1)
+		r.after(time.Hour)
+		if n := len(r.recv.got()); n > 30 {
+			t.Errorf("%d attempts in an hour, want ten and then probes at gaps up to 5 min", n)
+		}
+		r.recv.set(ok)
+		r.after(6 * time.Minute)
+		for _, id := range events {
+			r.wantState("a", id, store.Delivered)
+		}
+	})
+}
