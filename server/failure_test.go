@@ -150,3 +150,22 @@ func TestAccountIsErasedYet(t *testing.T) {
 		t.Errorf("Retry-After: got %q, want 1", after)
 	}
 }
+
+// TestUnavailabilityIsToldOnceAMinute, of each operation, and is no error of the
+// program.
+func TestUnavailabilityIsToldOnceAMinute(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Store = down{store.ErrErasing} })
+	for minute := range 2 {
+		s.setNow(epoch.Add(time.Duration(minute) * time.Minute))
+		for range 5 {
+			s.do(call{method: "PUT", path: "/accounts/acc_1", platform: true}).want(t, http.StatusServiceUnavailable)
+			s.do(call{method: "POST", path: "/events", platform: true, body: batch(event("evt_1", "acc_1"))}).want(t, http.StatusServiceUnavailable)
+		}
+		for _, operation := range []string{"putAccount", "sendEvents"} {
+			if got := strings.Count(s.log.String(), "level=WARN msg=\"request failed\""); got != 2 || strings.Count(s.log.String(), "operation="+operation) != 1 {
+				t.Errorf("minute %d: log:\n%s\nwant one line at WARN for %s", minute, s.log, operation)
+			}
+		}
+		s.log.Reset()
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/labstack/echo/v4"
@@ -81,7 +83,7 @@ func routingRefusal(status int) *refusal {
 // fail is echo's HTTPErrorHandler.
 func (s *server) fail(err error, c echo.Context) {
 	ref := refusalFor(err)
-	if ref.status >= http.StatusInternalServerError {
+	if ref.status >= http.StatusInternalServerError && !s.outages.known(c, ref, s.Now()) {
 		logFailure(s.Logger, c.Response().Writer, c.Request(), ref, err)
 	}
 	if !c.Response().Committed {
@@ -93,21 +95,55 @@ func (s *server) fail(err error, c echo.Context) {
 // credential, no query and no body.
 func logFailure(log *slog.Logger, w http.ResponseWriter, r *http.Request, ref *refusal, err error) {
 	level := slog.LevelError
-	if r.Context().Err() != nil {
+	switch {
+	case r.Context().Err() != nil:
 		level = slog.LevelInfo // the caller has gone, which is what failed
+	case ref.status == http.StatusServiceUnavailable:
+		level = slog.LevelWarn // the store says no, and callers repeat
 	}
 	if ref.cause != nil {
 		err = ref.cause
 	}
-	var operation string
-	if out, ok := w.(*response); ok {
-		operation = out.operation
-	}
 	log.LogAttrs(r.Context(), level, "request failed",
 		slog.String("request_id", w.Header().Get(requestIDHeader)),
-		slog.String("operation", operation),
+		slog.String("operation", operationOf(w)),
 		slog.Int("status", ref.status),
 		slog.Any("error", err))
+}
+
+func operationOf(w http.ResponseWriter) string {
+	if out, ok := w.(*response); ok {
+		return out.operation
+	}
+	return ""
+}
+
+// outageGap is how often the operator is told that an operation is unavailable.
+const outageGap = time.Minute
+
+// outages are the operations that have answered 503, and when that was told last:
+// callers repeat their requests, each second as a rule.
+type outages struct {
+	mu   sync.Mutex
+	told map[string]time.Time
+}
+
+// known reports whether a refusal need not be told again.
+func (o *outages) known(c echo.Context, ref *refusal, now time.Time) bool {
+	if ref.status != http.StatusServiceUnavailable || c.Request().Context().Err() != nil {
+		return false
+	}
+	operation := operationOf(c.Response().Writer)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if last, ok := o.told[operation]; ok && now.Sub(last) < outageGap {
+		return true
+	}
+	if o.told == nil {
+		o.told = map[string]time.Time{}
+	}
+	o.told[operation] = now
+	return false
 }
 
 // write answers with the problem.

@@ -94,6 +94,7 @@ type server struct {
 	limiter  *limiter // nil: no limit
 	cursors  cursors
 	listings *turns
+	outages  outages
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
