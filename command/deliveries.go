@@ -106,40 +106,22 @@ func (c *deliveriesCmd) Run(ctx context.Context, std Streams) error {
 	return nil
 }
 
-// mostInPage is the API's limit.
-const mostInPage = 100
-
 // pages takes delivery after delivery, up to the limit; more: there may be others.
 func (c *deliveriesCmd) pages(ctx context.Context, s *api.Server, take func(json.RawMessage) error) (more bool, err error) {
 	params := c.params()
-	for left := c.Limit; ; {
-		limit := int32(mostInPage)
-		if c.Limit > 0 {
-			limit = int32(min(left, mostInPage))
-		}
-		params.Limit = &limit
+	return readPages(c.Limit, take, func(limit int32, cursor *string) (page []json.RawMessage, next *string, err error) {
+		params.Limit, params.Cursor = &limit, cursor
 		r, err := s.ListDeliveriesWithResponse(ctx, params)
 		switch {
 		case err != nil:
-			return false, s.Failed(err)
+			return nil, nil, s.Failed(err)
 		case r.JSON200 == nil:
-			return false, s.Refused(r.HTTPResponse, r.Body)
+			return nil, nil, s.Refused(r.HTTPResponse, r.Body)
 		}
-		var page struct{ Deliveries []json.RawMessage } // with members that this client does not know
-		if err := json.Unmarshal(r.Body, &page); err != nil {
-			return false, s.Failed(err)
-		}
-		for _, d := range page.Deliveries {
-			if err := take(d); err != nil {
-				return false, err
-			}
-		}
-		left -= len(page.Deliveries)
-		params.Cursor = r.JSON200.NextCursor
-		if params.Cursor == nil || c.Limit > 0 && left <= 0 {
-			return params.Cursor != nil, nil
-		}
-	}
+		var all struct{ Deliveries []json.RawMessage } // with members that this client does not know
+		err = json.Unmarshal(r.Body, &all)
+		return all.Deliveries, r.JSON200.NextCursor, err
+	})
 }
 
 func (c *deliveriesCmd) params() *client.ListDeliveriesParams {

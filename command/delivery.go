@@ -17,7 +17,7 @@ import (
 // deliveryTable lists deliveries for people.
 func deliveryTable(out io.Writer, list []client.Delivery, now time.Time) error {
 	screen, rows := terminal.NewScreen(out), make([][]terminal.Cell, len(list))
-	clock := clockFor(now, list)
+	clock := clockFor(now, list, func(d *client.Delivery) time.Time { return d.AcceptedAt })
 	for i, d := range list {
 		rows[i] = []terminal.Cell{
 			{Text: d.AcceptedAt.Local().Format(clock), Paint: screen.Faint}, {Text: d.EventID},
@@ -30,10 +30,10 @@ func deliveryTable(out io.Writer, list []client.Delivery, now time.Time) error {
 	}, rows)
 }
 
-// clockFor leaves out the day if all are of today.
-func clockFor(now time.Time, list []client.Delivery) string {
-	for _, d := range list {
-		if d.AcceptedAt.Local().Format(time.DateOnly) != now.Local().Format(time.DateOnly) {
+// clockFor leaves out the day if all times are of today.
+func clockFor[T any](now time.Time, list []T, at func(*T) time.Time) string {
+	for i := range list {
+		if at(&list[i]).Local().Format(time.DateOnly) != now.Local().Format(time.DateOnly) {
 			return "01-02 15:04"
 		}
 	}
@@ -126,22 +126,10 @@ func waitsInWords(d *client.DeliveryDetail, now time.Time) string {
 // printAttempt prints a line for the attempt, and what is known of its failure below.
 func printAttempt(out io.Writer, a *client.Attempt) error {
 	screen := terminal.NewScreen(out)
-	outcome := terminal.Cell{Text: "acknowledged", Paint: screen.Good}
-	if a.Error != nil {
-		outcome = terminal.Cell{Text: string(*a.Error), Paint: screen.Bad}
-		if a.Detail != nil {
-			outcome.Text += ": " + string(*a.Detail)
-		}
-	}
-	if a.StatusCode != nil {
-		outcome.Text = fmt.Sprintf("%d %s", *a.StatusCode, outcome.Text)
-	}
-	if a.Probe {
-		outcome.Text += " (probe)"
-	}
 	took := time.Duration(a.DurationMs) * time.Millisecond
 	if _, err := fmt.Fprintln(out, terminal.Join([]terminal.Cell{
-		{Text: fmt.Sprintf("%4s", "#"+strconv.Itoa(int(a.Number)))}, {Text: local(a.At), Paint: screen.Faint}, {Text: fmt.Sprintf("%7s", terminal.Brief(took))}, outcome,
+		{Text: fmt.Sprintf("%4s", "#"+strconv.Itoa(int(a.Number)))}, {Text: local(a.At), Paint: screen.Faint}, {Text: fmt.Sprintf("%7s", terminal.Brief(took))},
+		outcomeOf(screen, a.StatusCode, a.Error, a.Detail, a.Probe),
 	})); err != nil {
 		return err
 	}
@@ -160,6 +148,24 @@ func printAttempt(out io.Writer, a *client.Attempt) error {
 		}
 	}
 	return nil
+}
+
+// outcomeOf says how an attempt ended.
+func outcomeOf(s terminal.Screen, status *int32, kind *client.AttemptError, detail *client.AttemptDetail, probe bool) terminal.Cell {
+	c := terminal.Cell{Text: "acknowledged", Paint: s.Good}
+	if kind != nil {
+		c = terminal.Cell{Text: string(*kind), Paint: s.Bad}
+	}
+	if detail != nil {
+		c.Text += ": " + string(*detail)
+	}
+	if status != nil {
+		c.Text = fmt.Sprintf("%d %s", *status, c.Text)
+	}
+	if probe {
+		c.Text += " (probe)"
+	}
+	return c
 }
 
 // wayOf is where the attempt went and how long its parts took.

@@ -87,3 +87,32 @@ func asGiven(std Streams, text []byte) error {
 func note(std Streams, format string, args ...any) {
 	log.New(std.Err, "", 0).Printf(format, args...)
 }
+
+// mostInPage is the limit of the API's lists.
+const mostInPage = 100
+
+// readPages takes item after item of a list, up to the limit (0: all). get reads a
+// page; more: there may be others.
+func readPages(limit int, take func(json.RawMessage) error,
+	get func(limit int32, cursor *string) (page []json.RawMessage, next *string, err error)) (more bool, err error) {
+	var cursor *string
+	for left := limit; ; {
+		ask := int32(mostInPage)
+		if limit > 0 {
+			ask = int32(min(left, mostInPage))
+		}
+		page, next, err := get(ask, cursor)
+		if err != nil {
+			return false, err
+		}
+		for _, item := range page {
+			if err := take(item); err != nil {
+				return false, err
+			}
+		}
+		left -= len(page)
+		if cursor = next; cursor == nil || limit > 0 && left <= 0 {
+			return cursor != nil, nil
+		}
+	}
+}
