@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -29,8 +30,8 @@ type Observation struct {
 // first byte.
 var errWithdrawn = errors.New("the webhook has changed")
 
-// flight is an attempt under way.
-type flight struct {
+// attempt is one that is under way.
+type attempt struct {
 	lane    *lane
 	item    *item
 	webhook *store.Webhook // as of the start
@@ -42,22 +43,22 @@ type flight struct {
 	sent    bool // it has a connection
 	started time.Time
 
-	prev, next *flight // in the list of those not yet slow
+	at *list.Element // among those that are not slow yet
 }
 
-// startAttempts gives free slots to lanes, in turn. Each attempt has a
-// goroutine, which goes on with another one as long as there is one.
+// startAttempts gives free slots to lanes, in turn. Each attempt has a worker, which
+// goes on with another one as long as there is one.
 func (d *Dispatcher) startAttempts(now time.Time) {
-	for f := d.nextFlight(now); f != nil; f = d.nextFlight(now) {
-		if !d.crew.pass(f) {
-			d.attempts.Go(func() { d.fly(f) })
+	for a := d.nextAttempt(now); a != nil; a = d.nextAttempt(now) {
+		if !d.workers.pass(a) {
+			d.attempts.Go(func() { d.work(a) })
 		}
 	}
 }
 
-// nextFlight takes the next lane's next delivery into flight; nil: there is
-// none, or no slot.
-func (d *Dispatcher) nextFlight(now time.Time) *flight {
+// nextAttempt begins that of the next lane's next delivery; nil: there is none, or
+// no slot.
+func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
 	if !d.running || len(d.pending)+d.writing >= maxUnrecorded || d.apart >= maxApart {
 		return nil
 	}
@@ -65,93 +66,93 @@ func (d *Dispatcher) nextFlight(now time.Time) *flight {
 	if !ok {
 		return nil
 	}
-	f := &flight{lane: l, webhook: l.webhook, term: l.term, class: l.class(), started: now, probe: l.pace.open, since: l.dialledSince}
-	if f.probe {
-		f.item = l.probe
+	a := &attempt{lane: l, webhook: l.webhook, term: l.term, class: l.class(), started: now, probe: l.pace.open, since: l.dialledSince}
+	if a.probe {
+		a.item = l.probe
 	} else {
-		f.item = l.window.ready.pop()
+		a.item = l.window.ready.pop()
 	}
-	f.item.state = inFlight
-	d.release(l, len(f.item.delivery.Body))
-	l.flights[f] = struct{}{}
-	d.slots.Take(f.class, 1)
+	a.item.state = inFlight
+	d.release(l, len(a.item.delivery.Body))
+	l.attempts[a] = struct{}{}
+	d.slots.Take(a.class, 1)
 	if d.slots.Total() == 1 {
 		d.wakeLoop() // to watch it
 	}
-	d.flights.push(f)
+	a.at = d.quick.PushBack(a)
 	if l.runnable(now) {
 		d.turns.Enter(&l.slot, l, l.class())
 	}
-	return f
+	return a
 }
 
-// fly makes one attempt after the other.
-func (d *Dispatcher) fly(f *flight) {
-	for s := newSeat(); f != nil; {
-		res := d.post(f)
-		if f = d.land(f, &res, time.Now(), s); f == nil {
-			f = <-s
+// work is a worker: it makes one attempt after the other.
+func (d *Dispatcher) work(a *attempt) {
+	for w := newWorker(); a != nil; {
+		res := d.post(a)
+		if a = d.ended(a, &res, time.Now(), w); a == nil {
+			a = <-w
 		}
 	}
 }
 
 // post makes the HTTP request. A panic is a failure of this attempt alone.
-func (d *Dispatcher) post(f *flight) (res egress.Result) {
+func (d *Dispatcher) post(a *attempt) (res egress.Result) {
 	var panicked error
 	defer func() {
 		if panicked != nil {
 			res = egress.Result{Kind: egress.Internal, Err: panicked}
 		}
 	}()
-	defer d.survive("an attempt", f.lane.account, &panicked)
+	defer d.survive("an attempt", a.lane.account, &panicked)
 	return d.cfg.Sender.Post(d.workCtx, &egress.Request{
-		URL:      f.webhook.CallbackURL,
-		Header:   d.header(f, time.Now()),
-		Body:     f.item.delivery.Body,
-		Deadline: f.started.Add(d.cfg.AttemptTimeout), MadeSince: f.since,
-		Proceed: func() error { return d.proceed(f) },
+		URL:      a.webhook.CallbackURL,
+		Header:   d.header(a, time.Now()),
+		Body:     a.item.delivery.Body,
+		Deadline: a.started.Add(d.cfg.AttemptTimeout), MadeSince: a.since,
+		Proceed: func() error { return d.proceed(a) },
 	})
 }
 
-func (d *Dispatcher) header(f *flight, now time.Time) []egress.Field {
-	del := f.item.delivery
+func (d *Dispatcher) header(a *attempt, now time.Time) []egress.Field {
+	del := a.item.delivery
 	return []egress.Field{
 		{Name: "Content-Type", Value: "application/json"},
 		{Name: "User-Agent", Value: d.cfg.UserAgent},
 		{Name: "Webhook-Id", Value: del.EventID},
 		{Name: "Webhook-Timestamp", Value: strconv.FormatInt(now.Unix(), 10)},
-		{Name: "Webhook-Signature", Value: signature.Header(f.webhook.SigningSecrets(now), del.EventID, now, del.Body)},
+		{Name: "Webhook-Signature", Value: signature.Header(a.webhook.SigningSecrets(now), del.EventID, now, del.Body)},
 		{Name: "Webhook-Attempt", Value: strconv.Itoa(del.Attempts + 1)},
 	}
 }
 
 // proceed is the last question before the first byte: is the webhook still the
 // one that this attempt began with?
-func (d *Dispatcher) proceed(f *flight) error {
+func (d *Dispatcher) proceed(a *attempt) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w := f.lane.webhook
-	if w == nil || w.ID != f.webhook.ID || w.Version != f.webhook.Version {
+	w := a.lane.webhook
+	if w == nil || w.ID != a.webhook.ID || w.Version != a.webhook.Version {
 		return errWithdrawn
 	}
-	if !f.sent { // else it is asked again, for another connection
-		f.sent = true
-		f.lane.sent++
+	if !a.sent { // else it is asked again, for another connection
+		a.sent = true
+		a.lane.sent++
 	}
 	return nil
 }
 
-// land takes in how an attempt ended and returns the next one for its
-// goroutine; nil: it is to wait for it in its seat.
-func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) *flight {
+// ended takes in how an attempt ended and returns the next one for its worker; nil:
+// it is to wait.
+func (d *Dispatcher) ended(a *attempt, res *egress.Result, now time.Time, w worker) *attempt {
 	d.mu.Lock()
-	d.unlist(f, res)
+	d.uncount(a, res)
 	var line *attemptLine
 	switch res.Kind {
 	case egress.Withdrawn, egress.Interrupted:
-		d.takeBack(f)
+		d.takeBack(a)
 	case egress.Exhausted:
-		d.takeBack(f)
+		d.takeBack(a)
 		if d.exhausted.due("", now) {
 			d.cfg.Logger.Error("no more files can be opened; attempts wait until others are closed (see ulimit -n)", "error", res.Err)
 		}
@@ -159,12 +160,12 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) 
 		if res.Kind == egress.NoAuthorities && d.authorities.due("", now) {
 			d.cfg.Logger.Error("this machine knows no certificate authority, so no endpoint's certificate can be verified; install the system's (ca-certificates) or give --callback-ca, and start again", "error", res.Err)
 		}
-		line = d.conclude(f, res, now)
+		line = d.conclude(a, res, now)
 	}
-	d.reconsider(f.lane, now)
-	next := d.nextFlight(now)
+	d.reconsider(a.lane, now)
+	next := d.nextAttempt(now)
 	if next == nil {
-		d.crew.wait(s)
+		d.workers.wait(w)
 	}
 	d.startAttempts(now)
 	d.mu.Unlock()
@@ -177,63 +178,65 @@ func (d *Dispatcher) land(f *flight, res *egress.Result, now time.Time, s seat) 
 // tell tells the operator of an attempt.
 func (d *Dispatcher) tell(line *attemptLine) {
 	var panicked error
-	defer d.survive("telling of an attempt", line.flight.lane.account, &panicked)
+	defer d.survive("telling of an attempt", line.attempt.lane.account, &panicked)
 	line.write(d.cfg.Logger)
 	d.cfg.Observe(line.observation)
 }
 
-// unlist ends the flight's part in the counts.
-func (d *Dispatcher) unlist(f *flight, res *egress.Result) {
-	d.flights.remove(f)
-	d.slots.GiveBack(f.class, 1)
-	delete(f.lane.flights, f)
-	if f.slow {
-		f.lane.pace.slow--
-		f.lane.pace.suspect = f.lane.pace.suspect || !mayBeOurs(res)
+// uncount ends the attempt's part in the counts.
+func (d *Dispatcher) uncount(a *attempt, res *egress.Result) {
+	if !a.slow {
+		d.quick.Remove(a.at)
 	}
-	if f.sent {
-		f.lane.sent--
+	d.slots.GiveBack(a.class, 1)
+	delete(a.lane.attempts, a)
+	if a.slow {
+		a.lane.pace.slow--
+		a.lane.pace.suspect = a.lane.pace.suspect || !mayBeOurs(res)
+	}
+	if a.sent {
+		a.lane.sent--
 	}
 }
 
 // takeBack undoes the start of an attempt that sent nothing, or that our
 // shutdown cut short: it is not counted. After a PUT it waits with the others
 // until everything has been made due.
-func (d *Dispatcher) takeBack(f *flight) {
-	l := f.lane
-	if !f.probe && f.current() && l.active() && !l.pace.open && f.item.seq() >= l.webhook.FirstSeq {
-		f.item.state = ready
-		d.hold(l, len(f.item.delivery.Body))
-		l.window.ready.pushFront(f.item)
+func (d *Dispatcher) takeBack(a *attempt) {
+	l := a.lane
+	if !a.probe && a.current() && l.active() && !l.pace.open && a.item.seq() >= l.webhook.FirstSeq {
+		a.item.state = ready
+		d.hold(l, len(a.item.delivery.Body))
+		l.window.ready.pushFront(a.item)
 		return
 	}
 	now := time.Now()
-	for _, it := range l.window.finish(f.item, now, d.overtaking(now)) {
+	for _, it := range l.window.finish(a.item, now, d.overtaking(now)) {
 		d.putOff(l, it, now)
 	}
-	l.window.forget(f.item)
+	l.window.forget(a.item)
 	d.fallBehind(l) // to be read again, if it is still PENDING
 }
 
 // conclude decides what an attempt means for its delivery and its lane.
-func (d *Dispatcher) conclude(f *flight, res *egress.Result, now time.Time) *attemptLine {
-	del := f.item.delivery
-	a := attemptOf(res, f.started, now)
-	a.Number, a.Probe = del.Attempts+1, f.probe
-	o := store.Outcome{Attempt: a, State: store.Delivered, Failures: del.Failures}
+func (d *Dispatcher) conclude(a *attempt, res *egress.Result, now time.Time) *attemptLine {
+	del := a.item.delivery
+	made := attemptOf(res, a.started, now)
+	made.Number, made.Probe = del.Attempts+1, a.probe
+	o := store.Outcome{Attempt: made, State: store.Delivered, Failures: del.Failures}
 	if res.Kind == egress.Acknowledged {
-		d.acknowledged(f, a.Duration)
+		d.acknowledged(a, made.Duration)
 	} else {
 		after := parseRetryAfter(res.RetryAfter, now)
-		d.refused(f, res, &o, after, now)
-		if res.StatusCode == http.StatusGone && f.current() {
-			f.lane.suspend = f.webhook
+		d.refused(a, res, &o, after, now)
+		if res.StatusCode == http.StatusGone && a.current() {
+			a.lane.suspend = a.webhook
 		}
 	}
-	d.settle(f.lane, f.item, o)
-	d.finish(f, o.State, now)
-	return &attemptLine{flight: f, attempt: a, err: res.Err, due: o.DueAt, observation: Observation{
-		Outcome: outcomeWord(a), Duration: a.Duration, State: o.State, AcceptedAt: del.AcceptedAt, Now: now, Probe: f.probe,
+	d.settle(a.lane, a.item, o)
+	d.finish(a, o.State, now)
+	return &attemptLine{attempt: a, made: made, err: res.Err, due: o.DueAt, observation: Observation{
+		Outcome: outcomeWord(made), Duration: made.Duration, State: o.State, AcceptedAt: del.AcceptedAt, Now: now, Probe: a.probe,
 	}}
 }
 
@@ -249,34 +252,34 @@ func attemptOf(res *egress.Result, started, now time.Time) *store.Attempt {
 
 // finish lets the next event of the message go, or puts the later ones off: one
 // that stays PENDING holds them back from when it first failed to go.
-func (d *Dispatcher) finish(f *flight, state store.State, now time.Time) {
+func (d *Dispatcher) finish(a *attempt, state store.State, now time.Time) {
 	var failed time.Time
 	if state == store.Pending {
-		failed = orNow(f.item.delivery.FailedAt, now)
+		failed = orNow(a.item.delivery.FailedAt, now)
 	}
-	for _, it := range f.lane.window.finish(f.item, failed, d.overtaking(now)) {
-		d.putOff(f.lane, it, it.chain.since)
+	for _, it := range a.lane.window.finish(a.item, failed, d.overtaking(now)) {
+		d.putOff(a.lane, it, it.chain.since)
 	}
 }
 
-func (d *Dispatcher) acknowledged(f *flight, took time.Duration) {
-	l := f.lane
-	if f.probe {
+func (d *Dispatcher) acknowledged(a *attempt, took time.Duration) {
+	l := a.lane
+	if a.probe {
 		l.probe = nil
 	}
-	if f.current() && l.pace.succeeded(took, l.sent+1) {
+	if a.current() && l.pace.succeeded(took, l.sent+1) {
 		l.makeDue = true // and everything is read from the beginning
 		d.fallBehind(l)
 	}
 }
 
 // refused is anything but a 2xx.
-func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, after time.Duration, now time.Time) {
-	l, del := f.lane, f.item.delivery
-	if f.probe {
+func (d *Dispatcher) refused(a *attempt, res *egress.Result, o *store.Outcome, after time.Duration, now time.Time) {
+	l, del := a.lane, a.item.delivery
+	if a.probe {
 		l.probe = nil
 	}
-	if !f.current() {
+	if !a.current() {
 		// The endpoint that failed is not the account's any more, or has been put
 		// again since: it gets the event at once, its schedule unused.
 		o.State, o.DueAt = store.Pending, now
@@ -285,13 +288,13 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 	if res.Kind == egress.Internal {
 		// That says nothing of the endpoint. A probe counts as well, else one event
 		// could keep its lane probing for ever.
-		d.countFailure(f, o, after, now)
-		if f.probe {
+		d.countFailure(a, o, after, now)
+		if a.probe {
 			l.pace.probeFailed(now, 0)
 		}
 		return
 	}
-	if f.probe {
+	if a.probe {
 		o.State, o.DueAt = store.Pending, del.DueAt
 		l.dialledSince = now
 		l.pace.probeFailed(now, after)
@@ -302,11 +305,11 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 		o.State, o.DueAt = store.Pending, now
 		return
 	}
-	d.countFailure(f, o, after, now)
+	d.countFailure(a, o, after, now)
 	if res.TimedOut() {
-		l.pace.rest(now.Sub(f.started), d.cfg.Jitter(), now)
+		l.pace.rest(now.Sub(a.started), d.cfg.Jitter(), now)
 	}
-	if l.pace.failed(overload(res), silent(res), f.started, now) {
+	if l.pace.failed(overload(res), silent(res), a.started, now) {
 		l.expireAt = now
 		l.dialledSince = now
 		d.fallBehind(l)
@@ -314,17 +317,17 @@ func (d *Dispatcher) refused(f *flight, res *egress.Result, o *store.Outcome, af
 }
 
 // countFailure uses up one attempt of the delivery's schedule.
-func (d *Dispatcher) countFailure(f *flight, o *store.Outcome, after time.Duration, now time.Time) {
+func (d *Dispatcher) countFailure(a *attempt, o *store.Outcome, after time.Duration, now time.Time) {
 	o.Failures++
 	o.State = store.Failed
-	if due, again := d.policy.next(f.item.delivery.AcceptedAt, now, o.Failures, after); again {
+	if due, again := d.policy.next(a.item.delivery.AcceptedAt, now, o.Failures, after); again {
 		o.State, o.DueAt = store.Pending, due
 	}
 }
 
-// current reports whether the flight says something about the lane's present
+// current reports whether the attempt says something about the lane's present
 // endpoint, or at least about what it was after the last PUT.
-func (f *flight) current() bool { return f.term == f.lane.term }
+func (a *attempt) current() bool { return a.term == a.lane.term }
 
 // overload: answers and silences that ask for fewer attempts at a time.
 func overload(res *egress.Result) bool {
@@ -362,16 +365,16 @@ func outcomeWord(a *store.Attempt) string {
 // acknowledged, as nearly all are, else at info. It names the callback's host,
 // never its path or query.
 type attemptLine struct {
-	flight      *flight
-	attempt     *store.Attempt
+	attempt     *attempt
+	made        *store.Attempt
 	err         error
 	due         time.Time
 	observation Observation
 }
 
-func (a *attemptLine) write(log *slog.Logger) {
+func (l *attemptLine) write(log *slog.Logger) {
 	level := slog.LevelInfo
-	if a.attempt.Error == "" {
+	if l.made.Error == "" {
 		level = slog.LevelDebug
 	}
 	if !log.Enabled(context.Background(), level) {
@@ -379,27 +382,27 @@ func (a *attemptLine) write(log *slog.Logger) {
 	}
 	attrs := make([]slog.Attr, 0, 11)
 	attrs = append(attrs,
-		slog.String("outcome", a.observation.Outcome),
-		slog.String("account", a.flight.lane.account),
-		slog.String("event", a.flight.item.delivery.EventID),
-		slog.Int("attempt", a.attempt.Number),
-		slog.String("host", host(a.flight.webhook.CallbackURL)),
-		slog.Duration("took", a.attempt.Duration),
+		slog.String("outcome", l.observation.Outcome),
+		slog.String("account", l.attempt.lane.account),
+		slog.String("event", l.attempt.item.delivery.EventID),
+		slog.Int("attempt", l.made.Number),
+		slog.String("host", host(l.attempt.webhook.CallbackURL)),
+		slog.Duration("took", l.made.Duration),
 	)
-	if a.attempt.StatusCode != 0 {
-		attrs = append(attrs, slog.Int("status", a.attempt.StatusCode))
+	if l.made.StatusCode != 0 {
+		attrs = append(attrs, slog.Int("status", l.made.StatusCode))
 	}
-	if a.attempt.Detail != "" {
-		attrs = append(attrs, slog.String("detail", a.attempt.Detail))
+	if l.made.Detail != "" {
+		attrs = append(attrs, slog.String("detail", l.made.Detail))
 	}
-	if a.err != nil {
-		attrs = append(attrs, slog.String("error", a.err.Error()))
+	if l.err != nil {
+		attrs = append(attrs, slog.String("error", l.err.Error()))
 	}
-	if a.attempt.Probe {
+	if l.made.Probe {
 		attrs = append(attrs, slog.Bool("probe", true))
 	}
-	if !a.due.IsZero() {
-		attrs = append(attrs, slog.Time("next", a.due))
+	if !l.due.IsZero() {
+		attrs = append(attrs, slog.Time("next", l.due))
 	}
 	log.LogAttrs(context.Background(), level, "attempt", attrs...)
 }

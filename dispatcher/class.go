@@ -16,6 +16,9 @@ const (
 	classes                   // how many there are
 )
 
+// classWords name the classes in metrics.
+var classWords = [classes]string{proven: "proven", handed: "handed", found: "found", suspect: "suspect"}
+
 // eighths is how much the lanes of a class and of those after it may take together.
 // Something is always left for those before.
 var eighths = [classes]int{proven: 8, handed: 7, found: 4, suspect: 2}
@@ -44,7 +47,7 @@ func (d *Dispatcher) hold(l *lane, n int) {
 func (d *Dispatcher) release(l *lane, n int) {
 	l.held -= n
 	d.memory.GiveBack(l.heldAs, n)
-	d.chores.signal() // there may be room for others
+	d.jobs.signal() // there may be room for others
 }
 
 // classify counts what the lane holds for its present class. If there is no room,
@@ -54,7 +57,7 @@ func (d *Dispatcher) classify(l *lane) {
 	d.memory.Move(before, now, l.held)
 	l.heldAs = now
 	if now < before {
-		d.chores.signal() // there may be room for others
+		d.jobs.signal() // there may be room for others
 	}
 	if now > before && l.held > 0 && d.memory.Left(now) < 0 {
 		d.fallBehind(l)

@@ -16,6 +16,7 @@
 package dispatcher
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -76,26 +77,26 @@ type Dispatcher struct {
 	lanes   map[string]*lane
 	slots   fair.Shares       // attempts under way
 	turns   fair.Turns[*lane] // those that could use a slot
-	flights flightList        // under way for less than slowAfter, in order of their start
-	crew    crew
+	quick   list.List         // attempts under way for less than slowAfter, in order of their start
+	workers workers
 	alarms  alarms // lanes by the time at which they want attention
 	clock   clock
 	// rewound: the clock was set back, so that lanes that the scan finds wait
 	// for what it was before.
 	rewound     bool
-	chores      choreQueue  // lanes that want something of the store
+	jobs        jobQueue    // lanes that want something of the store
 	memory      fair.Shares // bytes of bodies that wait in it
-	census      census
-	pending     []record // outcomes not handed to the store yet
-	writing     int      // outcomes handed to the store and not yet committed
-	apart       int      // outcomes of lanes that are in a group, see recording
+	counts      counts      // of lanes
+	pending     []record    // outcomes not handed to the store yet
+	writing     int         // outcomes handed to the store and not yet committed
+	apart       int         // outcomes of lanes that are in a group, see recorder
 	policy      retryPolicy
 	exhausted   notice // that no file could be opened
 	authorities notice // that this machine knows none
 	accepted    int    // deliveries, since the last sweep
 
 	kick     chan struct{} // wakes the run loop
-	recorder chan struct{} // wakes the recorder
+	outcomes chan struct{} // wakes the recorder
 	workCtx  context.Context
 	attempts sync.WaitGroup
 }
@@ -113,9 +114,9 @@ func New(cfg Config) (*Dispatcher, error) {
 		slots:    fair.NewShares(cfg.MaxInFlight, eighths[:]...),
 		turns:    fair.NewTurns[*lane](int(classes)),
 		memory:   fair.NewShares(cfg.WindowBytes, eighths[:]...),
-		chores:   newChoreQueue(),
+		jobs:     newJobQueue(),
 		kick:     make(chan struct{}, 1),
-		recorder: make(chan struct{}, 1),
+		outcomes: make(chan struct{}, 1),
 		policy: retryPolicy{
 			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
 			reserve: min(cfg.AttemptTimeout, cfg.RetryHorizon/10),
@@ -128,9 +129,9 @@ func New(cfg Config) (*Dispatcher, error) {
 	return d, nil
 }
 
-// choreWorkers is how many goroutines do chores. With two, a read is under way
+// jobsAtATime is how many goroutines do jobs. With two, a read is under way
 // while another lane's answer is merged. More only compete for the disk.
-const choreWorkers = 2
+const jobsAtATime = 2
 
 // Run delivers until ctx ends, then starts no more attempts, lets those under
 // way finish for Config.SoftStop, records their outcomes and returns. Every
@@ -139,7 +140,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	// Work under way outlives ctx; hardStop ends it.
 	workCtx, hardStop := context.WithCancel(context.WithoutCancel(ctx))
 	defer hardStop()
-	choreCtx, stopChores := context.WithCancel(workCtx)
+	jobCtx, stopJobs := context.WithCancel(workCtx)
 	// The recorder outlives every attempt.
 	recordCtx, stopRecorder := context.WithCancel(context.WithoutCancel(ctx))
 
@@ -148,21 +149,21 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.running = true
 	d.mu.Unlock()
 
-	var chores, recorder sync.WaitGroup
-	for range choreWorkers {
-		chores.Go(func() { d.doChores(choreCtx) })
+	var jobs, recorder sync.WaitGroup
+	for range jobsAtATime {
+		jobs.Go(func() { d.doJobs(jobCtx) })
 	}
-	chores.Go(func() { d.sweep(choreCtx) })
+	jobs.Go(func() { d.sweep(jobCtx) })
 	recorder.Go(func() { d.recordLoop(recordCtx) })
 
 	d.loop(ctx)
 
 	d.mu.Lock()
 	d.running = false // so that nothing starts any more
-	d.crew.close()
+	d.workers.close()
 	d.mu.Unlock()
-	stopChores()
-	chores.Wait()
+	stopJobs()
+	jobs.Wait()
 	d.awaitAttempts(hardStop)
 	stopRecorder()
 	recorder.Wait()
@@ -189,7 +190,7 @@ func (d *Dispatcher) awaitAttempts(hardStop context.CancelFunc) {
 func (d *Dispatcher) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	scan := scanner{d: d}
+	scan := accountScan{d: d}
 	for ctx.Err() == nil {
 		more := scan.step(ctx)
 		wait := d.attend(time.Now())
@@ -229,8 +230,8 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 	if at, ok := d.alarms.next(); ok {
 		wait = max(at.Sub(now), 0)
 	}
-	d.crew.dismiss(now)
-	if d.slots.Total() > 0 || len(d.crew.waiting) > 0 || !d.scanned {
+	d.workers.dismiss(now)
+	if d.slots.Total() > 0 || len(d.workers.idle) > 0 || !d.scanned {
 		wait = min(wait, watchGap)
 	}
 	return wait

@@ -26,15 +26,15 @@ func (d *Dispatcher) Check() error {
 		}
 	}
 	var taken, held [classes]int
-	var c census
+	var c counts
 	for account, l := range d.lanes {
 		slow, sent := 0, 0
-		for f := range l.flights {
-			taken[f.class]++
-			if f.slow {
+		for a := range l.attempts {
+			taken[a.class]++
+			if a.slow {
 				slow++
 			}
-			if f.sent {
+			if a.sent {
 				sent++
 			}
 		}
@@ -54,7 +54,7 @@ func (d *Dispatcher) Check() error {
 		}
 		equal(account+"'s bytes", l.held, n+l.kept)
 		held[l.heldAs] += n + l.kept
-		c[l.condition()]++
+		c[l.health()]++
 		if l.idle() && l.alarm.IsZero() {
 			errs = append(errs, fmt.Errorf("%s is idle and will stay for ever", account))
 		}
@@ -63,8 +63,8 @@ func (d *Dispatcher) Check() error {
 		equal(fmt.Sprint("slots in use by class ", c), d.slots.Taken(c), taken[c])
 		equal(fmt.Sprint("bytes held by class ", c), d.memory.Taken(c), held[c])
 	}
-	for i := wary; i < conditions; i++ {
-		equal(fmt.Sprint("lanes in condition ", i), d.census[i], c[i])
+	for i := doubted; i < healths; i++ {
+		equal(fmt.Sprint("lanes of health ", i), d.counts[i], c[i])
 	}
 	return errors.Join(errs...)
 }

@@ -30,13 +30,13 @@ type lane struct {
 	// connection made before. Other accounts on the host keep theirs.
 	dialledSince time.Time
 	window       window
-	flights      map[*flight]struct{} // under way; of these
-	sent         int                  // so many have a connection
-	probe        *item                // to be attempted by the open breaker
-	oldest       int64                // Seq of the delivery that it probes with, when last read
-	held         int                  // bytes of bodies waiting in memory, and
-	kept         int                  // of these, for a page under way
-	heldAs       fair.Class           // where they are counted
+	attempts     map[*attempt]struct{} // under way; of these
+	sent         int                   // so many have a connection
+	probe        *item                 // to be attempted by the open breaker
+	oldest       int64                 // Seq of the delivery that it probes with, when last read
+	held         int                   // bytes of bodies waiting in memory, and
+	kept         int                   // of these, for a page under way
+	heldAs       fair.Class            // where they are counted
 
 	direct bool
 	cursor int64 // fresh deliveries up to this Seq have been in memory
@@ -58,7 +58,7 @@ type lane struct {
 	unrecorded int    // outcomes on their way to the store
 	group      *group // they could not be recorded with those of others; nil: they could
 
-	working bool // a worker asks the store for this lane
+	working bool // its job is being done
 	epoch   int  // counts what makes the answer worthless
 	// Since that began:
 	late  []store.Acceptance // handed over
@@ -67,9 +67,9 @@ type lane struct {
 	gone  map[int64]struct{} // recorded: the answer may still show them
 
 	slot fair.Place[*lane] // where it waits for a slot
-	work fair.Place[*lane] // where it waits for a worker
+	work fair.Place[*lane] // where its job waits
 
-	counted    condition
+	counted    health
 	alarm      time.Time
 	alarmIndex int
 }
@@ -77,7 +77,7 @@ type lane struct {
 func newLane(account string) *lane {
 	return &lane{
 		account: account, pace: newPace(), window: newWindow(), heldAs: found, alarmIndex: -1,
-		flights: map[*flight]struct{}{}, gone: map[int64]struct{}{},
+		attempts: map[*attempt]struct{}{}, gone: map[int64]struct{}{},
 	}
 }
 
@@ -92,9 +92,9 @@ func (l *lane) runnable(now time.Time) bool {
 		return false
 	}
 	if l.pace.open {
-		return l.probe != nil && len(l.flights) == 0
+		return l.probe != nil && len(l.attempts) == 0
 	}
-	return !l.pace.resting(now) && l.window.ready.len() > 0 && len(l.flights) < int(l.pace.limit)
+	return !l.pace.resting(now) && l.window.ready.len() > 0 && len(l.attempts) < int(l.pace.limit)
 }
 
 // windowPerLimit makes the window grow with the endpoint's concurrency limit.

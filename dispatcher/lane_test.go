@@ -429,8 +429,8 @@ func TestHangingEndpointsLeaveSlotsToOthers(t *testing.T) {
 			t.Errorf("%d events of healthy endpoints arrived while half of all hung, want 10000", got)
 		}
 		r.after(time.Minute)
-		if s := r.disp.Stats(); s.SuspectInUse > 16 {
-			t.Errorf("%d slots in use by suspect lanes, want 16 of 64 at most", s.SuspectInUse)
+		if s := r.disp.Stats(); s.InUseBy["suspect"] > 16 {
+			t.Errorf("%d slots in use by suspect lanes, want 16 of 64 at most", s.InUseBy["suspect"])
 		}
 	})
 }

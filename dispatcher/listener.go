@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"bytes"
-	"context"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -184,49 +183,4 @@ func (d *Dispatcher) Uncertain() {
 		d.reconsider(l, now)
 	}
 	d.wakeLoop()
-}
-
-// scanner makes a lane for every account that has PENDING deliveries, a page
-// at a time. The run loop owns it, and attends to the lanes between the pages.
-type scanner struct {
-	d     *Dispatcher
-	after string
-	scan  int // the rescan that it is at
-	retry time.Time
-}
-
-const scanPage = 1000
-
-// step reads a page, if any is to be read now, and reports whether there may be
-// another one at once.
-func (s *scanner) step(ctx context.Context) (more bool) {
-	d := s.d
-	d.mu.Lock()
-	done := d.scanned
-	if s.scan != d.rescans {
-		s.scan, s.after = d.rescans, "" // from the beginning
-	}
-	d.mu.Unlock()
-	if done || time.Now().Before(s.retry) {
-		return false
-	}
-	accounts, err := d.cfg.Store.PendingAccounts(ctx, s.after, scanPage)
-	now := time.Now()
-	if err != nil {
-		s.retry = now.Add(storeRetryGap)
-		d.cfg.Logger.Error("reading the accounts with pending deliveries failed", "error", err)
-		return false
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, account := range accounts {
-		l := d.laneOf(account)
-		d.reconsider(l, now)
-		s.after = account
-	}
-	if len(accounts) < scanPage && s.scan == d.rescans {
-		d.scanned, s.after = true, ""
-		d.cfg.Logger.Debug("scanned accounts with pending deliveries", "lanes", len(d.lanes))
-	}
-	return !d.scanned
 }

@@ -120,7 +120,7 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 	e.due = time.Time{}
 	w.checkOrder(e, account)
 	age := time.Since(e.accepted)
-	// What is withdrawn goes back to where it waits, and a worker may take one
+	// What is withdrawn goes back to where it waits, and a read may take in one
 	// more than there is room for.
 	if held, most := w.disp.Stats().HeldBytes, w.cfg.WindowBytes+40*(w.cfg.MaxInFlight+3); held > most {
 		w.errorf("%d bytes wait in memory, want %d at most", held, most)
@@ -308,7 +308,7 @@ func (w *world) checkEnd() {
 			w.errorf("%s: %d attempts recorded, %d arrived", id, len(attempts), e.attempts)
 		}
 	}
-	if s := w.disp.Stats(); s.HeldBytes != 0 || s.SlotsInUse != 0 || s.SuspectInUse != 0 || s.Unrecorded != 0 || s.Lanes != 0 {
+	if s := w.disp.Stats(); s.HeldBytes != 0 || s.SlotsInUse != 0 || s.Unrecorded != 0 || s.Lanes != 0 {
 		w.errorf("idle, but %+v", s)
 	}
 }

@@ -1,114 +1,250 @@
 package dispatcher
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"github.com/recapito/recapito/store"
 )
 
+// recorder hands outcomes to the store. What cannot be recorded is divided by
+// lane until the lanes are found whose outcomes fail; these are tried again by
+// themselves, and the rest goes on. The recorder's goroutine owns it.
+type recorder struct {
+	d        *Dispatcher
+	groups   []*group  // set apart
+	turn     bool      // a group is next, if one is due
+	failures int       // in a row, whatever was tried
+	pause    time.Time // nothing is tried before
+}
+
+// group are lanes whose outcomes could not be recorded with those of others. They
+// start no attempts, and their further outcomes join the group. The recorder's
+// goroutine owns it, but for the pointers to it in the lanes.
+type group struct {
+	lanes   []*lane
+	records []record
+	gap     time.Duration // between the tries, once it is a single lane
+	at      time.Time     // of the next try
+}
+
 const (
-	// recordBatch bounds the outcomes of one commit, failureBatch those of them
-	// that are no first delivery: each has statements of its own, and what is
-	// accepted at the same time waits for them.
-	recordBatch  = 2048
-	failureBatch = 64
-	// maxUnrecorded outcomes wait for the store at most; beyond it no attempt
-	// starts, so that a store that fails does not fill the memory. One lane has
-	// maxLaneUnrecorded of them at most. maxApart is the same for those that are
-	// set apart, so that they take nothing from the others.
-	maxUnrecorded     = 8192
-	maxLaneUnrecorded = 1024
-	maxApart          = 4 * maxUnrecorded
-	// lastRecords is how long the outcomes of the last attempts are tried to be
-	// recorded at shutdown; those that are not are attempts made again.
-	lastRecords = 5 * time.Second
+	// minTryGap is the pause after a failure, which doubles with each that
+	// follows, up to maxTryGap: a store that fails is not asked more often.
+	minTryGap = 10 * time.Millisecond
+	maxTryGap = time.Second
+	// minGroupGap and maxGroupGap bound the time between the tries of one lane.
+	minGroupGap = 50 * time.Millisecond
+	maxGroupGap = 10 * time.Second
 )
 
-// record is an outcome on its way to the store.
-type record struct {
-	outcome store.Outcome
-	lane    *lane
-	item    *item
+// recordLoop writes outcomes, all that have come while the last ones were
+// written in one commit, until ctx ends and none is left. Then it tries for
+// lastRecords more: outcomes are idempotent, and a failed commit may have
+// happened.
+func (d *Dispatcher) recordLoop(ctx context.Context) {
+	r := recorder{d: d}
+	var last time.Time
+	for {
+		now := time.Now()
+		ending := ctx.Err() != nil
+		if ending {
+			last = earliest(last, now.Add(lastRecords))
+		}
+		batch, g := r.next(now, ending)
+		switch {
+		case len(batch) > 0:
+			r.try(ctx, batch, g)
+		case ending && (r.isEmpty() || !now.Before(last)):
+			return
+		default:
+			r.wait(ctx, now, last)
+		}
+		if ending && !time.Now().Before(last) {
+			return
+		}
+	}
 }
 
-// settle hands an item's outcome to the recorder.
-func (d *Dispatcher) settle(l *lane, it *item, o store.Outcome) {
-	if it.state == waiting || it.state == ready {
-		d.release(l, len(it.delivery.Body))
+// next takes what is to be tried now: a group that is due, or else a batch. At the
+// end every group is due.
+func (r *recorder) next(now time.Time, ending bool) ([]record, *group) {
+	if now.Before(r.pause) {
+		return nil, nil
 	}
-	it.state = settled
-	if o.Attempt != nil {
-		it.state = attempted
+	i := slices.IndexFunc(r.groups, func(g *group) bool { return ending || !now.Before(g.at) })
+	r.turn = !r.turn
+	if i < 0 || !r.turn {
+		if batch := r.d.takeRecords(); len(batch) > 0 {
+			return batch, nil
+		}
 	}
-	it.delivery.Body = nil // nobody needs it any more
-	o.Delivery = it.delivery
-	l.unrecorded++
-	if o.State == store.Pending {
-		l.aside++
+	if i < 0 {
+		return nil, nil
 	}
-	d.pending = append(d.pending, record{outcome: o, lane: l, item: it})
+	return r.groups[i].records, r.groups[i]
+}
+
+func (r *recorder) isEmpty() bool {
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	return len(r.groups) == 0 && len(r.d.pending) == 0
+}
+
+// wait returns when there may be something to try, at last at the latest.
+func (r *recorder) wait(ctx context.Context, now, last time.Time) {
+	next, done := last, ctx.Done()
+	if !last.IsZero() {
+		done = nil // it has ended
+	}
+	for _, g := range r.groups {
+		next = earliest(next, latest(g.at, r.pause))
+	}
+	if now.Before(r.pause) {
+		next = earliest(next, r.pause)
+	}
+	gap := idleGap
+	if !next.IsZero() {
+		gap = next.Sub(now)
+	}
+	timer := time.NewTimer(gap)
+	defer timer.Stop()
 	select {
-	case d.recorder <- struct{}{}:
-	default:
+	case <-r.d.outcomes:
+	case <-timer.C:
+	case <-done:
 	}
 }
 
-// putOff sets a delivery aside, in the store, until the earlier ones of its
-// message have an outcome, or the order wait is over, counted from when the last
-// of them first failed to go.
-func (d *Dispatcher) putOff(l *lane, it *item, since time.Time) {
-	d.settle(l, it, store.Outcome{
-		State: store.Pending, Failures: it.delivery.Failures, DueAt: since.Add(d.cfg.OrderWait), Behind: true,
-	})
-}
-
-// giveUp ends a delivery that is past the horizon, without an attempt.
-func (d *Dispatcher) giveUp(l *lane, it *item) {
-	d.settle(l, it, store.Outcome{State: store.Failed, Failures: it.delivery.Failures})
-}
-
-// giveUpDamaged ends a delivery whose payload is not what was accepted. Nothing
-// is sent; history shows the reason as an attempt.
-func (d *Dispatcher) giveUpDamaged(l *lane, it *item, now time.Time) {
-	d.settle(l, it, store.Outcome{
-		State: store.Failed, Failures: it.delivery.Failures,
-		Attempt: &store.Attempt{Number: it.delivery.Attempts + 1, At: now, Error: store.PayloadDamaged},
-	})
-}
-
-// recorded drops what is on disk now from memory and looks at each lane again.
-// g is the group that it was; nil: none.
-func (d *Dispatcher) recorded(batch []record, g *group) {
+// try records a batch or a group. When that fails although the store works, it
+// is something of one of the lanes: both halves are tried by themselves, a single
+// lane later.
+func (r *recorder) try(ctx context.Context, batch []record, g *group) {
+	err := r.d.record(ctx, batch)
+	r.groups = slices.DeleteFunc(r.groups, func(o *group) bool { return o == g })
+	if err == nil {
+		r.failures = 0
+		r.d.recorded(batch, g)
+		return
+	}
+	r.failures++
 	now := time.Now()
+	r.pause = now.Add(min(minTryGap<<min(r.failures, 10), maxTryGap))
+	lanes := lanesOf(batch)
+	log := r.d.cfg.Logger.With("outcomes", len(batch), "error", err)
+	switch {
+	case r.d.storeFails(ctx):
+		log.Error("recording outcomes failed; they will be tried again")
+		if g != nil {
+			r.groups = append(r.groups, g)
+		} else {
+			r.d.putBack(batch)
+		}
+	case len(lanes) == 1:
+		next := &group{lanes: lanes, records: batch, gap: minGroupGap}
+		if g != nil {
+			next.gap = min(max(2*g.gap, minGroupGap), maxGroupGap)
+		}
+		next.at = now.Add(next.gap)
+		log.Error("recording an account's outcomes failed; they will be tried again, and nothing is attempted for it until then",
+			"account", lanes[0].account, "next", next.at)
+		r.setApart(g, next)
+	default:
+		log.Error("recording outcomes failed; they will be tried again, those of some accounts by themselves")
+		half := lanes[:len(lanes)/2]
+		one, other := &group{lanes: half, at: now}, &group{lanes: lanes[len(half):], at: now}
+		for i := range batch {
+			to := other
+			if slices.Contains(half, batch[i].lane) {
+				to = one
+			}
+			to.records = append(to.records, batch[i])
+		}
+		r.setApart(g, one, other)
+	}
+}
+
+// setApart puts groups in the place of a group or, if that is nil, of a batch.
+func (r *recorder) setApart(before *group, groups ...*group) {
+	r.groups = append(r.groups, groups...)
+	now := time.Now()
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	for _, g := range groups {
+		if before == nil {
+			r.d.apart += len(g.records)
+			r.d.writing = 0
+		}
+		for _, l := range g.lanes {
+			l.group = g
+			r.d.reconsider(l, now)
+		}
+	}
+}
+
+func lanesOf(batch []record) (lanes []*lane) {
+	seen := map[*lane]bool{}
+	for i := range batch {
+		if l := batch[i].lane; !seen[l] {
+			seen[l] = true
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes
+}
+
+// record writes outcomes in one commit.
+func (d *Dispatcher) record(ctx context.Context, batch []record) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastRecords)
+	defer cancel()
+	defer d.survive("recording outcomes", "", &err)
+	outcomes := make([]store.Outcome, len(batch))
+	for i := range batch {
+		outcomes[i] = batch[i].outcome
+	}
+	return d.cfg.Store.Record(ctx, outcomes, time.Now())
+}
+
+// storeFails reports whether the store records nothing, whosever it is.
+func (d *Dispatcher) storeFails(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastRecords)
+	defer cancel()
+	return d.cfg.Store.Ready(ctx) != nil
+}
+
+func (d *Dispatcher) takeRecords() []record {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if g == nil {
-		d.writing = 0
-	} else {
-		d.apart -= len(batch)
+	if d.apart > 0 {
+		d.pending = slices.DeleteFunc(d.pending, func(r record) bool {
+			g := r.lane.group
+			if g != nil {
+				g.records = append(g.records, r)
+				d.apart++
+			}
+			return g != nil
+		})
 	}
-	for i := range batch {
-		r := &batch[i]
-		r.lane.group = nil
-		r.lane.window.forget(r.item)
-		r.lane.unrecorded--
-		if r.outcome.State == store.Pending {
-			r.lane.aside--
-		}
-		if r.lane.working {
-			r.lane.gone[r.item.seq()] = struct{}{}
-		}
-		switch {
-		case r.outcome.Behind, r.outcome.Releases():
-			r.lane.dueBy(now) // the store may have made some due
-		case r.outcome.State == store.Pending && !r.outcome.DueAt.IsZero():
-			r.lane.dueBy(r.outcome.DueAt)
+	n, most := 0, min(len(d.pending), recordBatch)
+	for failures := 0; n < most && failures < failureBatch; n++ {
+		if !d.pending[n].outcome.AtFirst() {
+			failures++
 		}
 	}
-	for i := range batch {
-		if i == 0 || batch[i].lane != batch[i-1].lane {
-			d.reconsider(batch[i].lane, now)
-		}
+	batch := d.pending[:n:n]
+	d.pending = d.pending[n:]
+	if len(d.pending) == 0 {
+		d.pending = nil
 	}
-	d.startAttempts(now)
+	d.writing = n
+	return batch
+}
+
+// putBack undoes takeRecords.
+func (d *Dispatcher) putBack(batch []record) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending = slices.Concat(batch, d.pending)
+	d.writing = 0
 }

@@ -40,8 +40,8 @@ func TestSilentResolverIsNoEndpointsSlowness(t *testing.T) {
 				})
 				lost := r.accept("a", "lost")[0]
 				r.after(2 * time.Second)
-				if s := r.disp.Stats(); s.SuspectInUse != 1 {
-					t.Errorf("after 2 s: %d suspect slots in use, want 1: it is one that hangs", s.SuspectInUse)
+				if s := r.disp.Stats(); s.InUseBy["suspect"] != 1 {
+					t.Errorf("after 2 s: %d suspect slots in use, want 1: it is one that hangs", s.InUseBy["suspect"])
 				}
 				r.after(3 * time.Second)
 				if s := r.disp.Stats(); s.Suspect != tt.suspect {

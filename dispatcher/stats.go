@@ -1,59 +1,65 @@
 package dispatcher
 
+import "github.com/recapito/recapito/dispatcher/fair"
+
 // Stats are the dispatcher's gauges.
 type Stats struct {
-	Lanes        int // accounts with pending or recent work
-	Suspect      int // of these, kept to the shared quarter of the slots
-	Open         int // of these, with an open breaker: only probes
-	Suspended    int // of these, with a suspended webhook
-	SlotsInUse   int
-	SuspectInUse int
-	MaxSlots     int
-	HeldBytes    int // bodies waiting in memory
-	Unrecorded   int // outcomes not yet on disk
+	Lanes      int // accounts with pending or recent work
+	Suspect    int // of these, kept to the shared quarter of the slots
+	Open       int // of these, with an open breaker: only probes
+	Suspended  int // of these, with a suspended webhook
+	SlotsInUse int
+	InUseBy    map[string]int // of these, by the class of their lane
+	MaxSlots   int
+	HeldBytes  int // bodies waiting in memory
+	Unrecorded int // outcomes not yet on disk
 }
 
 // Stats returns the gauges without looking at any lane.
 func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	inUse := map[string]int{}
+	for c, word := range classWords {
+		inUse[word] = d.slots.Taken(fair.Class(c))
+	}
 	return Stats{
-		Lanes: len(d.lanes), Suspect: d.census[wary], Open: d.census[probing], Suspended: d.census[resting],
-		SlotsInUse: d.slots.Total(), SuspectInUse: d.slots.Taken(suspect), MaxSlots: d.cfg.MaxInFlight,
+		Lanes: len(d.lanes), Suspect: d.counts[doubted], Open: d.counts[probing], Suspended: d.counts[suspended],
+		SlotsInUse: d.slots.Total(), InUseBy: inUse, MaxSlots: d.cfg.MaxInFlight,
 		HeldBytes: d.memory.Total(), Unrecorded: len(d.pending) + d.writing + d.apart,
 	}
 }
 
-// condition is what Stats says of a lane.
-type condition int
+// health is what Stats says of a lane.
+type health int
 
 const (
-	ordinary condition = iota // or new, and not counted yet
-	wary                      // suspect
-	probing                   // with an open breaker
-	resting                   // with a suspended webhook
-	conditions
+	healthy   health = iota // or new, and not counted yet
+	doubted                 // suspect
+	probing                 // with an open breaker
+	suspended               // with a suspended webhook
+	healths
 )
 
-func (l *lane) condition() condition {
+func (l *lane) health() health {
 	switch {
 	case l.webhook != nil && !l.active():
-		return resting
+		return suspended
 	case l.pace.open:
 		return probing
 	case l.pace.doubted():
-		return wary
+		return doubted
 	}
-	return ordinary
+	return healthy
 }
 
-// census counts lanes by condition.
-type census [conditions]int
+// counts are how many lanes there are of each health.
+type counts [healths]int
 
-func (c *census) count(l *lane) {
+func (c *counts) count(l *lane) {
 	c[l.counted]--
-	l.counted = l.condition()
+	l.counted = l.health()
 	c[l.counted]++
 }
 
-func (c *census) leave(l *lane) { c[l.counted]-- }
+func (c *counts) leave(l *lane) { c[l.counted]-- }

@@ -102,7 +102,7 @@ var (
 	damagedDesc    = prometheus.NewDesc("recapito_damaged_rows", "Damaged rows met in the store since the start.", nil, nil)
 	backlogDesc    = prometheus.NewDesc("recapito_backlog", "Deliveries that are PENDING.", nil, nil)
 	lanesDesc      = prometheus.NewDesc("recapito_lanes", "Accounts with pending or recent work, by health.", []string{"health"}, nil)
-	slotsDesc      = prometheus.NewDesc("recapito_slots_in_use", "Attempts under way, by the lane's health.", []string{"health"}, nil)
+	slotsDesc      = prometheus.NewDesc("recapito_slots_in_use", "Attempts under way, by the lane's class.", []string{"class"}, nil)
 	slotsMaxDesc   = prometheus.NewDesc("recapito_slots", "Attempts that may be under way (--max-in-flight).", nil, nil)
 	heldDesc       = prometheus.NewDesc("recapito_window_bytes", "Event bodies held in memory.", nil, nil)
 	unrecordedDesc = prometheus.NewDesc("recapito_unrecorded_outcomes", "Outcomes not on disk yet.", nil, nil)
@@ -130,8 +130,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(lanesDesc, s.Suspect, "suspect")
 	gauge(lanesDesc, s.Open, "open")
 	gauge(lanesDesc, s.Suspended, "suspended")
-	gauge(slotsDesc, s.SlotsInUse-s.SuspectInUse, "healthy")
-	gauge(slotsDesc, s.SuspectInUse, "suspect")
+	for class, n := range s.InUseBy {
+		gauge(slotsDesc, n, class)
+	}
 	gauge(slotsMaxDesc, s.MaxSlots)
 	gauge(heldDesc, s.HeldBytes)
 	gauge(unrecordedDesc, s.Unrecorded)

@@ -38,7 +38,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		"recapito_delivery_latency_seconds_count":                                 2,
 		"recapito_backlog":                                                        0,
 		`recapito_lanes{health="healthy"}`:                                        1,
-		`recapito_slots_in_use{health="healthy"}`:                                 0,
+		`recapito_slots_in_use{class="proven"}`:                                   0,
 		"recapito_slots":                                                          1024,
 		"recapito_window_bytes":                                                   0,
 		"recapito_unrecorded_outcomes":                                            0,

@@ -113,8 +113,11 @@ func (s *site) metric(sample string) float64 {
 }
 
 // attempts are how many were under way when these metrics were read.
-func attempts(m map[string]float64) float64 {
-	return m[`recapito_slots_in_use{health="healthy"}`] + m[`recapito_slots_in_use{health="suspect"}`]
+func attempts(m map[string]float64) (n float64) {
+	for _, class := range []string{"proven", "handed", "found", "suspect"} {
+		n += m[`recapito_slots_in_use{class="`+class+`"}`]
+	}
+	return n
 }
 
 // load is a feed beside the faults, which repeats what was not accepted.

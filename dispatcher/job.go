@@ -15,9 +15,9 @@ const (
 )
 
 const (
-	// choreRows bounds the rows of one write for a lane, so that the store goes
+	// jobRows bounds the rows of one write for a lane, so that the store goes
 	// on accepting.
-	choreRows = 500
+	jobRows = 500
 	// expireGap is how late a lane without attempts may give up deliveries past
 	// the horizon.
 	expireGap = 5 * time.Minute
@@ -25,17 +25,17 @@ const (
 	idleAfter = time.Minute
 )
 
-// chore is one request of a lane to the store.
-type chore struct {
+// job is one read or write that a lane wants of the store.
+type job struct {
 	// do asks the store. It returns a function that handles the answer. That
 	// function is not called if a change of the lane made the answer worthless.
 	do    func(d *Dispatcher, ctx context.Context, l *lane) (takeIn func(now time.Time), err error)
 	reads bool // deliveries into memory
 }
 
-// choreQueue holds the lanes with a chore: in each class those that read, which wait
+// jobQueue holds the lanes with a job: in each class those that read, which wait
 // for memory as well, and those that write in a class of their own.
-type choreQueue struct {
+type jobQueue struct {
 	turns fair.Turns[*lane]
 	ready chan struct{} // holds a token while there may be something to do
 }
@@ -43,21 +43,21 @@ type choreQueue struct {
 // writes are the class of the lanes that write.
 const writes = classes
 
-func newChoreQueue() choreQueue {
-	return choreQueue{turns: fair.NewTurns[*lane](int(writes) + 1), ready: make(chan struct{}, 1)}
+func newJobQueue() jobQueue {
+	return jobQueue{turns: fair.NewTurns[*lane](int(writes) + 1), ready: make(chan struct{}, 1)}
 }
 
-func (q *choreQueue) enter(l *lane, c chore) {
+func (q *jobQueue) add(l *lane, j job) {
 	class := writes
-	if c.reads {
+	if j.reads {
 		class = l.class()
 	}
 	q.turns.Enter(&l.work, l, class)
 	q.signal()
 }
 
-// signal wakes a worker, if any lane waits for one.
-func (q *choreQueue) signal() {
+// signal has a job done, if any lane waits with one.
+func (q *jobQueue) signal() {
 	if q.turns.Len() == 0 {
 		return
 	}
@@ -69,7 +69,7 @@ func (q *choreQueue) signal() {
 
 // next removes and returns the next lane. Nil means that there is none, or no memory
 // for it.
-func (q *choreQueue) next(memory *fair.Shares) *lane {
+func (q *jobQueue) next(memory *fair.Shares) *lane {
 	l, ok := q.turns.Next(func(c fair.Class) bool { return c == writes || memory.Any(c) })
 	if ok {
 		q.signal()
@@ -77,51 +77,52 @@ func (q *choreQueue) next(memory *fair.Shares) *lane {
 	return l
 }
 
-// wants returns the lane's chore, if it has one, and the time at which to ask
+// wants returns the lane's job, if it has one, and the time at which to ask
 // again if nothing changes before: later than now, or never.
-func (d *Dispatcher) wants(l *lane, now time.Time) (c chore, again time.Time) {
+func (d *Dispatcher) wants(l *lane, now time.Time) (j job, again time.Time) {
 	switch {
 	case now.Before(l.retryAt):
-		return c, l.retryAt
+		return j, l.retryAt
 	case l.suspend != nil:
-		return chore{do: (*Dispatcher).suspendIt}, again
+		return job{do: (*Dispatcher).suspendIt}, again
 	case l.cancel:
-		return chore{do: (*Dispatcher).cancelSome}, again
+		return job{do: (*Dispatcher).cancelSome}, again
 	case l.makeDue && l.aside > 0:
-		return c, again // those on their way to be put off are to be made due as well
+		return j, again // those on their way to be put off are to be made due as well
 	case l.makeDue:
-		return chore{do: (*Dispatcher).makeSomeDue}, again
+		return job{do: (*Dispatcher).makeSomeDue}, again
 	case l.group != nil:
-		return c, again // nothing is attempted until what was has been recorded
+		return j, again // nothing is attempted until what was has been recorded
 	case !l.known:
-		return chore{(*Dispatcher).readPage, true}, again
+		return job{(*Dispatcher).readPage, true}, again
 	case l.webhook == nil:
-		return c, again
+		return j, again
 	case l.pace.open || !l.active():
-		return d.wantsAtRest(l, now)
+		return d.wantsWithoutAttempts(l, now)
 	case !l.hasPageRoom():
-		return c, again
+		return j, again
 	case l.more || l.isDue(now):
-		return chore{(*Dispatcher).readPage, true}, again
+		return job{(*Dispatcher).readPage, true}, again
 	}
-	return c, l.dueAt
+	return j, l.dueAt
 }
 
-// wantsAtRest is wants for a lane whose deliveries all wait.
-func (d *Dispatcher) wantsAtRest(l *lane, now time.Time) (c chore, again time.Time) {
+// wantsWithoutAttempts is wants for a lane of which nothing is attempted, but
+// probes.
+func (d *Dispatcher) wantsWithoutAttempts(l *lane, now time.Time) (j job, again time.Time) {
 	switch {
 	case !now.Before(l.expireAt):
-		return chore{do: (*Dispatcher).expireSome}, again
+		return job{do: (*Dispatcher).expireSome}, again
 	case !l.active() || l.probe != nil || l.window.len() > 0:
-		return c, l.expireAt
+		return j, l.expireAt
 	case now.Before(l.pace.nextProbe):
-		return c, earliest(l.expireAt, l.pace.nextProbe)
+		return j, earliest(l.expireAt, l.pace.nextProbe)
 	}
-	return chore{(*Dispatcher).readProbe, true}, l.expireAt
+	return job{(*Dispatcher).readProbe, true}, l.expireAt
 }
 
 // reconsider updates everything about a lane after a change: its class, its
-// place among those that wait for a slot, its chore, its alarm, its end.
+// place among those that wait for a slot, its job, its alarm, its end.
 func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	if !d.running {
 		return
@@ -130,7 +131,7 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 		l.retryAt = time.Time{}
 	}
 	d.classify(l)
-	d.census.count(l)
+	d.counts.count(l)
 	if l.runnable(now) {
 		d.turns.Enter(&l.slot, l, l.class())
 	} else {
@@ -138,9 +139,9 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 	}
 	var again time.Time
 	if !l.working { // else whoever works for it reconsiders it
-		var c chore
-		if c, again = d.wants(l, now); c.do != nil {
-			d.chores.enter(l, c)
+		var j job
+		if j, again = d.wants(l, now); j.do != nil {
+			d.jobs.add(l, j)
 		} else {
 			l.work.Leave()
 		}
@@ -168,40 +169,40 @@ func (d *Dispatcher) reconsider(l *lane, now time.Time) {
 // forget removes a lane that has been idle for a while.
 func (d *Dispatcher) forget(l *lane) {
 	d.alarms.set(l, time.Time{})
-	d.census.leave(l)
+	d.counts.leave(l)
 	delete(d.lanes, l.account)
 }
 
-// doChores does the chores of one lane after another until ctx ends.
-func (d *Dispatcher) doChores(ctx context.Context) {
+// doJobs does the jobs of one lane after another until ctx ends.
+func (d *Dispatcher) doJobs(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.chores.ready:
+		case <-d.jobs.ready:
 		}
 		d.mu.Lock()
-		l := d.chores.next(&d.memory)
-		var c chore
+		l := d.jobs.next(&d.memory)
+		var j job
 		var epoch int
 		if l != nil {
-			c, _ = d.wants(l, time.Now())
+			j, _ = d.wants(l, time.Now())
 			epoch = l.epoch
 			l.working, l.lost, l.noted = true, false, time.Time{}
 			l.window.ask()
 		}
 		d.mu.Unlock()
 		if l != nil {
-			d.doChore(ctx, l, c, epoch)
+			d.doJob(ctx, l, j, epoch)
 		}
 	}
 }
 
-func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
+func (d *Dispatcher) doJob(ctx context.Context, l *lane, j job, epoch int) {
 	var takeIn func(time.Time)
 	var err error
-	if c.do != nil {
-		takeIn, err = d.ask(ctx, l, c)
+	if j.do != nil {
+		takeIn, err = d.ask(ctx, l, j)
 	}
 	now := time.Now()
 	d.mu.Lock()
@@ -231,10 +232,10 @@ func (d *Dispatcher) doChore(ctx context.Context, l *lane, c chore, epoch int) {
 	d.startAttempts(now)
 }
 
-// ask does a chore's part outside the lock.
-func (d *Dispatcher) ask(ctx context.Context, l *lane, c chore) (takeIn func(time.Time), err error) {
+// ask does a job's part outside the lock.
+func (d *Dispatcher) ask(ctx context.Context, l *lane, j job) (takeIn func(time.Time), err error) {
 	defer d.survive("working on a lane", l.account, &err)
-	return c.do(d, ctx, l)
+	return j.do(d, ctx, l)
 }
 
 // takeIn takes in the answer. A panic makes the lane read anew.
@@ -264,25 +265,25 @@ func (d *Dispatcher) suspendIt(ctx context.Context, l *lane) (func(time.Time), e
 
 // makeSomeDue makes what was put off due, a part at a time.
 func (d *Dispatcher) makeSomeDue(ctx context.Context, l *lane) (func(time.Time), error) {
-	n, err := d.cfg.Store.MakeDue(ctx, l.account, time.Now(), choreRows)
+	n, err := d.cfg.Store.MakeDue(ctx, l.account, time.Now(), jobRows)
 	return func(now time.Time) {
-		l.makeDue = n == choreRows
+		l.makeDue = n == jobRows
 		l.dueBy(now)
 	}, err
 }
 
 // cancelSome cancels what a deleted webhook left, a part at a time.
 func (d *Dispatcher) cancelSome(ctx context.Context, l *lane) (func(time.Time), error) {
-	n, err := d.cfg.Store.Cancel(ctx, l.account, time.Now(), choreRows)
-	return func(time.Time) { l.cancel = n == choreRows }, err
+	n, err := d.cfg.Store.Cancel(ctx, l.account, time.Now(), jobRows)
+	return func(time.Time) { l.cancel = n == jobRows }, err
 }
 
 // expireSome gives up what is past the horizon, a part at a time, and finds out
 // when there will be more.
 func (d *Dispatcher) expireSome(ctx context.Context, l *lane) (func(time.Time), error) {
 	begin := time.Now()
-	n, err := d.cfg.Store.Expire(ctx, l.account, begin.Add(-d.cfg.RetryHorizon), begin, choreRows)
-	if err != nil || n == choreRows {
+	n, err := d.cfg.Store.Expire(ctx, l.account, begin.Add(-d.cfg.RetryHorizon), begin, jobRows)
+	if err != nil || n == jobRows {
 		return nil, err
 	}
 	rest, err := d.cfg.Store.Oldest(ctx, l.account)
