@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"text/tabwriter"
+	"strconv"
 	"time"
 
+	"github.com/recapito/recapito/command/terminal"
 	"github.com/recapito/recapito/store"
 )
 
@@ -76,16 +77,19 @@ func (c *accountShowCmd) Run(ctx context.Context, std Streams) error {
 		if err != nil {
 			return err
 		}
-		webhook := "none"
-		w, err := st.Webhook(ctx, a.ID)
-		if err == nil {
-			webhook = fmt.Sprintf("%s %s %s", w.ID, w.Status, w.CallbackURL)
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return err
+		fields := [][2]string{
+			{"account", a.ID}, {"created", a.CreatedAt.Local().Format(time.DateTime)}, {"API keys", strconv.Itoa(len(keys))},
 		}
-		t := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
-		_, err = fmt.Fprintf(t, "account\t%s\ncreated\t%s\nAPI keys\t%d\nwebhook\t%s\n", a.ID, a.CreatedAt.Local().Format(time.DateTime), len(keys), webhook)
-		return errors.Join(err, t.Flush())
+		w, err := st.Webhook(ctx, a.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			fields = append(fields, [2]string{"webhook", "none"})
+		case err != nil:
+			return err
+		default:
+			fields = append(fields, [2]string{"webhook", w.ID}, [2]string{"status", string(w.Status)}, [2]string{"callback URL", w.CallbackURL})
+		}
+		return terminal.Fields(std.Out, fields)
 	})
 }
 
