@@ -1,5 +1,6 @@
-// Package command is the command line: one file a command, which turns its flags
-// into the configurations of what it runs.
+// Package command is the command line. Each file has one command and turns its flags
+// into the configuration of what it runs. [Run] is the whole program without the
+// process. What a command does stands in a package below, or in the service's own.
 package command
 
 import (

@@ -23,11 +23,11 @@ type operation struct {
 	params bool            // it has parameters
 	query  query           // those that stand in the query
 	body   *conform.Schema // nil: it takes none
-	// bodyRequired: an empty body is refused.
+	// bodyRequired says that an empty body is refused.
 	bodyRequired bool
 	bodyLimit    int64
-	// examine looks through a body that the schema refuses for what else is wrong;
-	// nil: nothing can be.
+	// examine looks through a body that the schema refuses for what else is wrong.
+	// Nil means that nothing can be.
 	examine func(body any, found []gen.ProblemError) []gen.ProblemError
 }
 

@@ -24,20 +24,20 @@ type Event struct {
 type Verdict uint8
 
 const (
-	// Accepted: stored; it will be delivered.
+	// Accepted means that the event is stored and will be delivered.
 	Accepted Verdict = iota + 1
-	// Duplicate: the account has this event already, perhaps earlier in the
-	// same batch.
+	// Duplicate means that the account has this event already, perhaps from
+	// earlier in the same batch.
 	Duplicate
-	// Reused: the account has another event with this ID, by [SameContent];
-	// nothing was stored.
+	// Reused means that the account has another event with this ID, by
+	// [SameContent]. Nothing was stored.
 	Reused
-	// NoWebhook: the account has no webhook; nothing was stored.
+	// NoWebhook means that the account has no webhook. Nothing was stored.
 	NoWebhook
-	// UnknownAccount: there is no such account; nothing was stored.
+	// UnknownAccount means that there is no such account. Nothing was stored.
 	UnknownAccount
-	// Unreadable: the account's webhook is there, but what the store holds of
-	// it cannot be read; nothing was stored.
+	// Unreadable means that the account has a webhook, but the store cannot
+	// read what it holds of it. Nothing was stored.
 	Unreadable
 )
 
@@ -193,8 +193,9 @@ type Outcome struct {
 	// DueAt is when a PENDING delivery is attempted again; zero leaves it
 	// fresh.
 	DueAt time.Time
-	// Behind: it waits for earlier events of its message until DueAt at the
-	// longest. If none is PENDING any more, the store makes it due now.
+	// Behind means that the delivery waits for earlier events of its message,
+	// until DueAt at the longest. If none of them is PENDING any more, the
+	// store makes it due now.
 	Behind bool
 }
 

@@ -10,7 +10,8 @@ import (
 	"hash/crc32"
 )
 
-// ErrSealed: a secret cannot be read without the key that it was sealed with.
+// ErrSealed is returned for a secret that cannot be read without the key that it
+// was sealed with.
 var ErrSealed = errors.New("the secrets in this store are encrypted")
 
 // What is wrong with the key, or with the secret, and what to do.

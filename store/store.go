@@ -21,17 +21,19 @@ import (
 // writes, the outcome is unknown: it may have happened or not. Every method can
 // be repeated safely. A failure of one account is no failure of another.
 var (
-	// ErrNotFound: there is no such thing, or it belongs to another account.
+	// ErrNotFound means that there is no such thing, or that it belongs to
+	// another account.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: it exists already.
+	// ErrConflict means that it exists already.
 	ErrConflict = errors.New("exists already")
-	// ErrErasing: there was an account of that name, and it is still being erased.
+	// ErrErasing means that there was an account of that name, and that it is
+	// still being erased.
 	ErrErasing = errors.New("is still being erased")
-	// ErrTooMany: there are as many as there may be.
+	// ErrTooMany means that there are as many as there may be.
 	ErrTooMany = errors.New("too many")
-	// ErrDamaged: what is kept is not what was written.
+	// ErrDamaged means that what is kept is not what was written.
 	ErrDamaged = errors.New("is damaged")
-	// ErrClosed: the store has been closed.
+	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("store is closed")
 )
 

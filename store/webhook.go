@@ -12,10 +12,10 @@ import (
 type WebhookStatus string
 
 const (
-	// Active: deliveries are attempted.
+	// Active means that deliveries are attempted.
 	Active WebhookStatus = "ACTIVE"
-	// Suspended: the endpoint answered 410; nothing is attempted until the
-	// callback URL is put again.
+	// Suspended means that the endpoint answered 410. Nothing is attempted until
+	// the callback URL is put again.
 	Suspended WebhookStatus = "SUSPENDED"
 )
 
@@ -33,8 +33,8 @@ type Webhook struct {
 	Version   int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
-	// FirstSeq: deliveries with a lesser Seq belonged to an earlier webhook of
-	// the account. Set by the store.
+	// FirstSeq is the least Seq of this webhook's deliveries. Those before it
+	// belonged to an earlier webhook of the account. The store sets it.
 	FirstSeq int64
 }
 

@@ -1,6 +1,7 @@
-// Package demo shows the service at work: "recapito serve" as a process of its own, a
-// receiver, and the traffic of two accounts, one of whose endpoints fails at first. It
-// fails if a promise was broken. It leaves nothing behind, whatever happens.
+// Package demo shows the service at work. It starts "recapito serve" as a process and a
+// receiver, and feeds the events of two accounts. The endpoint of one of them fails at
+// first. The demo fails if a promise was broken. It leaves nothing behind, whatever
+// happens.
 package demo
 
 import (

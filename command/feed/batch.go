@@ -1,7 +1,8 @@
-// Package feed hands status events in: it reads NDJSON, makes batches of it, and POSTs
+// Package feed hands status events in. It reads NDJSON, makes batches of it, and POSTs
 // each until the server has answered or the time for it is over. It promises that
-// every line is either counted or named in an error. Sending the same again is safe,
-// as the server knows events by their id. What an event is, the server judges.
+// every line is either counted or named in an error. To send the same lines again is
+// safe, as the server knows events by their id. The server alone judges what an event
+// is.
 package feed
 
 import (

@@ -1,7 +1,7 @@
-// Package receiver is an endpoint for callbacks, as an account would have one, for
-// development: it listens with a certificate of its own authority, verifies, answers
-// as it is told to, and shows each callback. It promises that a forged callback is
-// never answered with 2xx. It keeps nothing of what it received but its id.
+// Package receiver is an endpoint for callbacks, for development. It listens with a
+// certificate of its own authority, verifies each callback, answers as it is told to,
+// and shows what arrived. It promises that a forged callback is never answered with
+// 2xx. It keeps nothing of a callback but its id.
 package receiver
 
 import (
@@ -40,7 +40,7 @@ type Callback struct {
 // Latency is the time since the platform handed the event in.
 func (c *Callback) Latency() time.Duration { return c.At.Sub(c.Event.ReceivedAt) }
 
-// ErrUnverified: there is nothing to verify with.
+// ErrUnverified is returned when there is nothing to verify with.
 var ErrUnverified = errors.New("not verified")
 
 // proof is GENUINE, FORGED or NOT_VERIFIED.

@@ -58,7 +58,7 @@ type guest struct {
 	net.Conn
 	door  *door
 	party *party
-	// answering: a request's head is complete, and its answer is not.
+	// answering is set while a request's head is complete and its answer is not.
 	answering bool
 	// blocked counts reads of a body, and writes that wait for the client.
 	blocked int
@@ -280,9 +280,9 @@ func (b *arriving) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// abandon: the request has been answered. If its body has not been read to the
-// end, net/http now waits for the rest of it, or a while for the client to see the
-// answer.
+// abandon is called when the request has been answered. If its body has not been
+// read to the end, net/http now waits for the rest of it, or a while for the client
+// to see the answer.
 func (b *arriving) abandon() {
 	if !b.ended {
 		b.guest.block(1) // until it is idle

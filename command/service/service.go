@@ -1,7 +1,7 @@
 // Package service is what runs while "recapito serve" runs: store, dispatcher, API and
 // ops endpoint, and the order of their end. It promises that everything it started
 // has ended when [Run] returns, and that what was accepted is in the store then. It
-// knows no flags; but what is wrong with an address is told by the flag's name.
+// knows no flags, except that an error about an address names the address's flag.
 package service
 
 import (

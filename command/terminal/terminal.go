@@ -1,7 +1,7 @@
 // Package terminal is how the commands show things to people: colours, the width
-// that there is, columns, tables, progress. What a program reads instead (a pipe, a
-// file) gets no colours, no progress and whole lines. Nothing of a text reaches the
-// terminal that it would obey.
+// that there is, columns, tables, progress. A pipe or a file, which a program reads,
+// gets no colours, no progress and whole lines. No control sequence in a text reaches
+// the terminal.
 package terminal
 
 import (

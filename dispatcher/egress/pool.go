@@ -11,12 +11,13 @@ const (
 	// maxHosts is how many hosts keep connections at a time, and how many TLS
 	// sessions are kept: some 5 KiB each (measured with small certificates).
 	maxHosts = 8192
-	// idlePerHost: many accounts may share a host, as behind an API gateway, and
-	// a connection closed for want of a place costs a handshake of 0.7 ms.
+	// idlePerHost is how many idle connections a host has at most. It is large because many
+	// accounts may share a host, as behind an API gateway, and a connection that
+	// is closed for want of room costs a handshake of 0.7 ms.
 	idlePerHost = 1024
 	// keepAliveMargin is how much earlier than the receiver a connection is given
-	// up: its clock began before the end of its answer arrived here, and the next
-	// request takes its time to get there.
+	// up. The receiver's clock began before the end of its answer arrived here, and
+	// the next request takes time to get there.
 	keepAliveMargin = time.Second
 )
 

@@ -1,8 +1,8 @@
-// Package conform holds a text against a schema of the document, and says in words
+// Package conform holds a JSON text against a schema of the document, and says in words
 // for the caller where it does not conform. A text that conforms, as nearly every one
-// does, takes one pass and no memory for its values ([Schema.Check]); of another one
-// every wrong place is named. What a text conforms to is the library's to say
-// (openapi3); rules that no schema can express are left out.
+// does, takes one pass and no memory for its values ([Schema.Check]). For any other,
+// every wrong place is named. The library openapi3 decides what conforms. Rules that no
+// schema can express are left out.
 package conform
 
 import (

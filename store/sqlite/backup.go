@@ -16,8 +16,8 @@ type Copied struct {
 	Deliveries, Pending int64
 	Damaged             int       // deliveries whose payload is damaged, and so was in the store
 	Newest              time.Time // when the newest event was accepted; zero: there is none
-	// WithoutLog: the copy was made of a file whose log is missing, so what was
-	// accepted last is not in it.
+	// WithoutLog says that the copy was made of a file whose log is missing, so
+	// that what was accepted last is not in it.
 	WithoutLog bool
 }
 
@@ -150,8 +150,8 @@ func each(rows *sql.Rows, do func() error) (err error) {
 }
 
 // Restore puts a copy of a backup in place of the database file at path, which
-// must not be served. What was there is kept with the name that it returns;
-// empty: nothing was there.
+// must not be served. What was there is kept with the name that it returns, which
+// is empty if nothing was there.
 func Restore(ctx context.Context, backup, path string) (c Copied, kept string, err error) {
 	from := &Store{cfg: Config{Path: backup, Shared: true, MustExist: true}}
 	switch err := from.claim(ctx); {

@@ -161,7 +161,7 @@ var earlierEvents = `SELECT column1,
 	` + behind(`e.message_id = column2 AND e.account_id = column3`) + `
 	FROM (VALUES %s)`
 
-// pendingEarlier: an event of the message before a seq is PENDING.
+// pendingEarlier asks whether an event of the message before a seq is PENDING.
 var pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending(`e.seq`) + `)`
 
 // behind is what [store.Behind] says of those of these deliveries e that are
@@ -198,7 +198,7 @@ func scanBehind(text sql.NullString) (b store.Behind, err error) {
 	return b, nil
 }
 
-// isPending: the delivery is PENDING.
+// isPending is the condition that the delivery is PENDING.
 func isPending(seq string) string {
 	return `NOT EXISTS (SELECT 1 FROM outcomes o NOT INDEXED WHERE o.seq = ` + seq + ` AND o.ended_at > 0)`
 }

@@ -179,7 +179,7 @@ func (l *listing) begin() place {
 	return at
 }
 
-// beyond: the place and all that come after it are not asked for.
+// beyond reports whether the query asks for neither the place nor any after it.
 func (l *listing) beyond(p place) bool {
 	if q := l.query; q.OldestFirst {
 		return !q.To.IsZero() && p.accepted >= ceilMicros(q.To)

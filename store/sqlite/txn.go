@@ -18,9 +18,9 @@ type txn struct {
 	tell     []func(store.Listener)    // after the commit
 	webhooks map[string]*store.Webhook // changed in it; nil: there is none
 	stale    []string                  // accounts of which the cache holds secrets that have ended
-	// keysChanged: API keys were revoked.
+	// keysChanged is set when API keys were revoked.
 	keysChanged bool
-	// apart: what is handed in is stored operation by operation, so that it is
+	// apart makes it store what is handed in operation by operation, so that it is
 	// known which one fails.
 	apart    bool
 	intake   intake

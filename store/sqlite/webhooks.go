@@ -23,7 +23,7 @@ const selectWebhook = `SELECT w.account_id, w.id, w.callback_url, w.status, w.se
 	o.secret, coalesce(o.until, 0)
 	FROM webhooks w LEFT JOIN old_secrets o ON o.account_id = w.account_id WHERE w.account_id = ? ORDER BY o.version DESC`
 
-// errUnreadable: a row is there, but cannot be read.
+// errUnreadable is returned for a row that is there but cannot be read.
 var errUnreadable = errors.New("the webhook cannot be read")
 
 func (s *Store) scanWebhook(rows *sql.Rows) (_ *store.Webhook, err error) {
