@@ -27,7 +27,7 @@ type serveCmd struct {
 	OpsListen string `default:"127.0.0.1:9090" placeholder:"ADDR" help:"Address of /metrics, /livez, /readyz and /debug/pprof; keep it private. Default: ${default}."`
 	BasePath  string `placeholder:"PATH" help:"Prefix of every path of the API, for example /api/partner-gateway/v1."`
 
-	RateLimit  float64  `placeholder:"N" help:"Requests per second of each account to its deliveries and attempts and to the rotation of its secret, and of the platform to /events. Ten seconds' worth may come at once; further requests get 429. The four operations of the webhook are never limited. Default: none."`
+	RateLimit  float64  `placeholder:"N" help:"Requests per second of each account to its deliveries, attempts and events and to the rotation of its secret, and of the platform to /events. Ten seconds' worth may come at once; further requests get 429. The four operations of the webhook are never limited. Default: none."`
 	CORSOrigin []string `name:"cors-origin" placeholder:"ORIGIN" help:"Origin whose pages may call the API, for example https://console.example.com, or * for any; repeatable. Default: none."`
 
 	storeFlags

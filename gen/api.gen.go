@@ -351,6 +351,7 @@ const (
 	ProblemCodeRATELIMITED          ProblemCode = "RATE_LIMITED"
 	ProblemCodeSTOREUNAVAILABLE     ProblemCode = "STORE_UNAVAILABLE"
 	ProblemCodeTOOMANYSECRETS       ProblemCode = "TOO_MANY_SECRETS"
+	ProblemCodeTOOMANYWAITING       ProblemCode = "TOO_MANY_WAITING"
 	ProblemCodeWEBHOOKEXISTS        ProblemCode = "WEBHOOK_EXISTS"
 	ProblemCodeWEBHOOKNOTFOUND      ProblemCode = "WEBHOOK_NOT_FOUND"
 )
@@ -393,6 +394,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeSTOREUNAVAILABLE:
 		return true
 	case ProblemCodeTOOMANYSECRETS:
+		return true
+	case ProblemCodeTOOMANYWAITING:
 		return true
 	case ProblemCodeWEBHOOKEXISTS:
 		return true
@@ -955,6 +958,14 @@ type EventBatch struct {
 	Events []EventInput `json:"events"`
 }
 
+// EventFeed Events in order of acceptance.
+type EventFeed struct {
+	Events []FeedEvent `json:"events"`
+
+	// NextCursor The value of `after` for the events that follow.
+	NextCursor string `json:"nextCursor"`
+}
+
 // EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 type EventID = string
 
@@ -1034,6 +1045,20 @@ type EventsResult struct {
 
 // FallbackChannel The channel on which the message is sent next; null if there is none.
 type FallbackChannel string
+
+// FeedEvent An event of the feed. There is no payload if what the service kept of it is damaged.
+type FeedEvent struct {
+	// AcceptedAt When the platform handed the event in.
+	AcceptedAt Time `json:"acceptedAt"`
+
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
+	EventID EventID `json:"eventId"`
+
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
+	Payload *json.RawMessage `json:"payload,omitempty"`
+}
 
 // MessageID The platform's id of the message. Opaque; no control characters.
 type MessageID = string
@@ -1128,6 +1153,8 @@ type Problem struct {
 	// - RATE_LIMITED (429): try again after `Retry-After`.
 	// - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 	//   `Retry-After`, when the oldest ends.
+	// - TOO_MANY_WAITING (429): as many requests wait for events as may. Read
+	//   without `wait`, or try again after `Retry-After`.
 	// - INTERNAL_ERROR (500): repeat the request.
 	// - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 	Code ProblemCode `json:"code"`
@@ -1170,6 +1197,8 @@ type Problem struct {
 //   - RATE_LIMITED (429): try again after `Retry-After`.
 //   - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 //     `Retry-After`, when the oldest ends.
+//   - TOO_MANY_WAITING (429): as many requests wait for events as may. Read
+//     without `wait`, or try again after `Retry-After`.
 //   - INTERNAL_ERROR (500): repeat the request.
 //   - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 type ProblemCode string
@@ -1504,6 +1533,18 @@ type ListDeliveriesParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ReadEventsParams defines parameters for ReadEvents.
+type ReadEventsParams struct {
+	// After `nextCursor` of the answer before, of this account; or `latest`. Opaque.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The largest number of events in the answer.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Wait For so many seconds.
+	Wait *int32 `form:"wait,omitempty" json:"wait,omitempty"`
+}
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyInput
 
@@ -1560,6 +1601,9 @@ type ServerInterface interface {
 	// GetDelivery Read a delivery
 	// (GET /webhooks/delivery-status/deliveries/{eventId})
 	GetDelivery(ctx echo.Context, eventID EventID) error
+	// ReadEvents Read the feed of events
+	// (GET /webhooks/delivery-status/events)
+	ReadEvents(ctx echo.Context, params ReadEventsParams) error
 	// RotateSigningSecret Rotate the signing secret
 	// (POST /webhooks/delivery-status/signing-secret)
 	RotateSigningSecret(ctx echo.Context) error
@@ -1904,6 +1948,38 @@ func (w *ServerInterfaceWrapper) GetDelivery(ctx echo.Context) error {
 	return err
 }
 
+// ReadEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ReadEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReadEventsParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReadEvents(ctx, params)
+	return err
+}
+
 // RotateSigningSecret converts echo context to params.
 func (w *ServerInterfaceWrapper) RotateSigningSecret(ctx echo.Context) error {
 	var err error
@@ -1974,6 +2050,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/webhooks/delivery-status/attempts", wrapper.ListAttempts, options.OperationMiddlewares["listAttempts"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/deliveries", wrapper.ListDeliveries, options.OperationMiddlewares["listDeliveries"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/deliveries/:eventId", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/events", wrapper.ReadEvents, options.OperationMiddlewares["readEvents"]...)
 	router.POST(options.BaseURL+"/webhooks/delivery-status/signing-secret", wrapper.RotateSigningSecret, options.OperationMiddlewares["rotateSigningSecret"]...)
 
 }
@@ -2392,6 +2469,28 @@ func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.Respo
 	return err
 }
 
+type ReadEventsRequestObject struct {
+	Params ReadEventsParams
+}
+
+type ReadEventsResponseObject interface {
+	VisitReadEventsResponse(w http.ResponseWriter) error
+}
+
+type ReadEvents200JSONResponse EventFeed
+
+func (response ReadEvents200JSONResponse) VisitReadEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RotateSigningSecretRequestObject struct {
 }
 
@@ -2457,6 +2556,9 @@ type StrictServerInterface interface {
 	// GetDelivery Read a delivery
 	// (GET /webhooks/delivery-status/deliveries/{eventId})
 	GetDelivery(ctx context.Context, request GetDeliveryRequestObject) (GetDeliveryResponseObject, error)
+	// ReadEvents Read the feed of events
+	// (GET /webhooks/delivery-status/events)
+	ReadEvents(ctx context.Context, request ReadEventsRequestObject) (ReadEventsResponseObject, error)
 	// RotateSigningSecret Rotate the signing secret
 	// (POST /webhooks/delivery-status/signing-secret)
 	RotateSigningSecret(ctx context.Context, request RotateSigningSecretRequestObject) (RotateSigningSecretResponseObject, error)
@@ -2904,6 +3006,31 @@ func (sh *strictHandler) GetDelivery(ctx echo.Context, eventID EventID) error {
 		return err
 	} else if validResponse, ok := response.(GetDeliveryResponseObject); ok {
 		return validResponse.VisitGetDeliveryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReadEvents operation middleware
+func (sh *strictHandler) ReadEvents(ctx echo.Context, params ReadEventsParams) error {
+	var request ReadEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadEvents(ctx.Request().Context(), request.(ReadEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReadEventsResponseObject); ok {
+		return validResponse.VisitReadEventsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -24,6 +24,7 @@ type cursors struct{ aead cipher.AEAD }
 const (
 	deliveriesCursor = "deliveries"
 	attemptsCursor   = "attempts"
+	feedCursor       = "feed"
 )
 
 func newCursors(key []byte) (cursors, error) {

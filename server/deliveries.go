@@ -15,6 +15,7 @@ const defaultLimit, pageLimit = 50, 100
 
 var (
 	errNoDelivery = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeDELIVERYNOTFOUND, detail: "There is no such delivery."}
+	errBadAfter   = &refusal{status: http.StatusBadRequest, code: gen.ProblemCodePARAMETERINVALID, detail: `Query parameter "after": is neither a cursor of this feed nor latest.`}
 	errBadCursor  = &refusal{status: http.StatusBadRequest, code: gen.ProblemCodePARAMETERINVALID, detail: `Query parameter "cursor": is not a cursor of this listing.`}
 )
 

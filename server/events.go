@@ -23,6 +23,7 @@ func (s *server) SendEvents(ctx context.Context, r gen.SendEventsRequestObject) 
 		return nil, invalid(wrong)
 	}
 	verdicts, err := s.Store.Accept(ctx, events, now)
+	s.waiting.wake(events) // also if it failed: it may have happened
 	if err != nil {
 		return nil, unavailable(err)
 	}

@@ -53,6 +53,9 @@ func (d down) Accept(context.Context, []store.Event, time.Time) ([]store.Verdict
 func (d down) Attempts(context.Context, store.AttemptQuery) (store.AttemptPage, error) {
 	return store.AttemptPage{}, d.err
 }
+func (d down) Events(context.Context, store.FeedQuery) (store.FeedPage, error) {
+	return store.FeedPage{}, d.err
+}
 func (d down) Deliveries(context.Context, store.DeliveryQuery) (store.DeliveryPage, error) {
 	return store.DeliveryPage{}, d.err
 }

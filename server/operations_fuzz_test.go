@@ -31,15 +31,17 @@ func FuzzOperations(f *testing.F) {
 	ops := c.operations(f)
 	for i, o := range ops {
 		f.Add(byte(i), "acc_1", "evt_1", "", jsonType, "", "")
-		f.Add(byte(i), "acc_1", "key_1", "limit=1&state=PENDING&cursor=GJUy1gAAAAAAAAAAAAAAKg", jsonType, "", `{"callbackUrl":"https://a.example/"}`)
+		f.Add(byte(i), "acc_1", "key_1", "limit=1&state=PENDING&cursor=GJUy1gAAAAAAAAAAAAAAKg&after=latest&wait=30", jsonType, "", `{"callbackUrl":"https://a.example/"}`)
 		f.Add(byte(i), "a/b", "%zz", "limit=%zz&from=2026-11-20T00:00:00Z", "text/plain", "gzip", batch(event("e", "acc_1")))
 		f.Add(byte(i), "ü", "..", ";", "application/json; charset=latin1", "", `{"sha256":"`+strings.Repeat("0F", 32)+`"}`)
 		f.Add(byte(i), "..", "evt_1", "from=2026-11-20t00:00:00+0100&statee=1&to=2016-12-31T23:59:60+0000", "application/json;charset=utf8", "", batch(event("e", "acc_1", "price:null", `timestamp:"2016-12-31t23:59:60z"`, `status:"READ"`), `{}`))
 		f.Add(byte(i), "", "", "to=9999-12-31T23:59:59-23:59", "", "identity", `{"a":[{"a":1,"a":2}],"b":1e999,"c":"\ud800"}`+o.id)
 	}
 	at := &current{}
+	stopped := make(chan struct{}) // nothing is waited for
+	close(stopped)
 	h, err := server.New(server.Config{
-		Store: at, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), Logger: slog.New(slog.DiscardHandler),
+		Stop: stopped, Store: at, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), Logger: slog.New(slog.DiscardHandler),
 		CheckURL: func(raw string) error { return egress.CheckURL(raw, egress.Destinations{}) },
 	})
 	if err != nil {

@@ -35,6 +35,8 @@ func TestEveryCode(t *testing.T) {
 	}
 	erasing := start(t, func(c *server.Config) { c.Store = down{store.ErrErasing} })
 	broken := start(t, func(c *server.Config) { c.Store = down{errDown} })
+	crowded := start(t, func(c *server.Config) { c.MaxWaiting = -1 })
+	_, reader := crowded.account()
 	digest := fmt.Sprintf(`{"sha256":"%064d"}`, 7)
 	s.do(call{method: "POST", path: "/accounts/" + id + "/api-keys", platform: true, body: digest}).want(t, http.StatusCreated)
 	url := `{"callbackUrl":"` + goodURL + `"}`
@@ -66,6 +68,7 @@ func TestEveryCode(t *testing.T) {
 		{s, call{method: "POST", path: "/accounts/" + id + "/api-keys", platform: true, body: digest}, 409, "API_KEY_EXISTS"},
 		{s, call{method: "GET", path: webhookPath + "/deliveries", apiKey: hasty}, 429, "RATE_LIMITED"},
 		{s, call{method: "POST", path: webhookPath + "/signing-secret", apiKey: rotated}, 429, "TOO_MANY_SECRETS"},
+		{crowded, call{method: "GET", path: webhookPath + "/events?wait=1", apiKey: reader}, 429, "TOO_MANY_WAITING"},
 		{broken, call{method: "GET", path: webhookPath, apiKey: "k"}, 500, "INTERNAL_ERROR"},
 		{broken, call{method: "POST", path: "/events", platform: true, body: batch(event("e", "a"))}, 503, "STORE_UNAVAILABLE"},
 		{erasing, call{method: "PUT", path: "/accounts/" + id, platform: true}, 503, "STORE_UNAVAILABLE"},

@@ -36,6 +36,7 @@ type Store interface {
 	store.Webhooks
 	store.Intake
 	store.History
+	store.Feed
 }
 
 // Engine knows of deliveries what their rows do not tell: whether an attempt is
@@ -74,6 +75,14 @@ type Config struct {
 	CursorKey []byte
 	// CheckURL returns why a callback URL is refused, in words for the account.
 	CheckURL func(raw string) error
+	// Stop ends every wait for events when it is closed. Default: nothing does.
+	Stop <-chan struct{}
+	// MaxWaiting is how many requests may wait for events, of all accounts; each
+	// holds a connection. Default: 256. Negative: none.
+	MaxWaiting int
+	// OnWaiting is told how many wait, when that changes; it must not block.
+	// Default: nobody is told.
+	OnWaiting func(requests int)
 	// Logger gets one line for every request that failed inside. Default:
 	// slog.Default().
 	Logger *slog.Logger
@@ -95,6 +104,7 @@ type server struct {
 	cursors  cursors
 	listings *turns
 	outages  outages
+	waiting  *waiting
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
@@ -106,7 +116,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s := &server{Config: cfg, listings: newTurns()}
+	s := &server{Config: cfg, listings: newTurns(), waiting: newWaiting(cfg.MaxWaiting, cfg.OnWaiting)}
 	var err error
 	if s.cursors, err = newCursors(cfg.CursorKey); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -145,6 +155,12 @@ func (c *Config) complete() error {
 	}
 	if c.Engine == nil {
 		c.Engine = noEngine{}
+	}
+	if c.OnWaiting == nil {
+		c.OnWaiting = func(int) {}
+	}
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = maxWaiting
 	}
 	if c.OnRequest == nil {
 		c.OnRequest = func(string, int, time.Duration) {}

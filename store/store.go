@@ -45,6 +45,7 @@ type Store interface {
 	Webhooks
 	Intake
 	History
+	Feed
 	Queue
 	Upkeep
 	Settings
@@ -134,6 +135,14 @@ type History interface {
 	// Delivery returns one delivery with every attempt, in order, or
 	// [ErrNotFound].
 	Delivery(ctx context.Context, accountID, eventID string) (Delivery, []Attempt, error)
+}
+
+// Feed tells an account's events in order of acceptance.
+type Feed interface {
+	// Events returns the events that q asks for, in order of Seq. What it returns is
+	// durable. No event is accepted later with a Seq that is not greater than those
+	// that it returned.
+	Events(ctx context.Context, q FeedQuery) (FeedPage, error)
 }
 
 // Queue hands over what is to be attempted, and takes the outcomes.

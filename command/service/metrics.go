@@ -26,6 +26,7 @@ type metrics struct {
 	commitFailures  prometheus.Counter
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
+	waiting         prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -53,9 +54,11 @@ func newMetrics() *metrics {
 			Name: "recapito_http_requests_total", Help: "API requests by operation and status."}, []string{"operation", "status"}),
 		requestDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "recapito_http_request_duration_seconds", Help: "Duration of API requests by operation.", Buckets: times}, []string{"operation"}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "recapito_feed_waiting", Help: "Requests that wait for events."}),
 	}
 	m.registry.MustRegister(m.accepted, m.refused, m.attempts, m.attemptDuration, m.latency, m.commitDuration, m.commitRows,
-		m.commitFailures, m.requests, m.requestDuration,
+		m.commitFailures, m.requests, m.requestDuration, m.waiting,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -83,6 +86,8 @@ func (m *metrics) requested(operation string, status int, took time.Duration) {
 	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
 	m.requestDuration.WithLabelValues(operation).Observe(took.Seconds())
 }
+
+func (m *metrics) waits(n int) { m.waiting.Set(float64(n)) }
 
 // watch adds the gauges, read when Prometheus asks.
 func (m *metrics) watch(st store.Statistics, d *dispatcher.Dispatcher, c *egress.Client) {

@@ -79,6 +79,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.completeServer(ctx, st, disp, m); err != nil {
 		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
 	}
+	cfg.Server.Stop, cfg.Server.MaxWaiting = ctx.Done(), max(1, connections/4)
 	api, err := server.New(cfg.Server)
 	if err != nil {
 		return errors.Join(err, apiDoor.Close(), opsDoor.Close())
@@ -110,7 +111,7 @@ func (c *Config) completeServer(ctx context.Context, st store.Store, disp *dispa
 		return err
 	}
 	s.Store, s.Engine, s.Translations, s.Logger = st, disp, map[string][]byte{"it": gen.Italian}, c.Logger
-	s.OnRequest, s.OnKey = m.requested, hasKey
+	s.OnRequest, s.OnKey, s.OnWaiting = m.requested, hasKey, m.waits
 	s.CheckURL = func(raw string) error {
 		return egress.CheckURL(raw, egress.Destinations{Allow: c.Egress.Allow, Deny: c.Egress.Deny, Ports: c.Egress.Ports})
 	}

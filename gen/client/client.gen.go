@@ -352,6 +352,7 @@ const (
 	ProblemCodeRATELIMITED          ProblemCode = "RATE_LIMITED"
 	ProblemCodeSTOREUNAVAILABLE     ProblemCode = "STORE_UNAVAILABLE"
 	ProblemCodeTOOMANYSECRETS       ProblemCode = "TOO_MANY_SECRETS"
+	ProblemCodeTOOMANYWAITING       ProblemCode = "TOO_MANY_WAITING"
 	ProblemCodeWEBHOOKEXISTS        ProblemCode = "WEBHOOK_EXISTS"
 	ProblemCodeWEBHOOKNOTFOUND      ProblemCode = "WEBHOOK_NOT_FOUND"
 )
@@ -394,6 +395,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeSTOREUNAVAILABLE:
 		return true
 	case ProblemCodeTOOMANYSECRETS:
+		return true
+	case ProblemCodeTOOMANYWAITING:
 		return true
 	case ProblemCodeWEBHOOKEXISTS:
 		return true
@@ -1052,6 +1055,14 @@ type EventBatch struct {
 	Events []EventInput `json:"events"`
 }
 
+// EventFeed Events in order of acceptance.
+type EventFeed struct {
+	Events []FeedEvent `json:"events"`
+
+	// NextCursor The value of `after` for the events that follow.
+	NextCursor string `json:"nextCursor"`
+}
+
 // EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 type EventID = string
 
@@ -1131,6 +1142,20 @@ type EventsResult struct {
 
 // FallbackChannel The channel on which the message is sent next; null if there is none.
 type FallbackChannel string
+
+// FeedEvent An event of the feed. There is no payload if what the service kept of it is damaged.
+type FeedEvent struct {
+	// AcceptedAt When the platform handed the event in.
+	AcceptedAt time.Time `json:"acceptedAt"`
+
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
+	EventID EventID `json:"eventId"`
+
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
+	Payload *StatusEvent `json:"payload,omitempty"`
+}
 
 // MessageID The platform's id of the message. Opaque; no control characters.
 type MessageID = string
@@ -1225,6 +1250,8 @@ type Problem struct {
 	// - RATE_LIMITED (429): try again after `Retry-After`.
 	// - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 	//   `Retry-After`, when the oldest ends.
+	// - TOO_MANY_WAITING (429): as many requests wait for events as may. Read
+	//   without `wait`, or try again after `Retry-After`.
 	// - INTERNAL_ERROR (500): repeat the request.
 	// - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 	Code ProblemCode `json:"code"`
@@ -1267,6 +1294,8 @@ type Problem struct {
 //   - RATE_LIMITED (429): try again after `Retry-After`.
 //   - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 //     `Retry-After`, when the oldest ends.
+//   - TOO_MANY_WAITING (429): as many requests wait for events as may. Read
+//     without `wait`, or try again after `Retry-After`.
 //   - INTERNAL_ERROR (500): repeat the request.
 //   - STORE_UNAVAILABLE (503): repeat the request after `Retry-After`.
 type ProblemCode string
@@ -1634,6 +1663,18 @@ type ListDeliveriesParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ReadEventsParams defines parameters for ReadEvents.
+type ReadEventsParams struct {
+	// After `nextCursor` of the answer before, of this account; or `latest`. Opaque.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The largest number of events in the answer.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Wait For so many seconds.
+	Wait *int32 `form:"wait,omitempty" json:"wait,omitempty"`
+}
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyInput
 
@@ -1965,6 +2006,29 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /webhooks/delivery-status/deliveries/{eventId} (the `GetDelivery` operationId).
 	GetDelivery(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadEvents Read the feed of events
+	//
+	// Returns the account's events in order of acceptance, as a way to read them
+	// instead of, or beside, receiving them. Each has the same bytes of
+	// `payload` as its callback. Begin without `after`, which is with the oldest
+	// event that is kept, or with `after=latest`, which is with those that are
+	// accepted from now on. Then repeat the request with `after` set to
+	// `nextCursor`. Store the cursor together with what you make of the events:
+	// whoever goes on from it gets each following event once, also after a
+	// crash of either side. Fewer events than `limit` mean that there are no
+	// more yet.
+	//
+	// An event can be read as long as its delivery is kept, whatever became of
+	// it. An account without a webhook has no events.
+	//
+	// With `wait`, a request that finds no event is answered when there is one,
+	// or with none after that many seconds, or when the service stops. At most
+	// 32 requests of an account wait at a time; a further one is answered with
+	// 429.
+	//
+	// Corresponds with GET /webhooks/delivery-status/events (the `ReadEvents` operationId).
+	ReadEvents(ctx context.Context, params *ReadEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateSigningSecret Rotate the signing secret
 	//
@@ -2396,6 +2460,39 @@ func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParam
 // Corresponds with GET /webhooks/delivery-status/deliveries/{eventId} (the `GetDelivery` operationId).
 func (c *Client) GetDelivery(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDeliveryRequest(c.Server, eventID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadEvents Read the feed of events
+//
+// Returns the account's events in order of acceptance, as a way to read them
+// instead of, or beside, receiving them. Each has the same bytes of
+// `payload` as its callback. Begin without `after`, which is with the oldest
+// event that is kept, or with `after=latest`, which is with those that are
+// accepted from now on. Then repeat the request with `after` set to
+// `nextCursor`. Store the cursor together with what you make of the events:
+// whoever goes on from it gets each following event once, also after a
+// crash of either side. Fewer events than `limit` mean that there are no
+// more yet.
+//
+// An event can be read as long as its delivery is kept, whatever became of
+// it. An account without a webhook has no events.
+//
+// With `wait`, a request that finds no event is answered when there is one,
+// or with none after that many seconds, or when the service stops. At most
+// 32 requests of an account wait at a time; a further one is answered with
+// 429.
+//
+// Corresponds with GET /webhooks/delivery-status/events (the `ReadEvents` operationId).
+func (c *Client) ReadEvents(ctx context.Context, params *ReadEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadEventsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3197,6 +3294,84 @@ func NewGetDeliveryRequest(server string, eventID EventID) (*http.Request, error
 	return req, nil
 }
 
+// NewReadEventsRequest constructs an http.Request for the ReadEvents method
+func NewReadEventsRequest(server string, params *ReadEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Wait != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wait", *params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRotateSigningSecretRequest constructs an http.Request for the RotateSigningSecret method
 func NewRotateSigningSecretRequest(server string) (*http.Request, error) {
 	var err error
@@ -3533,6 +3708,31 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /webhooks/delivery-status/deliveries/{eventId} (the `GetDelivery` operationId).
 	GetDeliveryWithResponse(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*GetDeliveryResponse, error)
+
+	// ReadEventsWithResponse Read the feed of events
+	//
+	// Returns the account's events in order of acceptance, as a way to read them
+	// instead of, or beside, receiving them. Each has the same bytes of
+	// `payload` as its callback. Begin without `after`, which is with the oldest
+	// event that is kept, or with `after=latest`, which is with those that are
+	// accepted from now on. Then repeat the request with `after` set to
+	// `nextCursor`. Store the cursor together with what you make of the events:
+	// whoever goes on from it gets each following event once, also after a
+	// crash of either side. Fewer events than `limit` mean that there are no
+	// more yet.
+	//
+	// An event can be read as long as its delivery is kept, whatever became of
+	// it. An account without a webhook has no events.
+	//
+	// With `wait`, a request that finds no event is answered when there is one,
+	// or with none after that many seconds, or when the service stops. At most
+	// 32 requests of an account wait at a time; a further one is answered with
+	// 429.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/events (the `ReadEvents` operationId).
+	ReadEventsWithResponse(ctx context.Context, params *ReadEventsParams, reqEditors ...RequestEditorFn) (*ReadEventsResponse, error)
 
 	// RotateSigningSecretWithResponse Rotate the signing secret
 	//
@@ -4738,6 +4938,99 @@ func (r GetDeliveryResponse) ContentType() string {
 	return ""
 }
 
+// ReadEventsResponse200Headers the declared response headers of an HTTP 200 response for ReadEvents
+type ReadEventsResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// ReadEventsResponse401Headers the declared response headers of an HTTP 401 response for ReadEvents
+type ReadEventsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ReadEventsResponse429Headers the declared response headers of an HTTP 429 response for ReadEvents
+type ReadEventsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type ReadEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventFeed
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReadEventsResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ReadEventsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ReadEventsResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadEventsResponse) GetJSON200() *EventFeed {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ReadEventsResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ReadEventsResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ReadEventsResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ReadEventsResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RotateSigningSecretResponse200Headers the declared response headers of an HTTP 200 response for RotateSigningSecret
 type RotateSigningSecretResponse200Headers struct {
 	RateLimit       *string
@@ -5210,6 +5503,37 @@ func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, event
 		return nil, err
 	}
 	return ParseGetDeliveryResponse(rsp)
+}
+
+// ReadEventsWithResponse Read the feed of events
+//
+// Returns the account's events in order of acceptance, as a way to read them
+// instead of, or beside, receiving them. Each has the same bytes of
+// `payload` as its callback. Begin without `after`, which is with the oldest
+// event that is kept, or with `after=latest`, which is with those that are
+// accepted from now on. Then repeat the request with `after` set to
+// `nextCursor`. Store the cursor together with what you make of the events:
+// whoever goes on from it gets each following event once, also after a
+// crash of either side. Fewer events than `limit` mean that there are no
+// more yet.
+//
+// An event can be read as long as its delivery is kept, whatever became of
+// it. An account without a webhook has no events.
+//
+// With `wait`, a request that finds no event is answered when there is one,
+// or with none after that many seconds, or when the service stops. At most
+// 32 requests of an account wait at a time; a further one is answered with
+// 429.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/events (the `ReadEvents` operationId).
+func (c *ClientWithResponses) ReadEventsWithResponse(ctx context.Context, params *ReadEventsParams, reqEditors ...RequestEditorFn) (*ReadEventsResponse, error) {
+	rsp, err := c.ReadEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadEventsResponse(rsp)
 }
 
 // RotateSigningSecretWithResponse Rotate the signing secret
@@ -6394,6 +6718,114 @@ func ParseGetDeliveryResponse(rsp *http.Response) (*GetDeliveryResponse, error) 
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers GetDeliveryResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReadEventsResponse parses an HTTP response from a ReadEventsWithResponse call
+func ParseReadEventsResponse(rsp *http.Response) (*ReadEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventFeed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReadEventsResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ReadEventsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ReadEventsResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

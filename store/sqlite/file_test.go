@@ -25,6 +25,7 @@ func TestMigrationsAreFrozen(t *testing.T) {
 		"00007_erasing.sql":        "4df46433d2dc80b845398701cf714e56ec0fc213570608bdde2f4e036f931917",
 		"00008_attempts.sql":       "b9d9d21ca2f18e427e9a272b1ea92315ed755421a25765793dda64872ac88f02",
 		"00009_attempt_phases.sql": "08a3546c7958851aa1c20fbc1bc6d8c6b18f76b0fcc54068a9f3ee3446e0b3a4",
+		"00010_feed.sql":           "768211a855a60b6f6ffdcf2f19d749b823b9119a5d7ed7c95ba54e5b5cc97ed8",
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {

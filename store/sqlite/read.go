@@ -151,11 +151,7 @@ func (s *Store) scanColumns(rows *sql.Rows, more ...any) (d store.Delivery, err 
 		s.met(fmt.Sprint("outcome of delivery ", d.Seq))
 		return d, fmt.Errorf("delivery %d of account %s: %w", d.Seq, d.AccountID, store.ErrDamaged)
 	}
-	if d.Damaged = len(payload) == 0 || !fits(sum, deliverySum(d.AccountID, d.EventID, d.MessageID, sequence, payload)); d.Damaged {
-		s.met(fmt.Sprint("delivery ", d.Seq))
-	} else {
-		d.Body = store.Body(payload, sequence)
-	}
+	s.complete(&d, payload, sequence, sum)
 	d.State = states[state]
 	d.AcceptedAt, d.DueAt, d.FinishedAt, d.FailedAt = instant(accepted), instant(due), instant(finished), instant(failed)
 	d.Behind, err = scanBehind(ahead)
@@ -189,6 +185,15 @@ func (s *Store) one(ctx context.Context, st *sql.Stmt, args []any, dest ...any) 
 		return s.orClosed(err)
 	}
 	return nil
+}
+
+// complete makes the body of what is kept of a delivery, unless that is damaged.
+func (s *Store) complete(d *store.Delivery, payload []byte, sequence int64, sum sql.NullInt64) {
+	if d.Damaged = len(payload) == 0 || !fits(sum, deliverySum(d.AccountID, d.EventID, d.MessageID, sequence, payload)); d.Damaged {
+		s.met(fmt.Sprint("delivery ", d.Seq))
+	} else {
+		d.Body = store.Body(payload, sequence)
+	}
 }
 
 // collect scans all rows and closes them.

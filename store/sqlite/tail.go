@@ -82,7 +82,16 @@ func (t *tail) fill(next int64) {
 }
 
 // fresh copies the account's fresh deliveries after a seq.
-func (t *tail) fresh(account string, after int64, limit int) (seqs []int64) {
+func (t *tail) fresh(account string, after int64, limit int) []int64 {
+	return t.some(account, after, limit, t.isFresh)
+}
+
+// after copies the account's deliveries after a seq.
+func (t *tail) after(account string, after int64, limit int) []int64 {
+	return t.some(account, after, limit, func(seq int64) bool { return t.at(seq) != nil })
+}
+
+func (t *tail) some(account string, after int64, limit int, which func(int64) bool) (seqs []int64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	r := t.accounts[account]
@@ -94,7 +103,7 @@ func (t *tail) fresh(account string, after int64, limit int) (seqs []int64) {
 		if len(seqs) == limit {
 			break
 		}
-		if t.isFresh(seq) {
+		if which(seq) {
 			seqs = append(seqs, seq)
 		}
 	}

@@ -24,7 +24,7 @@ func RunModel(t *testing.T, open Opener) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := open(t)
 		defer func() { _ = s.Close() }() // before the next run opens its own
-		m := &machine{model: memory.New(memory.Config{}), store: s, now: t0, modelHeard: &listener{}, storeHeard: &listener{}}
+		m := &machine{model: memory.New(memory.Config{}), store: s, now: t0, modelHeard: &listener{}, storeHeard: &listener{}, followed: map[string]int64{}}
 		m.model.Listen(m.modelHeard)
 		m.store.Listen(m.storeHeard)
 		r.Repeat(rapid.StateMachineActions(m))
@@ -38,6 +38,8 @@ type machine struct {
 	now                    time.Time
 	known                  []store.Delivery // as they were read at some time
 	webhooks               int
+	followed               map[string]int64 // how far a reader is in the feed, by account
+	next                   int64
 }
 
 // everything is more than a run makes. The contract does not say which ones a
@@ -403,6 +405,14 @@ func (m *machine) checkHistory(r *rapid.T, accountID string) {
 		ds, err := s.Deliveries(context.Background(), q)
 		return answered(err, ds)
 	})
+	m.both(r, "Events", func(s store.Store) answer {
+		page, err := s.Events(context.Background(), store.FeedQuery{AccountID: accountID, After: m.followed[accountID], Limit: 30})
+		if s == m.store && err == nil && rapid.Bool().Draw(r, "follow") {
+			m.next = page.Next
+		}
+		return answered(err, page)
+	})
+	m.followed[accountID], m.next = max(m.followed[accountID], m.next), 0
 	page, err := m.model.Deliveries(context.Background(), q)
 	ds := page.Deliveries
 	if err != nil || len(ds) == 0 {

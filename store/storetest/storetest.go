@@ -29,6 +29,7 @@ func Run(t *testing.T, open Opener) {
 	t.Run("Queue", func(t *testing.T) { testQueue(t, open) })
 	t.Run("Order", func(t *testing.T) { testOrder(t, open) })
 	t.Run("History", func(t *testing.T) { testHistory(t, open) })
+	t.Run("Feed", func(t *testing.T) { testFeed(t, open) })
 	t.Run("Rest", func(t *testing.T) { testRest(t, open) })
 }
 

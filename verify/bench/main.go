@@ -33,6 +33,7 @@ var scenarios = []scenario{
 	{"lukewarm", "connections to endpoints called every few seconds", lukewarm},
 	{"recovery", "an endpoint returns to its backlog", recovery},
 	{"operations", "the four operations beside bare echo", operations},
+	{"feed", "twenty readers of an account's feed beside 100,000 events", feed},
 	{"backlog", "millions of events waiting", backlog},
 	{"accounts", "a million registrations", accounts},
 	{"history", "millions of finished deliveries", history},

@@ -21,6 +21,7 @@ rotate: 200 true
 list: 200 1 evt_1 DELIVERED
 delivery: 200 READ 204
 attempts: 200 1 evt_1 204
+events: 200 1 evt_1 READ true
 delete: 204 404 Not Found
 wrong key: 401 A valid API key is required.
 `

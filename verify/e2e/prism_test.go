@@ -19,7 +19,7 @@ func TestContractPrism(t *testing.T) {
 	svc, keys := seeded(t, bin)
 	to := prism(t, svc)
 	key, events := keys["acc_a"], hook+"/deliveries"
-	attempts := hook + "/attempts"
+	attempts, feed := hook+"/attempts", hook+"/events"
 	good, secret := callback("https://example.com/status"), hook+"/signing-secret"
 	apiKeys := "/accounts/acc_new/api-keys"
 	_, made := to.api("POST", "/accounts/acc_a/api-keys", bearer, "")
@@ -44,6 +44,10 @@ func TestContractPrism(t *testing.T) {
 		{"GET", attempts + "?outcome=ACKNOWLEDGED&statusClass=2XX&limit=1", key, "", 200},
 		{"GET", attempts + "?cursor=AAAA", key, "", 400},
 		{"GET", attempts, "wrong", "", 401},
+		{"GET", feed + "?limit=2", key, "", 200},
+		{"GET", feed + "?after=latest&wait=1", key, "", 200},
+		{"GET", feed + "?after=AAAA", key, "", 400},
+		{"GET", feed, "wrong", "", 401},
 		{"GET", events + "/evt_acc_a_1", key, "", 200},
 		{"GET", events + "/evt_acc_b_1", key, "", 404},
 		{"GET", events + "/evt_acc_a_1", "wrong", "", 401},

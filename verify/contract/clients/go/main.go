@@ -80,6 +80,17 @@ func run(ctx context.Context) error {
 	attempt := attempts.JSON200.Attempts[0]
 	fmt.Println("attempts:", attempts.StatusCode(), len(attempts.JSON200.Attempts), attempt.EventID, *attempt.StatusCode)
 
+	feed, err := account.ReadEventsWithResponse(ctx, &client.ReadEventsParams{Limit: new(int32(10))})
+	if err != nil {
+		return err
+	}
+	oldest := feed.JSON200.Events[0]
+	rest, err := account.ReadEventsWithResponse(ctx, &client.ReadEventsParams{After: &feed.JSON200.NextCursor})
+	if err != nil {
+		return err
+	}
+	fmt.Println("events:", feed.StatusCode(), len(feed.JSON200.Events), oldest.EventID, oldest.Payload.Status, len(rest.JSON200.Events) == 0)
+
 	deleted, err := account.DeleteWebhookWithResponse(ctx)
 	if err != nil {
 		return err

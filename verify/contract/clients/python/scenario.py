@@ -7,7 +7,7 @@ import os
 from typing import TypeVar
 
 from recapito_client import AuthenticatedClient
-from recapito_client.api.deliveries import get_delivery, list_attempts, list_deliveries
+from recapito_client.api.deliveries import get_delivery, list_attempts, list_deliveries, read_events
 from recapito_client.api.webhooks import (
     create_webhook,
     delete_webhook,
@@ -21,6 +21,7 @@ from recapito_client.models import (
     DeliveryDetail,
     DeliveryList,
     DeliveryState,
+    EventFeed,
     Problem,
     StatusEvent,
     Webhook,
@@ -82,6 +83,12 @@ say("delivery", found.status_code.value, must(StatusEvent, detail.payload).statu
 tried = list_attempts.sync_detailed(client=account, outcome=AttemptOutcome.ACKNOWLEDGED)
 attempts = must(AttemptList, tried.parsed).attempts
 say("attempts", tried.status_code.value, len(attempts), attempts[0].event_id, attempts[0].status_code)
+
+feed = read_events.sync_detailed(client=account, limit=10)
+page = must(EventFeed, feed.parsed)
+rest = must(EventFeed, read_events.sync_detailed(client=account, after=page.next_cursor).parsed)
+oldest = page.events[0]
+say("events", feed.status_code.value, len(page.events), oldest.event_id, must(StatusEvent, oldest.payload).status.value, not rest.events)
 
 deleted = delete_webhook.sync_detailed(client=account)
 gone = get_webhook.sync_detailed(client=account)

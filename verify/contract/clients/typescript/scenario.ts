@@ -61,6 +61,11 @@ const tried = await account.GET('/webhooks/delivery-status/attempts', {
 const made = must(tried).attempts;
 console.log('attempts:', tried.response.status, made.length, made[0]?.eventId, made[0]?.statusCode);
 
+const feed = await account.GET('/webhooks/delivery-status/events', { params: { query: { limit: 10 } } });
+const { events, nextCursor } = must(feed);
+const rest = await account.GET('/webhooks/delivery-status/events', { params: { query: { after: nextCursor } } });
+console.log('events:', feed.response.status, events.length, events[0]?.eventId, events[0]?.payload?.status, must(rest).events.length === 0);
+
 const deleted = await account.DELETE(webhook);
 const gone = await account.GET(webhook);
 console.log('delete:', deleted.response.status, gone.response.status, gone.error?.title);

@@ -55,6 +55,17 @@ public final class Scenario {
     var made = tried.getData().getAttempts();
     say("attempts", tried.getStatusCode(), made.size(), made.get(0).getEventId(), made.get(0).getStatusCode());
 
+    var feed = deliveries.readEventsWithHttpInfo(null, 10, null);
+    var oldest = feed.getData().getEvents().get(0);
+    var rest = deliveries.readEvents(feed.getData().getNextCursor(), null, null);
+    say(
+        "events",
+        feed.getStatusCode(),
+        feed.getData().getEvents().size(),
+        oldest.getEventId(),
+        oldest.getPayload().getStatus(),
+        rest.getEvents().isEmpty());
+
     var deleted = webhooks.deleteWebhookWithHttpInfo();
     var gone = refused(webhooks::getWebhook);
     say("delete", deleted.getStatusCode(), gone.getStatus(), gone.getTitle());
