@@ -17,8 +17,8 @@ type attemptsCmd struct {
 	Outcome     string `enum:",ACKNOWLEDGED,FAILED" default:"" placeholder:"OUTCOME" help:"Only those that ended so: ACKNOWLEDGED or FAILED."`
 	StatusClass string `placeholder:"CLASS" help:"Only those that were answered with such a status: 2XX to 5XX; NONE: with none."`
 	MessageID   string `name:"message-id" placeholder:"ID" help:"Only of this message."`
-	From        moment `placeholder:"TIME" help:"Only begun at this time or later: 2026-11-20T10:30:00Z, 2026-11-20, or how long ago, such as 90m."`
-	To          moment `placeholder:"TIME" help:"Only begun before this time."`
+	From        moment `placeholder:"TIME" help:"Only from this time on: 2026-11-20T10:30:00Z, 2026-11-20, or how long ago, such as 90m. By when it began."`
+	To          moment `placeholder:"TIME" help:"Only before this time."`
 	Limit       int    `default:"20" placeholder:"N" help:"At most so many; 0: all. Default: ${default}."`
 
 	serverFlags
@@ -30,7 +30,7 @@ func (attemptsCmd) Help() string {
 	return `Lists every POST to the account's endpoint, the newest first. In a pipe, each attempt is
 a JSON object on a line, as the API has it:
 
-  recapito attempts --outcome FAILED --from 1h --limit 0 | jq -r .error | sort | uniq -c`
+  recapito attempts --outcome FAILED --from 1h --limit 0 | jq -r .error`
 }
 
 // Validate is called by the parser.

@@ -21,8 +21,8 @@ type deliveriesCmd struct {
 	Error             string   `placeholder:"ERROR" help:"Only those whose last attempt failed so, such as TIMEOUT."`
 	LastStatus        int32    `placeholder:"CODE" help:"Only those whose last attempt was answered with this HTTP status."`
 
-	From         moment `placeholder:"TIME" help:"Only accepted at this time or later: 2026-11-20T10:30:00Z, 2026-11-20, or how long ago, such as 90m."`
-	To           moment `placeholder:"TIME" help:"Only accepted before this time."`
+	From         moment `placeholder:"TIME" help:"Only from this time on: 2026-11-20T10:30:00Z, 2026-11-20, or how long ago, such as 90m. By acceptance."`
+	To           moment `placeholder:"TIME" help:"Only before this time."`
 	FinishedFrom moment `placeholder:"TIME" help:"Only finished at this time or later."`
 	FinishedTo   moment `placeholder:"TIME" help:"Only finished before this time."`
 	FailedSince  moment `placeholder:"TIME" help:"Only with an attempt that failed, begun at this time or later, whatever came after it."`
