@@ -96,33 +96,37 @@ func (d *Dispatcher) work(a *attempt) {
 	}
 }
 
-// post makes the HTTP request. A panic is a failure of this attempt alone.
-func (d *Dispatcher) post(a *attempt) (res egress.Result) {
-	var panicked error
-	defer func() {
-		if panicked != nil {
-			res = egress.Result{Kind: egress.Internal, Err: panicked}
-		}
-	}()
-	defer d.survive("an attempt", a.lane.account, &panicked)
-	return d.cfg.Sender.Post(d.workCtx, &egress.Request{
+// post makes the attempt's HTTP request.
+func (d *Dispatcher) post(a *attempt) egress.Result {
+	return d.send(d.workCtx, "an attempt", a.lane.account, &egress.Request{
 		URL:      a.webhook.CallbackURL,
-		Header:   d.header(a, time.Now()),
+		Header:   d.header(a.webhook, a.item.delivery.EventID, a.item.delivery.Body, a.item.delivery.Attempts+1, time.Now()),
 		Body:     a.item.delivery.Body,
 		Deadline: a.started.Add(d.cfg.AttemptTimeout), MadeSince: a.since,
 		Proceed: func() error { return d.proceed(a) },
 	})
 }
 
-func (d *Dispatcher) header(a *attempt, now time.Time) []egress.Field {
-	del := a.item.delivery
+// send makes a request. A panic is a failure of this one alone.
+func (d *Dispatcher) send(ctx context.Context, what, account string, r *egress.Request) (res egress.Result) {
+	var panicked error
+	defer func() {
+		if panicked != nil {
+			res = egress.Result{Kind: egress.Internal, Err: panicked}
+		}
+	}()
+	defer d.survive(what, account, &panicked)
+	return d.cfg.Sender.Post(ctx, r)
+}
+
+func (d *Dispatcher) header(w *store.Webhook, eventID string, body []byte, number int, now time.Time) []egress.Field {
 	return []egress.Field{
 		{Name: "Content-Type", Value: "application/json"},
 		{Name: "User-Agent", Value: d.cfg.UserAgent},
-		{Name: "Webhook-Id", Value: del.EventID},
+		{Name: "Webhook-Id", Value: eventID},
 		{Name: "Webhook-Timestamp", Value: strconv.FormatInt(now.Unix(), 10)},
-		{Name: "Webhook-Signature", Value: signature.Header(a.webhook.SigningSecrets(now), del.EventID, now, del.Body)},
-		{Name: "Webhook-Attempt", Value: strconv.Itoa(del.Attempts + 1)},
+		{Name: "Webhook-Signature", Value: signature.Header(w.SigningSecrets(now), eventID, now, body)},
+		{Name: "Webhook-Attempt", Value: strconv.Itoa(number)},
 	}
 }
 

@@ -63,14 +63,14 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	}
 	attempt, _ := strconv.Atoi(field(req, "Webhook-Attempt"))
 	c := call{At: time.Since(r.start), URL: req.URL, ID: field(req, "Webhook-Id"), Attempt: attempt, Made: l.made.Sub(r.start)}
-	if err := req.Proceed(); err != nil {
+	if err := proceed(req); err != nil {
 		return egress.Result{Kind: egress.Withdrawn, Err: err}
 	}
 	if kept && r.stale {
 		// Over before a byte of the answer: it is made again on a new one.
 		l = link{made: time.Now()}
 		c.Made = l.made.Sub(r.start)
-		if err := req.Proceed(); err != nil {
+		if err := proceed(req); err != nil {
 			return egress.Result{Kind: egress.Withdrawn, Err: err}
 		}
 	}
@@ -84,6 +84,13 @@ func (r *receiver) Post(ctx context.Context, req *egress.Request) egress.Result 
 	return answer(ctx, c)
 }
 
+func proceed(req *egress.Request) error {
+	if req.Proceed == nil {
+		return nil
+	}
+	return req.Proceed()
+}
+
 // take returns an idle connection, as egress has them, or a new one, and where
 // it is to be put.
 func (r *receiver) take(req *egress.Request) (pool idle, l link, kept bool) {
@@ -94,6 +101,9 @@ func (r *receiver) take(req *egress.Request) (pool idle, l link, kept bool) {
 	pool[at] = slices.DeleteFunc(pool[at], func(l link) bool {
 		return now.Sub(l.made) >= time.Minute || now.Sub(l.used) >= 45*time.Second
 	})
+	if req.Test {
+		return idle{}, link{made: now}, false
+	}
 	for i, l := range slices.Backward(pool[at]) {
 		if !l.made.Before(req.MadeSince) {
 			pool[at] = slices.Delete(pool[at], i, i+1)

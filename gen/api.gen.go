@@ -42,6 +42,7 @@ const (
 	AttemptDetailNOANSWER                    AttemptDetail = "NO_ANSWER"
 	AttemptDetailNOTHTTP                     AttemptDetail = "NOT_HTTP"
 	AttemptDetailNOTTLS                      AttemptDetail = "NOT_TLS"
+	AttemptDetailPLAINHTTP                   AttemptDetail = "PLAIN_HTTP"
 	AttemptDetailPORTNOTALLOWED              AttemptDetail = "PORT_NOT_ALLOWED"
 	AttemptDetailPROTOCOLSWITCHED            AttemptDetail = "PROTOCOL_SWITCHED"
 	AttemptDetailREQUESTNOTREAD              AttemptDetail = "REQUEST_NOT_READ"
@@ -103,6 +104,8 @@ func (e AttemptDetail) Valid() bool {
 	case AttemptDetailNOTHTTP:
 		return true
 	case AttemptDetailNOTTLS:
+		return true
+	case AttemptDetailPLAINHTTP:
 		return true
 	case AttemptDetailPORTNOTALLOWED:
 		return true
@@ -236,6 +239,7 @@ func (e DeliveryState) Valid() bool {
 const (
 	EventTypeDELIVERY EventType = "DELIVERY"
 	EventTypeREAD     EventType = "READ"
+	EventTypeTEST     EventType = "TEST"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
@@ -244,6 +248,8 @@ func (e EventType) Valid() bool {
 	case EventTypeDELIVERY:
 		return true
 	case EventTypeREAD:
+		return true
+	case EventTypeTEST:
 		return true
 	default:
 		return false
@@ -490,6 +496,78 @@ func (e StatusEventStatusCode) Valid() bool {
 	}
 }
 
+// Defines values for TestSample.
+const (
+	TestSampleRCSREAD              TestSample = "RCS_READ"
+	TestSampleRCSREVOKED           TestSample = "RCS_REVOKED"
+	TestSampleSMSDELIVERED         TestSample = "SMS_DELIVERED"
+	TestSampleSMSEXPIRED           TestSample = "SMS_EXPIRED"
+	TestSampleSMSPARTUNDELIVERABLE TestSample = "SMS_PART_UNDELIVERABLE"
+	TestSampleWHATSAPPREADBYUSER   TestSample = "WHATSAPP_READ_BY_USER"
+	TestSampleWHATSAPPREJECTED     TestSample = "WHATSAPP_REJECTED"
+	TestSampleWHATSAPPSENT         TestSample = "WHATSAPP_SENT"
+)
+
+// Valid indicates whether the value is a known member of the TestSample enum.
+func (e TestSample) Valid() bool {
+	switch e {
+	case TestSampleRCSREAD:
+		return true
+	case TestSampleRCSREVOKED:
+		return true
+	case TestSampleSMSDELIVERED:
+		return true
+	case TestSampleSMSEXPIRED:
+		return true
+	case TestSampleSMSPARTUNDELIVERABLE:
+		return true
+	case TestSampleWHATSAPPREADBYUSER:
+		return true
+	case TestSampleWHATSAPPREJECTED:
+		return true
+	case TestSampleWHATSAPPSENT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TestSampleInput.
+const (
+	TestSampleInputRCSREAD              TestSampleInput = "RCS_READ"
+	TestSampleInputRCSREVOKED           TestSampleInput = "RCS_REVOKED"
+	TestSampleInputSMSDELIVERED         TestSampleInput = "SMS_DELIVERED"
+	TestSampleInputSMSEXPIRED           TestSampleInput = "SMS_EXPIRED"
+	TestSampleInputSMSPARTUNDELIVERABLE TestSampleInput = "SMS_PART_UNDELIVERABLE"
+	TestSampleInputWHATSAPPREADBYUSER   TestSampleInput = "WHATSAPP_READ_BY_USER"
+	TestSampleInputWHATSAPPREJECTED     TestSampleInput = "WHATSAPP_REJECTED"
+	TestSampleInputWHATSAPPSENT         TestSampleInput = "WHATSAPP_SENT"
+)
+
+// Valid indicates whether the value is a known member of the TestSampleInput enum.
+func (e TestSampleInput) Valid() bool {
+	switch e {
+	case TestSampleInputRCSREAD:
+		return true
+	case TestSampleInputRCSREVOKED:
+		return true
+	case TestSampleInputSMSDELIVERED:
+		return true
+	case TestSampleInputSMSEXPIRED:
+		return true
+	case TestSampleInputSMSPARTUNDELIVERABLE:
+		return true
+	case TestSampleInputWHATSAPPREADBYUSER:
+		return true
+	case TestSampleInputWHATSAPPREJECTED:
+		return true
+	case TestSampleInputWHATSAPPSENT:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TimestampSource.
 const (
 	TimestampSourcePLATFORM TimestampSource = "PLATFORM"
@@ -520,6 +598,93 @@ func (e TimestampSourceInput) Valid() bool {
 	case TimestampSourceInputPLATFORM:
 		return true
 	case TimestampSourceInputPROVIDER:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Verdict.
+const (
+	VerdictACKNOWLEDGED           Verdict = "ACKNOWLEDGED"
+	VerdictANSWEREDLATE           Verdict = "ANSWERED_LATE"
+	VerdictANSWERUNFINISHED       Verdict = "ANSWER_UNFINISHED"
+	VerdictBODYREFUSED            Verdict = "BODY_REFUSED"
+	VerdictCALLERREFUSED          Verdict = "CALLER_REFUSED"
+	VerdictCERTIFICATEEXPIRESSOON Verdict = "CERTIFICATE_EXPIRES_SOON"
+	VerdictCERTIFICATEREFUSED     Verdict = "CERTIFICATE_REFUSED"
+	VerdictCONNECTIONLOST         Verdict = "CONNECTION_LOST"
+	VerdictDESTINATIONREFUSED     Verdict = "DESTINATION_REFUSED"
+	VerdictGONE                   Verdict = "GONE"
+	VerdictHANDSHAKEFAILED        Verdict = "HANDSHAKE_FAILED"
+	VerdictMETHODREFUSED          Verdict = "METHOD_REFUSED"
+	VerdictNAMENOTRESOLVED        Verdict = "NAME_NOT_RESOLVED"
+	VerdictNOANSWER               Verdict = "NO_ANSWER"
+	VerdictNOTREACHABLE           Verdict = "NOT_REACHABLE"
+	VerdictNOTTESTED              Verdict = "NOT_TESTED"
+	VerdictNOTTLS                 Verdict = "NOT_TLS"
+	VerdictPATHNOTFOUND           Verdict = "PATH_NOT_FOUND"
+	VerdictPLAINHTTP              Verdict = "PLAIN_HTTP"
+	VerdictRATELIMITED            Verdict = "RATE_LIMITED"
+	VerdictREDIRECTED             Verdict = "REDIRECTED"
+	VerdictREQUESTREFUSED         Verdict = "REQUEST_REFUSED"
+	VerdictRESPONSEINVALID        Verdict = "RESPONSE_INVALID"
+	VerdictSERVERFAILED           Verdict = "SERVER_FAILED"
+	VerdictSTATUSUNKNOWN          Verdict = "STATUS_UNKNOWN"
+)
+
+// Valid indicates whether the value is a known member of the Verdict enum.
+func (e Verdict) Valid() bool {
+	switch e {
+	case VerdictACKNOWLEDGED:
+		return true
+	case VerdictANSWEREDLATE:
+		return true
+	case VerdictANSWERUNFINISHED:
+		return true
+	case VerdictBODYREFUSED:
+		return true
+	case VerdictCALLERREFUSED:
+		return true
+	case VerdictCERTIFICATEEXPIRESSOON:
+		return true
+	case VerdictCERTIFICATEREFUSED:
+		return true
+	case VerdictCONNECTIONLOST:
+		return true
+	case VerdictDESTINATIONREFUSED:
+		return true
+	case VerdictGONE:
+		return true
+	case VerdictHANDSHAKEFAILED:
+		return true
+	case VerdictMETHODREFUSED:
+		return true
+	case VerdictNAMENOTRESOLVED:
+		return true
+	case VerdictNOANSWER:
+		return true
+	case VerdictNOTREACHABLE:
+		return true
+	case VerdictNOTTESTED:
+		return true
+	case VerdictNOTTLS:
+		return true
+	case VerdictPATHNOTFOUND:
+		return true
+	case VerdictPLAINHTTP:
+		return true
+	case VerdictRATELIMITED:
+		return true
+	case VerdictREDIRECTED:
+		return true
+	case VerdictREQUESTREFUSED:
+		return true
+	case VerdictRESPONSEINVALID:
+		return true
+	case VerdictSERVERFAILED:
+		return true
+	case VerdictSTATUSUNKNOWN:
 		return true
 	default:
 		return false
@@ -657,7 +822,8 @@ type Attempt struct {
 	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
 	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
-	// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
 	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
 	// connection.
 	//
@@ -741,7 +907,8 @@ type Attempt struct {
 // a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
 // 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 // does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
-// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
 // the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
 // connection.
 //
@@ -795,6 +962,28 @@ type AttemptPhases struct {
 
 	// TLSMs The TLS handshake.
 	TLSMs *int64 `json:"tlsMs,omitempty"`
+}
+
+// Certificate A certificate of an endpoint. Texts are cut at their greatest length; what cannot be shown is replaced.
+type Certificate struct {
+	// Issuer Who has signed it.
+	//
+	// Example: CN=R11,O=Let's Encrypt,C=US
+	Issuer string `json:"issuer"`
+
+	// Names The first twenty hosts that it is for.
+	Names []string `json:"names"`
+
+	// NotAfter It is valid until this time.
+	NotAfter Time `json:"notAfter"`
+
+	// NotBefore It is valid from this time on.
+	NotBefore Time `json:"notBefore"`
+
+	// Subject Whose it is.
+	//
+	// Example: CN=hooks.example.com
+	Subject string `json:"subject"`
 }
 
 // Channel The channel of the message.
@@ -953,6 +1142,45 @@ type DeliveryList struct {
 // webhook was removed.
 type DeliveryState string
 
+// Diagnosis What came of a test.
+type Diagnosis struct {
+	// Advice What to do, in one sentence, for people.
+	Advice string `json:"advice"`
+
+	// Attempt One HTTP POST of a delivery, with its outcome.
+	Attempt Attempt `json:"attempt"`
+
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
+	Payload json.RawMessage `json:"payload"`
+
+	// Sample A sample of the callback, each an example of *Receiving*.
+	Sample TestSample `json:"sample"`
+
+	// TLS What the endpoint's TLS told, also if the handshake failed. Absent if none began.
+	TLS *TLSSession `json:"tls,omitempty"`
+
+	// Verdict What a test found. ACKNOWLEDGED: the endpoint works. CERTIFICATE_EXPIRES_SOON:
+	// it works, and its certificate expires within 14 days.
+	//
+	// No request was made. NAME_NOT_RESOLVED, NOT_REACHABLE, DESTINATION_REFUSED,
+	// CERTIFICATE_REFUSED, HANDSHAKE_FAILED; PLAIN_HTTP: the server speaks HTTP
+	// without TLS; NOT_TLS: it speaks something else.
+	//
+	// No answer in time. NO_ANSWER; ANSWERED_LATE: the answer came after the
+	// deadline of an attempt; ANSWER_UNFINISHED, CONNECTION_LOST.
+	//
+	// An answer that does not acknowledge. RESPONSE_INVALID: it is not HTTP;
+	// REDIRECTED (3xx); CALLER_REFUSED (401, 403): perhaps the signature was refused;
+	// PATH_NOT_FOUND (404); METHOD_REFUSED (405); GONE (410); BODY_REFUSED (411,
+	// 413, 415); RATE_LIMITED (429); REQUEST_REFUSED (another 4xx); SERVER_FAILED
+	// (5xx); STATUS_UNKNOWN.
+	//
+	// NOT_TESTED: Recapito could not send the test.
+	Verdict Verdict `json:"verdict"`
+}
+
 // EventBatch Status events.
 type EventBatch struct {
 	Events []EventInput `json:"events"`
@@ -1028,7 +1256,8 @@ type EventInput struct {
 	TimestampSource *TimestampSourceInput `json:"timestampSource,omitempty"`
 }
 
-// EventType READ for the status READ, else DELIVERY.
+// EventType READ for the status READ, else DELIVERY. TEST for a test that the account has
+// asked for, whatever its status: it concerns no message.
 type EventType string
 
 // EventsResult The result of a batch.
@@ -1324,7 +1553,8 @@ type StatusEvent struct {
 	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
-	// EventType READ for the status READ, else DELIVERY.
+	// EventType READ for the status READ, else DELIVERY. TEST for a test that the account has
+	// asked for, whatever its status: it concerns no message.
 	EventType EventType `json:"eventType"`
 
 	// FallbackChannel The channel on which the message is sent next; null if there is none.
@@ -1383,11 +1613,56 @@ type StatusEvent struct {
 // absent.
 type StatusEventStatusCode int32
 
+// TestEventInput What a test sends.
+type TestEventInput struct {
+	// Sample A sample of the callback, each an example of *Receiving*.
+	Sample *TestSampleInput `json:"sample,omitempty"`
+}
+
+// TestSample A sample of the callback, each an example of *Receiving*.
+type TestSample string
+
+// TestSampleInput A sample of the callback, each an example of *Receiving*.
+type TestSampleInput string
+
 // TimestampSource Whose clock `timestamp` comes from.
 type TimestampSource string
 
 // TimestampSourceInput Whose clock `timestamp` comes from.
 type TimestampSourceInput string
+
+// TLSSession What the endpoint's TLS told, also if the handshake failed. Absent if none began.
+type TLSSession struct {
+	// Certificates The first ten certificates that the endpoint has sent, trusted or not, its own first.
+	Certificates []Certificate `json:"certificates"`
+
+	// ExpiresAt The certificates lead to a known authority until this time. Absent if they do not lead to one now.
+	ExpiresAt *Time `json:"expiresAt,omitempty"`
+
+	// Version The version that was agreed on; absent if none was.
+	//
+	// Example: TLS 1.3
+	Version *string `json:"version,omitempty"`
+}
+
+// Verdict What a test found. ACKNOWLEDGED: the endpoint works. CERTIFICATE_EXPIRES_SOON:
+// it works, and its certificate expires within 14 days.
+//
+// No request was made. NAME_NOT_RESOLVED, NOT_REACHABLE, DESTINATION_REFUSED,
+// CERTIFICATE_REFUSED, HANDSHAKE_FAILED; PLAIN_HTTP: the server speaks HTTP
+// without TLS; NOT_TLS: it speaks something else.
+//
+// No answer in time. NO_ANSWER; ANSWERED_LATE: the answer came after the
+// deadline of an attempt; ANSWER_UNFINISHED, CONNECTION_LOST.
+//
+// An answer that does not acknowledge. RESPONSE_INVALID: it is not HTTP;
+// REDIRECTED (3xx); CALLER_REFUSED (401, 403): perhaps the signature was refused;
+// PATH_NOT_FOUND (404); METHOD_REFUSED (405); GONE (410); BODY_REFUSED (411,
+// 413, 415); RATE_LIMITED (429); REQUEST_REFUSED (another 4xx); SERVER_FAILED
+// (5xx); STATUS_UNKNOWN.
+//
+// NOT_TESTED: Recapito could not send the test.
+type Verdict string
 
 // WaitingFor What a PENDING delivery waits for when the answer is given. Absent if it
 // is not PENDING.
@@ -1557,6 +1832,9 @@ type CreateWebhookJSONRequestBody = WebhookInput
 // ReplaceWebhookJSONRequestBody defines body for ReplaceWebhook for application/json ContentType.
 type ReplaceWebhookJSONRequestBody = WebhookInput
 
+// SendTestEventJSONRequestBody defines body for SendTestEvent for application/json ContentType.
+type SendTestEventJSONRequestBody = TestEventInput
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// DeleteAccount Erase an account
@@ -1607,6 +1885,9 @@ type ServerInterface interface {
 	// RotateSigningSecret Rotate the signing secret
 	// (POST /webhooks/delivery-status/signing-secret)
 	RotateSigningSecret(ctx echo.Context) error
+	// SendTestEvent Send yourself a test
+	// (POST /webhooks/delivery-status/test-event)
+	SendTestEvent(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1989,6 +2270,15 @@ func (w *ServerInterfaceWrapper) RotateSigningSecret(ctx echo.Context) error {
 	return err
 }
 
+// SendTestEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) SendTestEvent(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SendTestEvent(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -2052,6 +2342,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/webhooks/delivery-status/deliveries/:eventId", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/events", wrapper.ReadEvents, options.OperationMiddlewares["readEvents"]...)
 	router.POST(options.BaseURL+"/webhooks/delivery-status/signing-secret", wrapper.RotateSigningSecret, options.OperationMiddlewares["rotateSigningSecret"]...)
+	router.POST(options.BaseURL+"/webhooks/delivery-status/test-event", wrapper.SendTestEvent, options.OperationMiddlewares["sendTestEvent"]...)
 
 }
 
@@ -2512,6 +2803,28 @@ func (response RotateSigningSecret200JSONResponse) VisitRotateSigningSecretRespo
 	return err
 }
 
+type SendTestEventRequestObject struct {
+	Body *SendTestEventJSONRequestBody
+}
+
+type SendTestEventResponseObject interface {
+	VisitSendTestEventResponse(w http.ResponseWriter) error
+}
+
+type SendTestEvent200JSONResponse Diagnosis
+
+func (response SendTestEvent200JSONResponse) VisitSendTestEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// DeleteAccount Erase an account
@@ -2562,6 +2875,9 @@ type StrictServerInterface interface {
 	// RotateSigningSecret Rotate the signing secret
 	// (POST /webhooks/delivery-status/signing-secret)
 	RotateSigningSecret(ctx context.Context, request RotateSigningSecretRequestObject) (RotateSigningSecretResponseObject, error)
+	// SendTestEvent Send yourself a test
+	// (POST /webhooks/delivery-status/test-event)
+	SendTestEvent(ctx context.Context, request SendTestEventRequestObject) (SendTestEventResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -3054,6 +3370,55 @@ func (sh *strictHandler) RotateSigningSecret(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(RotateSigningSecretResponseObject); ok {
 		return validResponse.VisitRotateSigningSecretResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SendTestEvent operation middleware
+func (sh *strictHandler) SendTestEvent(ctx echo.Context) error {
+	var request SendTestEventRequestObject
+
+	var body SendTestEventJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SendTestEvent(ctx.Request().Context(), request.(SendTestEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SendTestEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SendTestEventResponseObject); ok {
+		return validResponse.VisitSendTestEventResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -27,9 +27,10 @@ func TestMassAssignment(t *testing.T) {
 	}
 	bodies := map[string]string{
 		"createWebhook": `{"callbackUrl":"` + goodURL + `"%s}`, "replaceWebhook": `{"callbackUrl":"` + goodURL + `"%s}`,
-		"createApiKey": `{"sha256":"` + strings.Repeat("0a", 32) + `"%s}`,
-		"sendEvents":   `{"events":[` + event("evt_1", id) + `]%s}`,
-		"sendEvents 2": `{"events":[` + strings.TrimSuffix(event("evt_1", id), "}") + `%s}]}`,
+		"createApiKey":  `{"sha256":"` + strings.Repeat("0a", 32) + `"%s}`,
+		"sendTestEvent": `{"sample":"RCS_READ"%s}`,
+		"sendEvents":    `{"events":[` + event("evt_1", id) + `]%s}`,
+		"sendEvents 2":  `{"events":[` + strings.TrimSuffix(event("evt_1", id), "}") + `%s}]}`,
 	}
 	for _, o := range c.operations(t) {
 		if o.op.RequestBody == nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -143,6 +144,10 @@ func (noEngine) Waits(_ string, w *store.Webhook, pending []store.Delivery, now 
 		waits[i] = pending[i].Wait(w, now)
 	}
 	return waits
+}
+
+func (noEngine) Test(context.Context, *store.Webhook, string, []byte) (store.Attempt, *tls.ConnectionState) {
+	return store.Attempt{Number: 1, At: time.Now(), Error: store.InternalError}, nil
 }
 
 // showDelivery shows one that waits so, if it is PENDING. The time is rounded up:

@@ -67,7 +67,7 @@ func prepareEvent(e *gen.EventInput, now time.Time) (body []byte, pointer, why s
 	if pointer, why = checkEvent(e); why != "" {
 		return nil, pointer, why
 	}
-	if body = payload(e, now); len(body) > payloadLimit {
+	if body = payload(e, eventType(e.Status), now); len(body) > payloadLimit {
 		return nil, "", fmt.Sprintf("is larger than %d bytes when it is sent", payloadLimit)
 	}
 	return body, "", ""

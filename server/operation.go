@@ -37,19 +37,24 @@ const (
 	bodyLimit   = 64 << 10
 )
 
-// operationChecks returns what runs before each handler (authentication, a
-// rate limit, validation) by operationId, and the routes that the document describes.
-func (s *server) operationChecks() (checks map[string][]echo.MiddlewareFunc, routes []string, err error) {
-	doc, err := openapi3.NewLoader().LoadFromData(s.Spec)
+// document reads openapi.yaml.
+func document(spec []byte) (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(spec)
 	if err != nil {
-		return nil, nil, fmt.Errorf("load the document: %w", err)
+		return nil, fmt.Errorf("load the document: %w", err)
 	}
 	if doc.IsOpenAPI31OrLater() {
-		return nil, nil, fmt.Errorf("the document is of OpenAPI %s: every validation would compile its schema anew", doc.OpenAPI)
+		return nil, fmt.Errorf("the document is of OpenAPI %s: every validation would compile its schema anew", doc.OpenAPI)
 	}
 	if err := doc.Validate(openapi3.NewLoader().Context); err != nil {
-		return nil, nil, fmt.Errorf("validate the document: %w", err)
+		return nil, fmt.Errorf("validate the document: %w", err)
 	}
+	return doc, nil
+}
+
+// operationChecks returns what runs before each handler (authentication, a
+// rate limit, validation) by operationId, and the routes that the document describes.
+func (s *server) operationChecks(doc *openapi3.T) (checks map[string][]echo.MiddlewareFunc, routes []string, err error) {
 	formats := conform.Formats(s.CheckURL)
 	checks = make(map[string][]echo.MiddlewareFunc)
 	for path, item := range doc.Paths.Map() {

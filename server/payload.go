@@ -39,12 +39,12 @@ const rankNotDelivered = 40
 // payload is the document's StatusEvent without sequence: compact JSON, in the
 // order in which people read it. It is written by hand: reflection takes 1.4 µs
 // an event, this 0.4 µs. Tests hold it against the document.
-func payload(e *gen.EventInput, receivedAt time.Time) []byte {
+func payload(e *gen.EventInput, kind gen.EventType, receivedAt time.Time) []byte {
 	rank, final := ranks[e.Status], isFinal(e)
 	o := object(make([]byte, 0, payloadSize))
 	o.text("eventId", e.ID)
 	o.number("version", modelVersion)
-	o.text("eventType", string(eventType(e.Status)))
+	o.text("eventType", string(kind))
 	o.text("accountId", e.AccountID)
 	o.text("messageId", e.MessageID)
 	o.optionalText("customerMessageId", e.CustomerMessageID)

@@ -16,6 +16,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,9 @@ type Engine interface {
 	// Waits says what each of an account's PENDING deliveries waits for. Nil: the
 	// account has no webhook.
 	Waits(accountID string, w *store.Webhook, pending []store.Delivery, now time.Time) []store.Wait
+	// Test POSTs one event to the webhook's URL now, outside of everything else, and
+	// says how that ended, and what TLS told; nil: nothing.
+	Test(ctx context.Context, w *store.Webhook, eventID string, body []byte) (store.Attempt, *tls.ConnectionState)
 }
 
 // Config configures a server. Fields without a default are required.
@@ -105,6 +109,8 @@ type server struct {
 	listings *turns
 	outages  outages
 	waiting  *waiting
+	samples  samples
+	tests    *tests
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
@@ -116,15 +122,21 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s := &server{Config: cfg, listings: newTurns(), waiting: newWaiting(cfg.MaxWaiting, cfg.OnWaiting)}
-	var err error
+	doc, err := document(cfg.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	s := &server{Config: cfg, listings: newTurns(), waiting: newWaiting(cfg.MaxWaiting, cfg.OnWaiting), tests: newTests()}
+	if s.samples, err = newSamples(doc); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if s.cursors, err = newCursors(cfg.CursorKey); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	if cfg.RateLimit > 0 {
 		s.limiter = newLimiter(cfg.RateLimit)
 	}
-	checks, documented, err := s.operationChecks()
+	checks, documented, err := s.operationChecks(doc)
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}

@@ -35,6 +35,7 @@ type conn struct {
 	phases Phases
 	reused bool   // there was one before
 	header []byte // of its failed answer, see [answer]
+	state  *tls.ConnectionState
 
 	// The pool's, while it is idle:
 	expires time.Time
@@ -47,14 +48,14 @@ const lifeSpread = 0.25
 
 // dial makes a connection whose request may begin. If it cannot, the connection
 // still tells how far it came.
-func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*conn, error) {
+func (c *Client) dial(ctx context.Context, u *url.URL, r *Request) (*conn, error) {
 	c.dials.Add(1)
 	made := &conn{at: hostPort(u), made: time.Now()}
 	// Those that were made together do not end together.
 	made.dies = made.made.Add(c.life - time.Duration(c.jitter()*lifeSpread*float64(c.life)))
-	if !deadline.IsZero() {
+	if !r.Deadline.IsZero() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
+		ctx, cancel = context.WithDeadline(ctx, r.Deadline)
 		defer cancel()
 	}
 	if err := c.reach(ctx, made, u); err != nil {
@@ -65,9 +66,9 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 		made.raw, err = tcp.SyscallConn()
 	}
 	if err == nil {
-		err = c.handshake(ctx, made, u.Hostname())
+		err = c.handshake(ctx, made, u.Hostname(), r.Test)
 	}
-	if err == nil && !made.begin(deadline) {
+	if err == nil && !made.begin(r.patience()) {
 		err = &failure{phase: securing, err: context.DeadlineExceeded}
 	}
 	if err != nil {
@@ -76,9 +77,14 @@ func (c *Client) dial(ctx context.Context, u *url.URL, deadline time.Time) (*con
 	return made, err
 }
 
-func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
+// handshake makes the TLS session. One of a test is not resumed, so that the other
+// side shows its certificates.
+func (c *Client) handshake(ctx context.Context, made *conn, name string, test bool) error {
 	cfg := c.tls.Clone()
 	cfg.ServerName = name
+	if test {
+		cfg.ClientSessionCache = nil
+	}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		made.certified = true
 		return new(tls.Certificate), nil // none
@@ -93,6 +99,9 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	session := tls.Client(t, cfg)
 	made.Conn = session
 	err := session.HandshakeContext(ctx)
+	if test {
+		made.state = shown(session.ConnectionState(), err)
+	}
 	switch {
 	case t.none: // TLS says only that ctx ended
 		return errNoTurn
@@ -107,9 +116,17 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string) error {
 	return nil
 }
 
+// shown is the state of a session, with the certificates that were refused.
+func shown(state tls.ConnectionState, err error) *tls.ConnectionState {
+	if refused, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		state.PeerCertificates = refused.UnverifiedCertificates
+	}
+	return &state
+}
+
 // describe tells of the present request.
 func (c *conn) describe(res *Result) {
-	res.Phases, res.Reused, res.Address = c.phases, c.reused, c.addr
+	res.Phases, res.Reused, res.Address, res.TLS = c.phases, c.reused, c.addr, c.state
 	if c.header != nil {
 		res.Header, c.header = lines(c.header), nil
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -44,6 +45,7 @@ const (
 	TLSCipher                   Detail = "TLS_CIPHER"      // no suite or group in common
 	TLSServerName               Detail = "TLS_SERVER_NAME" // the server does not know the host
 	TLSProtocol                 Detail = "TLS_PROTOCOL"    // the server does not speak HTTP/1.1
+	PlainHTTP                   Detail = "PLAIN_HTTP"      // the server speaks HTTP without TLS
 	NotTLS                      Detail = "NOT_TLS"
 	HandshakeTimeout            Detail = "HANDSHAKE_TIMEOUT"
 	HandshakeClosed             Detail = "HANDSHAKE_CLOSED"
@@ -92,7 +94,7 @@ func tlsDetail(in *failure) Detail {
 	case isTimeout(in):
 		return HandshakeTimeout
 	case errors.As(in, &header):
-		return NotTLS
+		return notTLS(header.RecordHeader)
 	case errors.As(in, &alert) && alert.Op == "remote error":
 		return alertDetail(alert.Err, in.certified)
 	case says(in, "tls: server selected unsupported protocol version"):
@@ -105,6 +107,16 @@ func tlsDetail(in *failure) Detail {
 		return certificateDetail(in)
 	}
 	return HandshakeClosed
+}
+
+// notTLS is for what came in the place of TLS, by its first bytes. Some servers
+// answer what is no HTTP to them with a page that has no header.
+func notTLS(first [5]byte) Detail {
+	switch strings.ToUpper(string(first[:])) {
+	case "HTTP/", "<!DOC", "<HTML":
+		return PlainHTTP
+	}
+	return NotTLS
 }
 
 // alerts are those of RFC 8446 §6 that help the account, in the words of

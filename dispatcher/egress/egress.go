@@ -121,6 +121,30 @@ type Request struct {
 	// again before the first on a second connection; its error ends the attempt
 	// with nothing (more) sent. Nil: yes.
 	Proceed func() error
+	// Test makes the request find out what it can: on a connection of its own, with
+	// a whole handshake of which the result tells, and with a wait for a late answer
+	// of once more what was left until Deadline when it was connected, 10 s at most.
+	Test bool
+}
+
+// maxPatience is how long after its deadline a test waits for a late answer at
+// most.
+const maxPatience = 10 * time.Second
+
+// patience is when a request ends that has a connection.
+func (r *Request) patience() time.Time {
+	if !r.Test || r.Deadline.IsZero() {
+		return r.Deadline
+	}
+	return r.Deadline.Add(min(time.Until(r.Deadline), maxPatience))
+}
+
+// late gives what came to a test after its deadline the kind and detail that any
+// other request would have got by then. The status stays.
+func (r *Request) late(res *Result) {
+	if r.Test && !r.Deadline.IsZero() && time.Now().After(r.Deadline) && res.Kind != Timeout && res.Kind != Interrupted {
+		res.Kind, res.Detail = Timeout, NoAnswer
+	}
 }
 
 // Field is a line of a request's header.
@@ -141,6 +165,9 @@ type Result struct {
 	// not be made. Empty: the request did not get as far, or callbacks may not go
 	// there.
 	Address string
+	// TLS is a test's, also of a handshake that failed; nil: none began. Its
+	// PeerCertificates are those that came, trusted or not.
+	TLS *tls.ConnectionState
 	// Err is for the log alone: it may name addresses of the inside.
 	Err error
 }
@@ -179,7 +206,7 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 			return res
 		}
 	}
-	made, err := c.dial(ctx, u, r.Deadline)
+	made, err := c.dial(ctx, u, r)
 	if err != nil {
 		res := failed(ctx, err)
 		made.describe(&res)
@@ -204,9 +231,10 @@ func (c *Client) send(ctx context.Context, conn *conn, u *url.URL, r *Request) R
 	res, err := conn.exchange(u, r)
 	if err != nil {
 		res = failed(ctx, err)
+		r.late(&res)
 	}
 	conn.describe(&res)
-	if stop() && err == nil && conn.reusable {
+	if stop() && err == nil && conn.reusable && !r.Test {
 		c.pool.put(conn)
 	} else {
 		conn.close()
@@ -228,6 +256,9 @@ func pause(ctx context.Context, d time.Duration) {
 
 // kept takes an idle connection, or returns nil.
 func (c *Client) kept(u *url.URL, r *Request) *conn {
+	if r.Test {
+		return nil
+	}
 	at := hostPort(u)
 	for conn := c.pool.take(at, r.MadeSince); conn != nil; conn = c.pool.take(at, r.MadeSince) {
 		if conn.begin(r.Deadline) && conn.quiet() {

@@ -67,6 +67,7 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	case a.acknowledges():
 		res.Kind = Acknowledged
 	}
+	r.late(&res)
 	excerpt, complete := c.readBody(&a, b)
 	if len(excerpt) > 0 {
 		res.Excerpt = excerpt

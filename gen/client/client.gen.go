@@ -43,6 +43,7 @@ const (
 	AttemptDetailNOANSWER                    AttemptDetail = "NO_ANSWER"
 	AttemptDetailNOTHTTP                     AttemptDetail = "NOT_HTTP"
 	AttemptDetailNOTTLS                      AttemptDetail = "NOT_TLS"
+	AttemptDetailPLAINHTTP                   AttemptDetail = "PLAIN_HTTP"
 	AttemptDetailPORTNOTALLOWED              AttemptDetail = "PORT_NOT_ALLOWED"
 	AttemptDetailPROTOCOLSWITCHED            AttemptDetail = "PROTOCOL_SWITCHED"
 	AttemptDetailREQUESTNOTREAD              AttemptDetail = "REQUEST_NOT_READ"
@@ -104,6 +105,8 @@ func (e AttemptDetail) Valid() bool {
 	case AttemptDetailNOTHTTP:
 		return true
 	case AttemptDetailNOTTLS:
+		return true
+	case AttemptDetailPLAINHTTP:
 		return true
 	case AttemptDetailPORTNOTALLOWED:
 		return true
@@ -237,6 +240,7 @@ func (e DeliveryState) Valid() bool {
 const (
 	EventTypeDELIVERY EventType = "DELIVERY"
 	EventTypeREAD     EventType = "READ"
+	EventTypeTEST     EventType = "TEST"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
@@ -245,6 +249,8 @@ func (e EventType) Valid() bool {
 	case EventTypeDELIVERY:
 		return true
 	case EventTypeREAD:
+		return true
+	case EventTypeTEST:
 		return true
 	default:
 		return false
@@ -491,6 +497,78 @@ func (e StatusEventStatusCode) Valid() bool {
 	}
 }
 
+// Defines values for TestSample.
+const (
+	TestSampleRCSREAD              TestSample = "RCS_READ"
+	TestSampleRCSREVOKED           TestSample = "RCS_REVOKED"
+	TestSampleSMSDELIVERED         TestSample = "SMS_DELIVERED"
+	TestSampleSMSEXPIRED           TestSample = "SMS_EXPIRED"
+	TestSampleSMSPARTUNDELIVERABLE TestSample = "SMS_PART_UNDELIVERABLE"
+	TestSampleWHATSAPPREADBYUSER   TestSample = "WHATSAPP_READ_BY_USER"
+	TestSampleWHATSAPPREJECTED     TestSample = "WHATSAPP_REJECTED"
+	TestSampleWHATSAPPSENT         TestSample = "WHATSAPP_SENT"
+)
+
+// Valid indicates whether the value is a known member of the TestSample enum.
+func (e TestSample) Valid() bool {
+	switch e {
+	case TestSampleRCSREAD:
+		return true
+	case TestSampleRCSREVOKED:
+		return true
+	case TestSampleSMSDELIVERED:
+		return true
+	case TestSampleSMSEXPIRED:
+		return true
+	case TestSampleSMSPARTUNDELIVERABLE:
+		return true
+	case TestSampleWHATSAPPREADBYUSER:
+		return true
+	case TestSampleWHATSAPPREJECTED:
+		return true
+	case TestSampleWHATSAPPSENT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TestSampleInput.
+const (
+	TestSampleInputRCSREAD              TestSampleInput = "RCS_READ"
+	TestSampleInputRCSREVOKED           TestSampleInput = "RCS_REVOKED"
+	TestSampleInputSMSDELIVERED         TestSampleInput = "SMS_DELIVERED"
+	TestSampleInputSMSEXPIRED           TestSampleInput = "SMS_EXPIRED"
+	TestSampleInputSMSPARTUNDELIVERABLE TestSampleInput = "SMS_PART_UNDELIVERABLE"
+	TestSampleInputWHATSAPPREADBYUSER   TestSampleInput = "WHATSAPP_READ_BY_USER"
+	TestSampleInputWHATSAPPREJECTED     TestSampleInput = "WHATSAPP_REJECTED"
+	TestSampleInputWHATSAPPSENT         TestSampleInput = "WHATSAPP_SENT"
+)
+
+// Valid indicates whether the value is a known member of the TestSampleInput enum.
+func (e TestSampleInput) Valid() bool {
+	switch e {
+	case TestSampleInputRCSREAD:
+		return true
+	case TestSampleInputRCSREVOKED:
+		return true
+	case TestSampleInputSMSDELIVERED:
+		return true
+	case TestSampleInputSMSEXPIRED:
+		return true
+	case TestSampleInputSMSPARTUNDELIVERABLE:
+		return true
+	case TestSampleInputWHATSAPPREADBYUSER:
+		return true
+	case TestSampleInputWHATSAPPREJECTED:
+		return true
+	case TestSampleInputWHATSAPPSENT:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TimestampSource.
 const (
 	TimestampSourcePLATFORM TimestampSource = "PLATFORM"
@@ -521,6 +599,93 @@ func (e TimestampSourceInput) Valid() bool {
 	case TimestampSourceInputPLATFORM:
 		return true
 	case TimestampSourceInputPROVIDER:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Verdict.
+const (
+	VerdictACKNOWLEDGED           Verdict = "ACKNOWLEDGED"
+	VerdictANSWEREDLATE           Verdict = "ANSWERED_LATE"
+	VerdictANSWERUNFINISHED       Verdict = "ANSWER_UNFINISHED"
+	VerdictBODYREFUSED            Verdict = "BODY_REFUSED"
+	VerdictCALLERREFUSED          Verdict = "CALLER_REFUSED"
+	VerdictCERTIFICATEEXPIRESSOON Verdict = "CERTIFICATE_EXPIRES_SOON"
+	VerdictCERTIFICATEREFUSED     Verdict = "CERTIFICATE_REFUSED"
+	VerdictCONNECTIONLOST         Verdict = "CONNECTION_LOST"
+	VerdictDESTINATIONREFUSED     Verdict = "DESTINATION_REFUSED"
+	VerdictGONE                   Verdict = "GONE"
+	VerdictHANDSHAKEFAILED        Verdict = "HANDSHAKE_FAILED"
+	VerdictMETHODREFUSED          Verdict = "METHOD_REFUSED"
+	VerdictNAMENOTRESOLVED        Verdict = "NAME_NOT_RESOLVED"
+	VerdictNOANSWER               Verdict = "NO_ANSWER"
+	VerdictNOTREACHABLE           Verdict = "NOT_REACHABLE"
+	VerdictNOTTESTED              Verdict = "NOT_TESTED"
+	VerdictNOTTLS                 Verdict = "NOT_TLS"
+	VerdictPATHNOTFOUND           Verdict = "PATH_NOT_FOUND"
+	VerdictPLAINHTTP              Verdict = "PLAIN_HTTP"
+	VerdictRATELIMITED            Verdict = "RATE_LIMITED"
+	VerdictREDIRECTED             Verdict = "REDIRECTED"
+	VerdictREQUESTREFUSED         Verdict = "REQUEST_REFUSED"
+	VerdictRESPONSEINVALID        Verdict = "RESPONSE_INVALID"
+	VerdictSERVERFAILED           Verdict = "SERVER_FAILED"
+	VerdictSTATUSUNKNOWN          Verdict = "STATUS_UNKNOWN"
+)
+
+// Valid indicates whether the value is a known member of the Verdict enum.
+func (e Verdict) Valid() bool {
+	switch e {
+	case VerdictACKNOWLEDGED:
+		return true
+	case VerdictANSWEREDLATE:
+		return true
+	case VerdictANSWERUNFINISHED:
+		return true
+	case VerdictBODYREFUSED:
+		return true
+	case VerdictCALLERREFUSED:
+		return true
+	case VerdictCERTIFICATEEXPIRESSOON:
+		return true
+	case VerdictCERTIFICATEREFUSED:
+		return true
+	case VerdictCONNECTIONLOST:
+		return true
+	case VerdictDESTINATIONREFUSED:
+		return true
+	case VerdictGONE:
+		return true
+	case VerdictHANDSHAKEFAILED:
+		return true
+	case VerdictMETHODREFUSED:
+		return true
+	case VerdictNAMENOTRESOLVED:
+		return true
+	case VerdictNOANSWER:
+		return true
+	case VerdictNOTREACHABLE:
+		return true
+	case VerdictNOTTESTED:
+		return true
+	case VerdictNOTTLS:
+		return true
+	case VerdictPATHNOTFOUND:
+		return true
+	case VerdictPLAINHTTP:
+		return true
+	case VerdictRATELIMITED:
+		return true
+	case VerdictREDIRECTED:
+		return true
+	case VerdictREQUESTREFUSED:
+		return true
+	case VerdictRESPONSEINVALID:
+		return true
+	case VerdictSERVERFAILED:
+		return true
+	case VerdictSTATUSUNKNOWN:
 		return true
 	default:
 		return false
@@ -658,7 +823,8 @@ type Attempt struct {
 	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
 	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
-	// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
 	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
 	// connection.
 	//
@@ -742,7 +908,8 @@ type Attempt struct {
 // a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
 // 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 // does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
-// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
 // the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
 // connection.
 //
@@ -796,6 +963,28 @@ type AttemptPhases struct {
 
 	// TLSMs The TLS handshake.
 	TLSMs *int64 `json:"tlsMs,omitempty"`
+}
+
+// Certificate A certificate of an endpoint. Texts are cut at their greatest length; what cannot be shown is replaced.
+type Certificate struct {
+	// Issuer Who has signed it.
+	//
+	// Example: CN=R11,O=Let's Encrypt,C=US
+	Issuer string `json:"issuer"`
+
+	// Names The first twenty hosts that it is for.
+	Names []string `json:"names"`
+
+	// NotAfter It is valid until this time.
+	NotAfter time.Time `json:"notAfter"`
+
+	// NotBefore It is valid from this time on.
+	NotBefore time.Time `json:"notBefore"`
+
+	// Subject Whose it is.
+	//
+	// Example: CN=hooks.example.com
+	Subject string `json:"subject"`
 }
 
 // Channel The channel of the message.
@@ -898,7 +1087,8 @@ type DeliveryAttempt struct {
 	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
 	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
-	// NOT_TLS: the server does not speak TLS at this port. HANDSHAKE_TIMEOUT:
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
 	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
 	// connection.
 	//
@@ -1050,6 +1240,45 @@ type DeliveryList struct {
 // webhook was removed.
 type DeliveryState string
 
+// Diagnosis What came of a test.
+type Diagnosis struct {
+	// Advice What to do, in one sentence, for people.
+	Advice string `json:"advice"`
+
+	// Attempt One HTTP POST of a delivery, with its outcome.
+	Attempt Attempt `json:"attempt"`
+
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
+	Payload StatusEvent `json:"payload"`
+
+	// Sample A sample of the callback, each an example of *Receiving*.
+	Sample TestSample `json:"sample"`
+
+	// TLS What the endpoint's TLS told, also if the handshake failed. Absent if none began.
+	TLS *TLSSession `json:"tls,omitempty"`
+
+	// Verdict What a test found. ACKNOWLEDGED: the endpoint works. CERTIFICATE_EXPIRES_SOON:
+	// it works, and its certificate expires within 14 days.
+	//
+	// No request was made. NAME_NOT_RESOLVED, NOT_REACHABLE, DESTINATION_REFUSED,
+	// CERTIFICATE_REFUSED, HANDSHAKE_FAILED; PLAIN_HTTP: the server speaks HTTP
+	// without TLS; NOT_TLS: it speaks something else.
+	//
+	// No answer in time. NO_ANSWER; ANSWERED_LATE: the answer came after the
+	// deadline of an attempt; ANSWER_UNFINISHED, CONNECTION_LOST.
+	//
+	// An answer that does not acknowledge. RESPONSE_INVALID: it is not HTTP;
+	// REDIRECTED (3xx); CALLER_REFUSED (401, 403): perhaps the signature was refused;
+	// PATH_NOT_FOUND (404); METHOD_REFUSED (405); GONE (410); BODY_REFUSED (411,
+	// 413, 415); RATE_LIMITED (429); REQUEST_REFUSED (another 4xx); SERVER_FAILED
+	// (5xx); STATUS_UNKNOWN.
+	//
+	// NOT_TESTED: Recapito could not send the test.
+	Verdict Verdict `json:"verdict"`
+}
+
 // EventBatch Status events.
 type EventBatch struct {
 	Events []EventInput `json:"events"`
@@ -1125,7 +1354,8 @@ type EventInput struct {
 	TimestampSource *TimestampSourceInput `json:"timestampSource,omitempty"`
 }
 
-// EventType READ for the status READ, else DELIVERY.
+// EventType READ for the status READ, else DELIVERY. TEST for a test that the account has
+// asked for, whatever its status: it concerns no message.
 type EventType string
 
 // EventsResult The result of a batch.
@@ -1421,7 +1651,8 @@ type StatusEvent struct {
 	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
 	EventID EventID `json:"eventId"`
 
-	// EventType READ for the status READ, else DELIVERY.
+	// EventType READ for the status READ, else DELIVERY. TEST for a test that the account has
+	// asked for, whatever its status: it concerns no message.
 	EventType EventType `json:"eventType"`
 
 	// FallbackChannel The channel on which the message is sent next; null if there is none.
@@ -1480,11 +1711,56 @@ type StatusEvent struct {
 // absent.
 type StatusEventStatusCode int32
 
+// TestEventInput What a test sends.
+type TestEventInput struct {
+	// Sample A sample of the callback, each an example of *Receiving*.
+	Sample *TestSampleInput `json:"sample,omitempty"`
+}
+
+// TestSample A sample of the callback, each an example of *Receiving*.
+type TestSample string
+
+// TestSampleInput A sample of the callback, each an example of *Receiving*.
+type TestSampleInput string
+
 // TimestampSource Whose clock `timestamp` comes from.
 type TimestampSource string
 
 // TimestampSourceInput Whose clock `timestamp` comes from.
 type TimestampSourceInput string
+
+// TLSSession What the endpoint's TLS told, also if the handshake failed. Absent if none began.
+type TLSSession struct {
+	// Certificates The first ten certificates that the endpoint has sent, trusted or not, its own first.
+	Certificates []Certificate `json:"certificates"`
+
+	// ExpiresAt The certificates lead to a known authority until this time. Absent if they do not lead to one now.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+
+	// Version The version that was agreed on; absent if none was.
+	//
+	// Example: TLS 1.3
+	Version *string `json:"version,omitempty"`
+}
+
+// Verdict What a test found. ACKNOWLEDGED: the endpoint works. CERTIFICATE_EXPIRES_SOON:
+// it works, and its certificate expires within 14 days.
+//
+// No request was made. NAME_NOT_RESOLVED, NOT_REACHABLE, DESTINATION_REFUSED,
+// CERTIFICATE_REFUSED, HANDSHAKE_FAILED; PLAIN_HTTP: the server speaks HTTP
+// without TLS; NOT_TLS: it speaks something else.
+//
+// No answer in time. NO_ANSWER; ANSWERED_LATE: the answer came after the
+// deadline of an attempt; ANSWER_UNFINISHED, CONNECTION_LOST.
+//
+// An answer that does not acknowledge. RESPONSE_INVALID: it is not HTTP;
+// REDIRECTED (3xx); CALLER_REFUSED (401, 403): perhaps the signature was refused;
+// PATH_NOT_FOUND (404); METHOD_REFUSED (405); GONE (410); BODY_REFUSED (411,
+// 413, 415); RATE_LIMITED (429); REQUEST_REFUSED (another 4xx); SERVER_FAILED
+// (5xx); STATUS_UNKNOWN.
+//
+// NOT_TESTED: Recapito could not send the test.
+type Verdict string
 
 // WaitingFor What a PENDING delivery waits for when the answer is given. Absent if it
 // is not PENDING.
@@ -1686,6 +1962,9 @@ type CreateWebhookJSONRequestBody = WebhookInput
 
 // ReplaceWebhookJSONRequestBody defines body for ReplaceWebhook for application/json ContentType.
 type ReplaceWebhookJSONRequestBody = WebhookInput
+
+// SendTestEventJSONRequestBody defines body for SendTestEvent for application/json ContentType.
+type SendTestEventJSONRequestBody = TestEventInput
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -2042,6 +2321,56 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /webhooks/delivery-status/signing-secret (the `RotateSigningSecret` operationId).
 	RotateSigningSecret(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendTestEventWithBody Send yourself a test
+	//
+	// Sends one signed test event to the callback URL now, and answers with what
+	// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+	// attempt. The answer takes as long as the attempt. An endpoint that has not
+	// answered by the deadline is waited for once more as long, 10 s at most, to
+	// tell a late answer from none.
+	//
+	// The event is one of eight samples, those of *Receiving*. It has
+	// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+	// signature are those of any callback.
+	//
+	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+	// and while only probes are attempted. It changes nothing of that, is not repeated,
+	// and is no delivery. It uses a connection of its own.
+	//
+	// An account may send ten tests at once and then ten a minute, one at a time.
+	// The answer to more is 429.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+	SendTestEventWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendTestEvent Send yourself a test
+	//
+	// Sends one signed test event to the callback URL now, and answers with what
+	// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+	// attempt. The answer takes as long as the attempt. An endpoint that has not
+	// answered by the deadline is waited for once more as long, 10 s at most, to
+	// tell a late answer from none.
+	//
+	// The event is one of eight samples, those of *Receiving*. It has
+	// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+	// signature are those of any callback.
+	//
+	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+	// and while only probes are attempted. It changes nothing of that, is not repeated,
+	// and is no delivery. It uses a connection of its own.
+	//
+	// An account may send ten tests at once and then ten a minute, one at a time.
+	// The answer to more is 429.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+	SendTestEvent(ctx context.Context, body SendTestEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // DeleteAccount Erase an account
@@ -2516,6 +2845,76 @@ func (c *Client) ReadEvents(ctx context.Context, params *ReadEventsParams, reqEd
 // Corresponds with POST /webhooks/delivery-status/signing-secret (the `RotateSigningSecret` operationId).
 func (c *Client) RotateSigningSecret(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRotateSigningSecretRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendTestEventWithBody Send yourself a test
+//
+// Sends one signed test event to the callback URL now, and answers with what
+// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+// attempt. The answer takes as long as the attempt. An endpoint that has not
+// answered by the deadline is waited for once more as long, 10 s at most, to
+// tell a late answer from none.
+//
+// The event is one of eight samples, those of *Receiving*. It has
+// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+// signature are those of any callback.
+//
+// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+// and while only probes are attempted. It changes nothing of that, is not repeated,
+// and is no delivery. It uses a connection of its own.
+//
+// An account may send ten tests at once and then ten a minute, one at a time.
+// The answer to more is 429.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+func (c *Client) SendTestEventWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendTestEventRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendTestEvent Send yourself a test
+//
+// Sends one signed test event to the callback URL now, and answers with what
+// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+// attempt. The answer takes as long as the attempt. An endpoint that has not
+// answered by the deadline is waited for once more as long, 10 s at most, to
+// tell a late answer from none.
+//
+// The event is one of eight samples, those of *Receiving*. It has
+// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+// signature are those of any callback.
+//
+// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+// and while only probes are attempted. It changes nothing of that, is not repeated,
+// and is no delivery. It uses a connection of its own.
+//
+// An account may send ten tests at once and then ten a minute, one at a time.
+// The answer to more is 429.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+func (c *Client) SendTestEvent(ctx context.Context, body SendTestEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendTestEventRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3399,6 +3798,46 @@ func NewRotateSigningSecretRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewSendTestEventRequest calls the generic SendTestEvent builder with application/json body
+func NewSendTestEventRequest(server string, body SendTestEventJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSendTestEventRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSendTestEventRequestWithBody constructs an http.Request for the SendTestEvent method, with any body, and a specified content type
+func NewSendTestEventRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/test-event")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -3748,6 +4187,56 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /webhooks/delivery-status/signing-secret (the `RotateSigningSecret` operationId).
 	RotateSigningSecretWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RotateSigningSecretResponse, error)
+
+	// SendTestEventWithBodyWithResponse Send yourself a test
+	//
+	// Sends one signed test event to the callback URL now, and answers with what
+	// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+	// attempt. The answer takes as long as the attempt. An endpoint that has not
+	// answered by the deadline is waited for once more as long, 10 s at most, to
+	// tell a late answer from none.
+	//
+	// The event is one of eight samples, those of *Receiving*. It has
+	// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+	// signature are those of any callback.
+	//
+	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+	// and while only probes are attempted. It changes nothing of that, is not repeated,
+	// and is no delivery. It uses a connection of its own.
+	//
+	// An account may send ten tests at once and then ten a minute, one at a time.
+	// The answer to more is 429.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+	SendTestEventWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendTestEventResponse, error)
+
+	// SendTestEventWithResponse Send yourself a test
+	//
+	// Sends one signed test event to the callback URL now, and answers with what
+	// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+	// attempt. The answer takes as long as the attempt. An endpoint that has not
+	// answered by the deadline is waited for once more as long, 10 s at most, to
+	// tell a late answer from none.
+	//
+	// The event is one of eight samples, those of *Receiving*. It has
+	// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+	// signature are those of any callback.
+	//
+	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+	// and while only probes are attempted. It changes nothing of that, is not repeated,
+	// and is no delivery. It uses a connection of its own.
+	//
+	// An account may send ten tests at once and then ten a minute, one at a time.
+	// The answer to more is 429.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+	SendTestEventWithResponse(ctx context.Context, body SendTestEventJSONRequestBody, reqEditors ...RequestEditorFn) (*SendTestEventResponse, error)
 }
 
 // DeleteAccountResponse401Headers the declared response headers of an HTTP 401 response for DeleteAccount
@@ -5131,6 +5620,120 @@ func (r RotateSigningSecretResponse) ContentType() string {
 	return ""
 }
 
+// SendTestEventResponse200Headers the declared response headers of an HTTP 200 response for SendTestEvent
+type SendTestEventResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// SendTestEventResponse401Headers the declared response headers of an HTTP 401 response for SendTestEvent
+type SendTestEventResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// SendTestEventResponse429Headers the declared response headers of an HTTP 429 response for SendTestEvent
+type SendTestEventResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type SendTestEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Diagnosis
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoWebhook
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SendTestEventResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *SendTestEventResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SendTestEventResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SendTestEventResponse) GetJSON200() *Diagnosis {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r SendTestEventResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r SendTestEventResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r SendTestEventResponse) GetApplicationProblemJSON404() *NoWebhook {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r SendTestEventResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r SendTestEventResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r SendTestEventResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r SendTestEventResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r SendTestEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SendTestEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SendTestEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SendTestEventResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // DeleteAccountWithResponse Erase an account
 //
 // Erases the account with its webhook, its API keys, and every event,
@@ -5555,6 +6158,68 @@ func (c *ClientWithResponses) RotateSigningSecretWithResponse(ctx context.Contex
 		return nil, err
 	}
 	return ParseRotateSigningSecretResponse(rsp)
+}
+
+// SendTestEventWithBodyWithResponse Send yourself a test
+//
+// Sends one signed test event to the callback URL now, and answers with what
+// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+// attempt. The answer takes as long as the attempt. An endpoint that has not
+// answered by the deadline is waited for once more as long, 10 s at most, to
+// tell a late answer from none.
+//
+// The event is one of eight samples, those of *Receiving*. It has
+// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+// signature are those of any callback.
+//
+// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+// and while only probes are attempted. It changes nothing of that, is not repeated,
+// and is no delivery. It uses a connection of its own.
+//
+// An account may send ten tests at once and then ten a minute, one at a time.
+// The answer to more is 429.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+func (c *ClientWithResponses) SendTestEventWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendTestEventResponse, error) {
+	rsp, err := c.SendTestEventWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendTestEventResponse(rsp)
+}
+
+// SendTestEventWithResponse Send yourself a test
+//
+// Sends one signed test event to the callback URL now, and answers with what
+// came of it: `verdict`, one sentence of `advice`, and all that is known of the
+// attempt. The answer takes as long as the attempt. An endpoint that has not
+// answered by the deadline is waited for once more as long, 10 s at most, to
+// tell a late answer from none.
+//
+// The event is one of eight samples, those of *Receiving*. It has
+// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
+// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
+// signature are those of any callback.
+//
+// A test waits for no other event. It is sent while the webhook is SUSPENDED,
+// and while only probes are attempted. It changes nothing of that, is not repeated,
+// and is no delivery. It uses a connection of its own.
+//
+// An account may send ten tests at once and then ten a minute, one at a time.
+// The answer to more is 429.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
+func (c *ClientWithResponses) SendTestEventWithResponse(ctx context.Context, body SendTestEventJSONRequestBody, reqEditors ...RequestEditorFn) (*SendTestEventResponse, error) {
+	rsp, err := c.SendTestEvent(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendTestEventResponse(rsp)
 }
 
 // ParseDeleteAccountResponse parses an HTTP response from a DeleteAccountWithResponse call
@@ -6941,6 +7606,135 @@ func ParseRotateSigningSecretResponse(rsp *http.Response) (*RotateSigningSecretR
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers RotateSigningSecretResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSendTestEventResponse parses an HTTP response from a SendTestEventWithResponse call
+func ParseSendTestEventResponse(rsp *http.Response) (*SendTestEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SendTestEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Diagnosis
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoWebhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SendTestEventResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers SendTestEventResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers SendTestEventResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
