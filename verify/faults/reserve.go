@@ -87,8 +87,12 @@ func diskForGood(l *lab) (found string, err error) {
 		{"/webhooks/delivery-status", keys[0]}, {"/accounts/" + rig.Account(1), "Bearer " + rig.PlatformKey},
 	}
 	for _, r := range removals {
-		if status, err := s.remove(r); status != http.StatusInternalServerError {
-			return "", fmt.Errorf("DELETE %s with a full disk: %d %v, want 500", r.path, status, err)
+		status, err := s.remove(r)
+		if err == nil && status != http.StatusInternalServerError {
+			err = fmt.Errorf("got %d, want 500", status)
+		}
+		if err != nil {
+			return "", fmt.Errorf("DELETE %s with a full disk: %w", r.path, err)
 		}
 	}
 	waits := s.metric("recapito_backlog")
