@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -62,6 +64,7 @@ func TestCommandLine(t *testing.T) {
 			"exits":      scriptExits,
 			"http":       scriptHTTP,
 			"keep":       scriptKeep,
+			"program":    scriptProgram,
 			"refused":    scriptRefused,
 			"sqlite":     scriptSQLite,
 		},
@@ -196,6 +199,24 @@ func scriptKeep(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("standard output: got %q, want a word that begins with %s", text, args[1])
+}
+
+// scriptProgram: program NAME DIR: runs an HTTP server until the script ends, sets the
+// variable to its URL, and writes each callback to DIR/ID.http. It answers 204.
+func scriptProgram(ts *testscript.TestScript, _ bool, args []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, err := httputil.DumpRequest(r, true)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(args[1], filepath.Base(r.Header.Get("webhook-id"))+".http"), text, 0o600)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
 }
 
 // scriptExits: exits CODE COMMAND...: runs it and wants that exit code.

@@ -69,6 +69,7 @@ type cli struct {
 	Login      loginCmd      `cmd:"" help:"Keep a server and an account's API key for the commands below."`
 	Webhook    webhookCmd    `cmd:"" help:"Show, set or remove the account's callback URL, and rotate its secret."`
 	Deliveries deliveriesCmd `cmd:"" help:"List what was sent to the account's endpoint, or show why one event has not arrived."`
+	Tail       tailCmd       `cmd:"" help:"Show the account's events as they come, and POST each to a program on this machine."`
 	Attempts   attemptsCmd   `cmd:"" help:"List every POST to the account's endpoint, and how it ended."`
 	Verify     verifyCmd     `cmd:"" help:"Say whether a callback is genuine, and if not why."`
 

@@ -27,11 +27,13 @@ func ProfileFile(name string) (string, error) {
 	if !profileName.MatchString(name) {
 		return "", fmt.Errorf("%q: must be 1 to 64 of A–Z a–z 0–9 _ -", name)
 	}
+	return ConfigFile(name + ".json")
+}
+
+// ConfigFile is where this user's file of a name is kept.
+func ConfigFile(name string) (string, error) {
 	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, "recapito", name+".json"), nil
+	return filepath.Join(dir, "recapito", name), err
 }
 
 // ReadProfile returns [fs.ErrNotExist] if there is none.
