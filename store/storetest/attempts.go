@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,12 +57,12 @@ func testAttempts(t *testing.T, open Opener) {
 			q.AccountID = "a"
 			all, err := attemptPages(t.Context(), s, q, limit)
 			must(t, err)
-			got := ""
+			var got strings.Builder
 			for _, a := range all {
-				got += fmt.Sprintf(" %s#%d", a.EventID, a.Number)
+				fmt.Fprintf(&got, " %s#%d", a.EventID, a.Number)
 			}
-			if got != tt.want {
-				t.Errorf("%s, limit %d: got%s, want%s", tt.name, limit, got, tt.want)
+			if got.String() != tt.want {
+				t.Errorf("%s, limit %d: got%s, want%s", tt.name, limit, got.String(), tt.want)
 			}
 		}
 	}
