@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,27 +16,46 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
+// logged is what was logged. A test reads it while others may write.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+// take returns it and empties it.
+func (l *logged) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
 // wantTold holds the log against how often the operator is to be told, all of it at
 // level ERROR, and empties it.
-func wantTold(t *testing.T, log *bytes.Buffer, text string, want int) {
+func wantTold(t *testing.T, log *logged, text string, want int) {
 	t.Helper()
-	told := 0
-	for line := range strings.Lines(log.String()) {
+	told, all := 0, log.take()
+	for line := range strings.Lines(all) {
 		if strings.Contains(line, "level=ERROR") && strings.Contains(line, text) {
 			told++
 		}
 	}
 	if told != want {
-		t.Errorf("the operator was told %q %d times, want %d; the log:\n%s", text, told, want, log)
+		t.Errorf("the operator was told %q %d times, want %d; the log:\n%s", text, told, want, all)
 	}
-	log.Reset()
 }
 
 // The trouble of one account is told when it begins and when it changes, and once
 // a minute else, however often its lane is tried.
 func TestTroubleOfALaneIsToldOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logged
 		s := &pickyStore{fails: failsFor(""), suspends: failsFor("a")}
 		r := newRig(t, func(c *dispatcher.Config) {
 			s.Store, c.Store = c.Store, s
@@ -59,7 +79,7 @@ func TestTroubleOfALaneIsToldOnceAMinute(t *testing.T) {
 // delivery, and get all of it once there are authorities.
 func TestNoAuthoritiesIsTheOperatorsTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logged
 		r := newRig(t, func(c *dispatcher.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		r.account("a")
 		r.recv.set(func(context.Context, call) egress.Result {
