@@ -95,7 +95,7 @@ type Dispatcher struct {
 	authorities notice // that this machine knows none
 	accepted    int    // deliveries, since the last sweep
 
-	kick     chan struct{} // wakes the run loop
+	wake     chan struct{} // wakes the run loop
 	outcomes chan struct{} // wakes the recorder
 	workCtx  context.Context
 	attempts sync.WaitGroup
@@ -115,7 +115,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		turns:    fair.NewTurns[*lane](int(classes)),
 		memory:   fair.NewShares(cfg.WindowBytes, eighths[:]...),
 		jobs:     newJobQueue(),
-		kick:     make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1),
 		outcomes: make(chan struct{}, 1),
 		policy: retryPolicy{
 			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
@@ -200,7 +200,7 @@ func (d *Dispatcher) loop(ctx context.Context) {
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
-		case <-d.kick:
+		case <-d.wake:
 		case <-timer.C:
 		}
 	}
@@ -240,7 +240,7 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 // wakeLoop makes the run loop look at the alarms again.
 func (d *Dispatcher) wakeLoop() {
 	select {
-	case d.kick <- struct{}{}:
+	case d.wake <- struct{}{}:
 	default:
 	}
 }

@@ -70,7 +70,7 @@ func TestSuspendedAccountWithNothingLeftIsForgotten(t *testing.T) {
 	})
 }
 
-func TestLanesThatLoseTrustGiveMemoryBack(t *testing.T) {
+func TestLanesThatBecomeSuspectGiveMemoryBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bound = 32 << 10
 		r := newRig(t, func(c *dispatcher.Config) { c.WindowBytes = bound })
