@@ -45,6 +45,25 @@ func (s *server) GetAccount(ctx context.Context, r gen.GetAccountRequestObject) 
 	return gen.GetAccount200JSONResponse(showAccount(a)), nil
 }
 
+func (s *server) ListAccounts(ctx context.Context, r gen.ListAccountsRequestObject) (gen.ListAccountsResponseObject, error) {
+	q := store.AccountQuery{Prefix: value(r.Params.IDPrefix), Limit: limitOf(r.Params.Limit)}
+	if cursor := r.Params.Cursor; cursor != nil {
+		var err error
+		if q.After, err = s.cursors.toAccounts(*cursor); err != nil {
+			return nil, err
+		}
+	}
+	page, err := s.Store.Accounts(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := gen.ListAccounts200JSONResponse{Accounts: make([]gen.Account, 0, len(page.Accounts)), NextCursor: s.cursors.ofAccounts(page.Next)}
+	for _, a := range page.Accounts {
+		out.Accounts = append(out.Accounts, showAccount(a))
+	}
+	return out, nil
+}
+
 func (s *server) DeleteAccount(ctx context.Context, r gen.DeleteAccountRequestObject) (gen.DeleteAccountResponseObject, error) {
 	if err := s.Store.DeleteAccount(ctx, r.AccountID); err != nil {
 		return nil, when(err, store.ErrNotFound, errNoAccount)

@@ -3,7 +3,9 @@ package server_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,4 +146,57 @@ func TestEraseTakesEverything(t *testing.T) {
 	if len(list.Deliveries) != 0 {
 		t.Errorf("deliveries: got %v, want none", list.Deliveries)
 	}
+}
+
+func TestListAccounts(t *testing.T) {
+	s := start(t)
+	var want []string
+	for i := range 120 {
+		id := fmt.Sprintf("acc_%03d", i)
+		s.do(call{method: "PUT", path: "/accounts/" + id, platform: true}).want(t, http.StatusCreated)
+		want = append(want, id)
+	}
+	longest := "z" + strings.Repeat("~", 63)
+	for _, id := range []string{"b:1", "b:2", longest[:63] + "x", longest} {
+		s.do(call{method: "PUT", path: "/accounts/" + id, platform: true}).want(t, http.StatusCreated)
+	}
+	list := func(query string) (ids []string, page gen.AccountList) {
+		page = decode[gen.AccountList](t, s.do(call{method: "GET", path: "/accounts?" + query, platform: true}).want(t, http.StatusOK))
+		for _, a := range page.Accounts {
+			ids = append(ids, a.ID)
+		}
+		return ids, page
+	}
+	var got []string
+	for cursor := ""; ; {
+		ids, page := list("idPrefix=acc_&limit=50" + cursor)
+		got = append(got, ids...)
+		if page.NextCursor == nil {
+			break
+		}
+		cursor = "&cursor=" + *page.NextCursor
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("acc_ (-want +got):\n%s", diff)
+	}
+	if ids, page := list("idPrefix=b%3A"); !slices.Equal(ids, []string{"b:1", "b:2"}) || !page.Accounts[0].CreatedAt.Equal(shown(epoch)) {
+		t.Errorf("b: got %+v, want b:1 and b:2, made at %v", page, epoch)
+	}
+	_, last := list("idPrefix=z&limit=1")
+	if ids, _ := list("idPrefix=z&cursor=" + *last.NextCursor); !slices.Equal(ids, []string{longest}) {
+		t.Errorf("after the first of z: got %v, want %s", ids, longest)
+	}
+	if ids, page := list(""); len(ids) != 50 || page.NextCursor == nil {
+		t.Errorf("without a limit: got %d and cursor %v, want 50 and one", len(ids), page.NextCursor)
+	}
+	_, key := s.subscriber()
+	for _, query := range []string{"limit=0", "limit=101", "idPrefix=", "idPrefix=a%2F", "cursor=AAAA", "prefix=a", "cursor=" + s.feedCursor(t, key)} {
+		s.do(call{method: "GET", path: "/accounts?" + query, platform: true}).want(t, http.StatusBadRequest)
+	}
+}
+
+func (s *service) feedCursor(t *testing.T, key string) string {
+	t.Helper()
+	_, next := s.readFeed(t, key, "")
+	return next
 }

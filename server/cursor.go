@@ -17,7 +17,8 @@ const CursorKeySize = 32
 // cursors writes and reads cursors. A cursor is the end of a page: times in
 // nanoseconds since 1970 and places in the order of acceptance, 8 bytes each.
 // That order includes all accounts and would show the others' volume, so a cursor
-// is encrypted (AES-256-GCM), for its listing and its account.
+// is encrypted (AES-256-GCM), for its listing and its account. That of a listing
+// of accounts is the last one's ID, for no account.
 type cursors struct{ aead cipher.AEAD }
 
 // The listings.
@@ -25,6 +26,7 @@ const (
 	deliveriesCursor = "deliveries"
 	attemptsCursor   = "attempts"
 	feedCursor       = "feed"
+	accountsCursor   = "accounts"
 )
 
 func newCursors(key []byte) (cursors, error) {
@@ -44,18 +46,17 @@ func (c cursors) write(listing, accountID string, place ...int64) *string {
 	for _, n := range place {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
-	text := base64.RawURLEncoding.EncodeToString(c.aead.Seal(nil, nil, b, []byte(listing+" "+accountID)))
-	return &text
+	return new(c.seal(listing, accountID, b))
+}
+
+func (c cursors) seal(listing, accountID string, place []byte) string {
+	return base64.RawURLEncoding.EncodeToString(c.aead.Seal(nil, nil, place, []byte(listing+" "+accountID)))
 }
 
 // read fails with [errBadCursor] for everything that was not written for this
 // listing of this account.
 func (c cursors) read(text, listing, accountID string, place ...*int64) error {
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
-		return errBadCursor
-	}
-	b, err := c.aead.Open(nil, nil, sealed, []byte(listing+" "+accountID))
+	b, err := c.open(text, listing, accountID)
 	if err != nil || len(b) != 8*len(place) {
 		return errBadCursor
 	}
@@ -63,6 +64,18 @@ func (c cursors) read(text, listing, accountID string, place ...*int64) error {
 		*n = int64(binary.BigEndian.Uint64(b[8*i:]))
 	}
 	return nil
+}
+
+func (c cursors) open(text, listing, accountID string) ([]byte, error) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return nil, errBadCursor
+	}
+	b, err := c.aead.Open(nil, nil, sealed, []byte(listing+" "+accountID))
+	if err != nil {
+		return nil, errBadCursor
+	}
+	return b, nil
 }
 
 // nanos and instant convert times: the zero time is 0.
@@ -108,4 +121,17 @@ func (c cursors) toAttempts(text, accountID string) (p store.AttemptPlace, err e
 	err = c.read(text, attemptsCursor, accountID, &accepted, &p.AtFirst.Seq, &at, &p.Others.Seq, &number)
 	p.AtFirst.AcceptedAt, p.Others.At, p.Others.Number = instant(accepted), instant(at), int(number)
 	return p, err
+}
+
+// ofAccounts is nil if there is none after the ID.
+func (c cursors) ofAccounts(id string) *string {
+	if id == "" {
+		return nil
+	}
+	return new(c.seal(accountsCursor, "", []byte(id)))
+}
+
+func (c cursors) toAccounts(text string) (id string, err error) {
+	b, err := c.open(text, accountsCursor, "")
+	return string(b), err
 }

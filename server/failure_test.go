@@ -56,6 +56,9 @@ func (d down) Attempts(context.Context, store.AttemptQuery) (store.AttemptPage, 
 func (d down) Events(context.Context, store.FeedQuery) (store.FeedPage, error) {
 	return store.FeedPage{}, d.err
 }
+func (d down) Accounts(context.Context, store.AccountQuery) (store.AccountPage, error) {
+	return store.AccountPage{}, d.err
+}
 func (d down) Deliveries(context.Context, store.DeliveryQuery) (store.DeliveryPage, error) {
 	return store.DeliveryPage{}, d.err
 }

@@ -17,6 +17,19 @@ type Account struct {
 	CreatedAt time.Time
 }
 
+// AccountQuery selects accounts. Zero fields select all.
+type AccountQuery struct {
+	Prefix string // of the ID
+	After  string // IDs beyond this one: Next of the page before
+	Limit  int
+}
+
+// AccountPage is a part of a listing.
+type AccountPage struct {
+	Accounts []Account // at most the query's Limit
+	Next     string    // continues the listing; empty: it is complete
+}
+
 // KeyHash is the SHA-256 of the text of an API key.
 type KeyHash [sha256.Size]byte
 

@@ -64,6 +64,8 @@ type Accounts interface {
 	PutAccount(ctx context.Context, id string, now time.Time) (a Account, created bool, err error)
 	// Account returns [ErrNotFound] when there is none.
 	Account(ctx context.Context, id string) (Account, error)
+	// Accounts lists accounts in order of ID.
+	Accounts(ctx context.Context, q AccountQuery) (AccountPage, error)
 	// DeleteAccount erases the account with all its data. The account itself,
 	// its webhook and its keys are gone at once, its deliveries when it returns.
 	// [ErrNotFound] when there is none. Once begun it goes on when ctx ends, and

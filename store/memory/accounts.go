@@ -2,7 +2,9 @@ package memory
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -33,6 +35,25 @@ func (s *Store) Account(_ context.Context, id string) (store.Account, error) {
 		return a, store.ErrNotFound
 	}
 	return a, nil
+}
+
+// Accounts implements [store.Accounts].
+func (s *Store) Accounts(_ context.Context, q store.AccountQuery) (page store.AccountPage, err error) {
+	if err := s.lock(); err != nil {
+		return page, err
+	}
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.accounts)) {
+		if !strings.HasPrefix(id, q.Prefix) || id <= q.After {
+			continue
+		}
+		if n := len(page.Accounts); n == q.Limit {
+			page.Next = page.Accounts[n-1].ID
+			break
+		}
+		page.Accounts = append(page.Accounts, s.accounts[id])
+	}
+	return page, nil
 }
 
 // DeleteAccount implements [store.Accounts].

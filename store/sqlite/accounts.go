@@ -42,6 +42,24 @@ func (s *Store) Account(ctx context.Context, id string) (store.Account, error) {
 	return store.Account{ID: id, CreatedAt: instant(at)}, nil
 }
 
+// Accounts implements [store.Accounts]. What begins with the prefix is before the
+// prefix with a character behind it that no ID has.
+func (s *Store) Accounts(ctx context.Context, q store.AccountQuery) (page store.AccountPage, err error) {
+	page.Accounts, err = readAll(ctx, s, s.reads.accounts, scanAccount, max(q.Prefix, q.After), q.After, q.Prefix+"\x7f", q.Limit+1)
+	if len(page.Accounts) > q.Limit {
+		page.Accounts = page.Accounts[:q.Limit]
+		page.Next = page.Accounts[q.Limit-1].ID
+	}
+	return page, err
+}
+
+func scanAccount(rows *sql.Rows) (a store.Account, err error) {
+	var at int64
+	err = rows.Scan(&a.ID, &at)
+	a.CreatedAt = instant(at)
+	return a, err
+}
+
 // lockOut removes an account's keys and its webhook.
 func (tx *txn) lockOut(id string) error {
 	tx.keysChanged = true

@@ -42,6 +42,7 @@ func TestNoListingScansOtherAccounts(t *testing.T) {
 		listedAfter:       "SEARCH listed USING PRIMARY KEY (account_id=? AND (accepted_at,seq)>(?,?))",
 		messagePlaces:     "SEARCH deliveries USING INDEX deliveries_message (message_id=? AND account_id=?)",
 		failedPlaces:      "SEARCH outcomes USING COVERING INDEX outcomes_account (account_id=? AND at>?)",
+		accountsAfter:     "SEARCH accounts USING PRIMARY KEY (id>? AND id<?)",
 		feedPlaces:        "SEARCH listed USING COVERING INDEX listed_seq (account_id=? AND seq>?)",
 		feedEvents:        "SEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
 		othersBefore:      "SEARCH outcomes USING COVERING INDEX outcomes_account (account_id=? AND (at,seq,number)<(?,?,?))",

@@ -13,9 +13,9 @@ import (
 // readStatements are prepared once; database/sql prepares them again on each
 // reading connection.
 type readStatements struct {
-	account, keys, keyByHash, webhook, setting  *sql.Stmt
-	pendingAccounts, due, fresh, newest, oldest *sql.Stmt
-	nextDue, delivery, attempts                 *sql.Stmt
+	account, accounts, keys, keyByHash, webhook, setting *sql.Stmt
+	pendingAccounts, due, fresh, newest, oldest          *sql.Stmt
+	nextDue, delivery, attempts                          *sql.Stmt
 }
 
 // deliveryColumns are read from deliveries d, LEFT JOIN its end.
@@ -44,10 +44,15 @@ func lastAttempt(column, seq string) string {
 	return `(SELECT ` + column + ` FROM outcomes WHERE seq = ` + seq + ` ORDER BY number DESC LIMIT 1)`
 }
 
+// accountsAfter are the accounts with IDs from one on, beyond another, and before a
+// third.
+const accountsAfter = `SELECT id, created_at FROM accounts WHERE id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?`
+
 func (r *readStatements) prepare(db *sql.DB) error {
 	waitingRows := `SELECT ` + deliveryColumns + queueColumns + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
 	for query, st := range map[string]**sql.Stmt{
-		`SELECT created_at FROM accounts WHERE id = ?`:                                                             &r.account,
+		`SELECT created_at FROM accounts WHERE id = ?`: &r.account,
+		accountsAfter: &r.accounts,
 		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
 		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE hash = ?`:                               &r.keyByHash,
 		selectWebhook: &r.webhook,

@@ -31,6 +31,41 @@ func testAccounts(t *testing.T, open Opener) {
 			t.Errorf("Account: %+v, want %+v", got, a)
 		}
 	})
+	t.Run("listed in order, by prefix, in pages", func(t *testing.T) {
+		s := open(t)
+		account(t, s, "b", "a:2", "a", "a.1", "ab", "A", "~z", "a~", "c")
+		for _, tt := range []struct{ prefix, want string }{
+			{"", " A a a.1 a:2 ab a~ b c ~z"}, {"a", " a a.1 a:2 ab a~"}, {"a:", " a:2"}, {"a~", " a~"}, {"x", ""}, {"~", " ~z"}, {"b", " b"},
+		} {
+			for limit := 1; limit < 11; limit++ {
+				got, q := "", store.AccountQuery{Prefix: tt.prefix, Limit: limit}
+				for {
+					page, err := s.Accounts(t.Context(), q)
+					must(t, err)
+					for _, a := range page.Accounts {
+						if got += " " + a.ID; !a.CreatedAt.Equal(t0) {
+							t.Errorf("%s was made at %v, want %v", a.ID, a.CreatedAt, t0)
+						}
+					}
+					if len(page.Accounts) > limit {
+						t.Errorf("prefix %q: a page of %d, want at most %d", tt.prefix, len(page.Accounts), limit)
+					}
+					if q.After = page.Next; page.Next == "" {
+						break
+					}
+				}
+				if got != tt.want {
+					t.Errorf("prefix %q, limit %d: got%s, want%s", tt.prefix, limit, got, tt.want)
+				}
+			}
+		}
+		must(t, s.DeleteAccount(t.Context(), "a"))
+		page, err := s.Accounts(t.Context(), store.AccountQuery{Prefix: "a", Limit: 1})
+		must(t, err)
+		if len(page.Accounts) != 1 || page.Accounts[0].ID != "a.1" || page.Next != "a.1" {
+			t.Errorf("after a was erased: got %+v, want a.1 and more", page)
+		}
+	})
 	t.Run("unknown", func(t *testing.T) {
 		s := open(t)
 		if _, err := s.Account(t.Context(), "x"); !errors.Is(err, store.ErrNotFound) {

@@ -369,6 +369,10 @@ func (m *machine) Check(r *rapid.T) {
 		ids, err := s.PendingAccounts(ctx, "", 10)
 		return answered(err, ids)
 	})
+	m.both(r, "Accounts", func(s store.Store) answer {
+		page, err := s.Accounts(ctx, store.AccountQuery{Limit: 1})
+		return answered(err, page)
+	})
 	m.both(r, "Stats", func(s store.Store) answer {
 		n := s.Stats().Deliveries
 		return answered(nil, n[store.Pending], n[store.Delivered], n[store.Failed], n[store.Cancelled])
