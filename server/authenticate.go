@@ -5,7 +5,9 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -29,23 +31,23 @@ var (
 )
 
 // authentication returns the check that the operation's security asks for. It
-// fails unless that is exactly one of the two schemes: no operation is open to
-// all.
+// fails unless that is one of two: no operation is open to all, and each of an
+// account's is open to the platform for it.
 func (s *server) authentication(op *openapi3.Operation) (echo.MiddlewareFunc, error) {
-	if op.Security == nil || len(*op.Security) != 1 || len((*op.Security)[0]) != 1 {
-		return nil, errors.New("its security is not exactly one scheme")
-	}
-	for scheme := range (*op.Security)[0] {
-		switch scheme {
-		case "AccountKey":
-			return before(s.noting(s.authenticateAccount)), nil
-		case "PlatformKey":
-			return before(s.noting(s.authenticatePlatform)), nil
-		default:
-			return nil, fmt.Errorf("its security scheme %q is not known", scheme)
+	var ways []string
+	if op.Security != nil {
+		for _, way := range *op.Security {
+			ways = append(ways, strings.Join(slices.Sorted(maps.Keys(way)), " and "))
 		}
 	}
-	panic("unreachable")
+	switch security := strings.Join(ways, " or "); security {
+	case "AccountKey or AccountOfPlatform and PlatformKey":
+		return before(s.noting(s.authenticateAccount)), nil
+	case "PlatformKey":
+		return before(s.noting(s.authenticatePlatform)), nil
+	default:
+		return nil, fmt.Errorf("its security is %q: neither an account's nor the platform's", security)
+	}
 }
 
 // noting tells OnKey of a request that passes the check.
@@ -73,14 +75,23 @@ func before(check func(echo.Context) error) echo.MiddlewareFunc {
 
 type accountContext struct{}
 
-// accountOf is the account whose API key the request carries.
+// accountOf is the account whose API key the request carries, or for which the
+// platform makes it.
 func accountOf(ctx context.Context) string {
 	id, _ := ctx.Value(accountContext{}).(string)
 	return id
 }
 
+type platformContext struct{}
+
+// byPlatform reports whether the platform makes an account's request.
+func byPlatform(ctx context.Context) bool { return ctx.Value(platformContext{}) != nil }
+
 func (s *server) authenticateAccount(c echo.Context) error {
 	r := c.Request()
+	if ids := r.Header.Values(accountHeader); len(ids) > 0 {
+		return s.authenticateForAccount(c, ids)
+	}
 	keys := r.Header.Values("X-API-Key")
 	if len(keys) != 1 || store.CheckKey(keys[0]) != nil {
 		return errNoAPIKey
@@ -93,6 +104,28 @@ func (s *server) authenticateAccount(c echo.Context) error {
 		return fmt.Errorf("look up the API key: %w", err)
 	}
 	c.SetRequest(r.WithContext(context.WithValue(r.Context(), accountContext{}, k.AccountID)))
+	return nil
+}
+
+// accountHeader names the account for which the platform makes a request.
+const accountHeader = "X-Account-Id"
+
+// authenticateForAccount takes the platform key in place of an API key. An account
+// that does not exist is a wrong credential.
+func (s *server) authenticateForAccount(c echo.Context, ids []string) error {
+	r := c.Request()
+	if len(ids) != 1 || len(r.Header.Values("X-API-Key")) > 0 || s.authenticatePlatform(c) != nil {
+		return errNoAPIKey
+	}
+	a, err := s.Store.Account(r.Context(), ids[0])
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoAPIKey
+	}
+	if err != nil {
+		return fmt.Errorf("look up the account: %w", err)
+	}
+	ctx := context.WithValue(r.Context(), accountContext{}, a.ID)
+	c.SetRequest(r.WithContext(context.WithValue(ctx, platformContext{}, true)))
 	return nil
 }
 

@@ -250,7 +250,7 @@ func TestContractCheckCatches(t *testing.T) {
 func TestEveryOperationRefusesWithoutItsCredential(t *testing.T) {
 	keys := 0
 	s := start(t, func(c *server.Config) { c.OnKey = func(context.Context) { keys++ } })
-	_, key := s.account()
+	id, key := s.account()
 	for _, o := range loadContract(t).operations(t) {
 		credentials := map[string]map[string]string{
 			"none":               {},
@@ -266,6 +266,13 @@ func TestEveryOperationRefusesWithoutItsCredential(t *testing.T) {
 		}
 		if _, account := (*o.op.Security)[0]["AccountKey"]; account {
 			delete(credentials["the other scheme"], "X-API-Key")
+			right := "Bearer " + platformKey
+			credentials["an account alone"] = map[string]string{"X-Account-Id": id}
+			credentials["an account and a wrong platform key"] = map[string]string{"X-Account-Id": id, "Authorization": "Bearer wrong"}
+			credentials["an account and its key"] = map[string]string{"X-Account-Id": id, "X-API-Key": key}
+			credentials["an account and both keys"] = map[string]string{"X-Account-Id": id, "X-API-Key": key, "Authorization": right}
+			credentials["no such account"] = map[string]string{"X-Account-Id": "nobody", "Authorization": right}
+			credentials["no account"] = map[string]string{"X-Account-Id": " ", "Authorization": right}
 		} else {
 			delete(credentials["the other scheme"], "Authorization")
 		}
@@ -345,8 +352,10 @@ func TestNewRefusesADocumentThatLosesChecks(t *testing.T) {
 	text := string(spec(t))
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"operation renamed", "operationId: deleteWebhook", "operationId: DeleteWebhook", "routes without authentication"},
-		{"no security", "security: [{PlatformKey: []}]", "security: []", "not exactly one scheme"},
-		{"either of two", "security: [{PlatformKey: []}]", "security: [{PlatformKey: []}, {}]", "not exactly one scheme"},
+		{"no security", "security: [{PlatformKey: []}]", "security: []", "neither an account's nor the platform's"},
+		{"either of two", "security: [{PlatformKey: []}]", "security: [{PlatformKey: []}, {}]", "neither an account's nor the platform's"},
+		{"an account's, or anybody's", "{PlatformKey: [], AccountOfPlatform: []}", "{AccountOfPlatform: []}", "neither an account's nor the platform's"},
+		{"an account's alone", "security: [{AccountKey: []}, {PlatformKey: [], AccountOfPlatform: []}]", "security: [{AccountKey: []}]", "neither an account's nor the platform's"},
 		{"no operation for a route", "  /events:\n", "  /other-events:\n", "not those of the document"},
 		{"not valid", "title: Recapito", "name: Recapito", "document"},
 		{"slow to validate", "openapi: 3.0.3", "openapi: 3.1.0", "OpenAPI 3.1.0"},

@@ -12,7 +12,7 @@ import (
 // travel in headers of their own, so credentials (cookies) are not allowed.
 const (
 	corsMethods  = "GET, HEAD, POST, PUT, DELETE"
-	corsRequest  = "Authorization, Content-Type, If-None-Match, X-API-Key, X-Request-Id"
+	corsRequest  = "Authorization, Content-Type, If-None-Match, X-API-Key, X-Account-Id, X-Request-Id"
 	corsResponse = "Allow, ETag, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
 	corsMaxAge   = "7200" // seconds; browsers keep a preflight no longer
 )

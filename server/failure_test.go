@@ -175,3 +175,8 @@ func TestUnavailabilityIsToldOnceAMinute(t *testing.T) {
 		s.log.Reset()
 	}
 }
+
+// lost is a store of which nobody knows whether it deleted a webhook.
+type lost struct{ server.Store }
+
+func (*lost) DeleteWebhook(context.Context, string, time.Time) error { return errDown }

@@ -89,16 +89,17 @@ func seconds(s float64) time.Duration {
 
 // limit is the check of an operation that documents 429; other operations have
 // none. The caller is the account that authentication found, or the platform if
-// there is none.
+// there is none. What the platform asks for an account counts for itself: neither
+// the account nor the intake feels it.
 func (s *server) limit(o *operation) []echo.MiddlewareFunc {
 	if s.limiter == nil || !o.documents(http.StatusTooManyRequests) {
 		return nil
 	}
 	return []echo.MiddlewareFunc{before(func(c echo.Context) error {
-		caller := accountOf(c.Request().Context())
-		name := "account"
-		if caller == "" {
-			name = "platform"
+		ctx := c.Request().Context()
+		caller, name := accountOf(ctx), "account"
+		if caller == "" || byPlatform(ctx) {
+			caller, name = "platform "+caller, "platform"
 		}
 		left := s.limiter.take(caller, s.Now())
 		// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
