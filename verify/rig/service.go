@@ -1,6 +1,7 @@
 // Package rig is what the measurements and the fault tests share: the built
 // binary as a process, a sink for its callbacks as another process, a feeder of
-// events, and the kernel's figures about each.
+// events, and the kernel's figures about each. It leaves out what is measured
+// (verify/bench) and what must hold (verify/faults).
 package rig
 
 import (
