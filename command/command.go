@@ -45,6 +45,7 @@ const (
 	exitSkipped = 3 // of send
 	exitReused  = 4 // of send: skipped, and one at least for its id
 	exitForged  = 5 // of verify: not genuine
+	exitIll     = 6 // of test-event: the endpoint did not acknowledge it
 )
 
 // exitError ends the process with a code other than exitFailed.
@@ -69,6 +70,7 @@ type cli struct {
 	Login      loginCmd      `cmd:"" help:"Keep a server and an account's API key for the commands below."`
 	Webhook    webhookCmd    `cmd:"" help:"Show, set or remove the account's callback URL, and rotate its secret."`
 	Deliveries deliveriesCmd `cmd:"" help:"List what was sent to the account's endpoint, or show why one event has not arrived."`
+	TestEvent  testEventCmd  `cmd:"" help:"Send one signed test to the account's endpoint now, and say what is wrong with it."`
 	Tail       tailCmd       `cmd:"" help:"Show the account's events as they come, and POST each to a program on this machine."`
 	Attempts   attemptsCmd   `cmd:"" help:"List every POST to the account's endpoint, and how it ended."`
 	Verify     verifyCmd     `cmd:"" help:"Say whether a callback is genuine, and if not why."`
