@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -258,10 +259,25 @@ func (s *service) kill() {
 
 // end kills what still runs, and after a failure shows what the service did.
 func (s *service) end() {
+	if s.t.Failed() {
+		s.showMetrics()
+	}
 	s.kill()
 	if s.t.Failed() {
 		s.t.Logf("the service ended with %v; its log:\n%s", s.cmd.ProcessState, s.log)
 	}
+}
+
+// showMetrics logs what the service counted, if it still answers.
+func (s *service) showMetrics() {
+	resp, err := http.Get(s.ops + "/metrics")
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	counted := regexp.MustCompile(`(?m)^recapito_\S+ (0|.*_bucket.*)\n|^[^r].*\n`).ReplaceAllString(string(text), "")
+	s.t.Logf("the service counted:\n%s", counted)
 }
 
 // terminate is SIGTERM, and fails the test if the exit is not clean.
