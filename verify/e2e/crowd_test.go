@@ -33,7 +33,7 @@ func TestACrowdWithoutAKeyIsFeltByNobody(t *testing.T) {
 	bin := build(t, false)
 	ca := newAuthority(t)
 	to := newSink(t, ca)
-	svc := serve(t, limited(t, bin, 1024), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file)
+	svc := serve(t, limited(t, bin, 1024), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, againSoon)
 	var keys []string
 	for i := range 4 {
 		keys = append(keys, svc.account(acc(i)))

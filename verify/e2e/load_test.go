@@ -71,8 +71,8 @@ func TestHundredThousandEventsArriveOnceAndInOrder(t *testing.T) {
 	const accounts, messages, perMessage = 1000, 25, 4 // 100 events an account
 	ca := newAuthority(t)
 	to := newSink(t, ca)
-	// However slow the machine is, no attempt is to fail for it, and be made again.
-	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, "--attempt-timeout", "1h", "--order-wait", "24h")
+	// However slow the machine is, no request is to fail for it, and be made again.
+	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, againSoon, "--attempt-timeout", "1h", "--order-wait", "24h")
 	keys := provision(t, svc, to, accounts)
 
 	// One batch has an account's whole traffic of one step, so that the order
@@ -285,7 +285,7 @@ func TestHalfOfAllEndpointsHang(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
-	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file)
+	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, againSoon)
 	provision(t, svc, to, accounts)
 	var batches [][]string
 	for step := range perAccount {
