@@ -217,7 +217,7 @@ type BacklogQuery struct {
 	Due       int     // at most so many that were put off until Now or earlier, longest due first,
 	Known     []int64 // but for those with these Seqs
 	After     int64   // of the fresh ones those with a greater Seq,
-	Fresh     int     // at most so many, in order of Seq
+	Fresh     int     // at most so many, in order of Seq; fewer: the snapshot has no more
 }
 
 // Backlog is a part of an account's PENDING deliveries, from one snapshot.

@@ -178,7 +178,8 @@ type Queue interface {
 
 // Upkeep changes what waits without an attempt, and removes what has had its
 // time. Each call is one commit of at most limit deliveries, so that others'
-// writes do not wait for long: whoever gets limit asks again.
+// writes do not wait for long. Whoever gets limit asks again: it is returned
+// whenever there may be more.
 type Upkeep interface {
 	// MakeDue makes deliveries of the account that were put off beyond now due
 	// now, and returns how many.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -34,6 +35,16 @@ func (s *Store) PendingAccounts(ctx context.Context, after string, limit int) ([
 // Backlog implements [store.Queue].
 func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Backlog, err error) {
 	newest := s.w.tail.fresh(q.AccountID, q.After, q.Fresh)
+	b, err = s.backlog(ctx, &q, newest)
+	if err == nil && len(newest) == q.Fresh && len(b.Fresh) < q.Fresh {
+		// Some have ended since they were copied, so that there may be more.
+		return s.backlog(ctx, &q, s.w.tail.fresh(q.AccountID, q.After, math.MaxInt))
+	}
+	return b, err
+}
+
+// backlog is Backlog with what was copied of the tail before.
+func (s *Store) backlog(ctx context.Context, q *store.BacklogQuery, newest []int64) (b store.Backlog, err error) {
 	err = s.snapshot(ctx, func(tx *readTxn) error {
 		if b.Webhook, err = tx.webhook(q.AccountID); err != nil {
 			return err
@@ -42,7 +53,7 @@ func (s *Store) Backlog(ctx context.Context, q store.BacklogQuery) (b store.Back
 		if b.Due, err = tx.deliveries(s.reads.due, now, q.AccountID, micros(q.Now), list(q.Known), q.Due); err != nil {
 			return err
 		}
-		if b.Fresh, err = tx.fresh(&q, now, newest); err != nil {
+		if b.Fresh, err = tx.fresh(q, now, newest); err != nil {
 			return err
 		}
 		next, err := tx.number(s.reads.nextDue, q.AccountID, micros(q.Now))
@@ -71,6 +82,16 @@ func (t *readTxn) fresh(q *store.BacklogQuery, now int64, newest []int64) ([]sto
 // Oldest implements [store.Queue].
 func (s *Store) Oldest(ctx context.Context, accountID string) (b store.Backlog, err error) {
 	newest := s.w.tail.fresh(accountID, 0, 1)
+	b, err = s.oldest(ctx, accountID, newest)
+	if err == nil && len(newest) > 0 && (len(b.Fresh) == 0 || b.Fresh[0].Seq > newest[0]) {
+		// It has ended since it was copied, so that another one of the tail may be the oldest.
+		return s.oldest(ctx, accountID, s.w.tail.fresh(accountID, 0, math.MaxInt))
+	}
+	return b, err
+}
+
+// oldest is Oldest with what was copied of the tail before.
+func (s *Store) oldest(ctx context.Context, accountID string, newest []int64) (b store.Backlog, err error) {
 	err = s.snapshot(ctx, func(tx *readTxn) error {
 		if b.Webhook, err = tx.webhook(accountID); err != nil {
 			return err
@@ -105,7 +126,7 @@ func (s *Store) Expire(ctx context.Context, accountID string, acceptedBefore, no
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}
-	return write(ctx, s.w, len(seqs), func(tx *txn) (int, error) { return tx.finish(failed, now, seqs) })
+	return s.finishFound(ctx, failed, now, seqs, limit)
 }
 
 // Cancel implements [store.Upkeep]. As in Expire, a reader finds the deliveries.
@@ -129,7 +150,17 @@ func (s *Store) Cancel(ctx context.Context, accountID string, now time.Time, lim
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}
-	return write(ctx, s.w, len(seqs), func(tx *txn) (int, error) { return tx.finish(cancelled, now, seqs) })
+	return s.finishFound(ctx, cancelled, now, seqs, limit)
+}
+
+// finishFound ends what a reader has found. It returns limit if so many were found,
+// although some may have ended since: there may be more.
+func (s *Store) finishFound(ctx context.Context, state int, now time.Time, seqs []int64, limit int) (int, error) {
+	n, err := write(ctx, s.w, len(seqs), func(tx *txn) (int, error) { return tx.finish(state, now, seqs) })
+	if err == nil && len(seqs) == limit {
+		n = limit
+	}
+	return n, err
 }
 
 // cancelable are an account's PENDING deliveries before a seq, except those in

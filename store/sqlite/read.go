@@ -68,7 +68,7 @@ func (r *readStatements) prepare(db *sql.DB) error {
 		`SELECT ` + deliveryColumns + `, ` + firstFailure(`d.seq`) + `, NULL FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (
 			SELECT min(seq) AS seq FROM waiting WHERE account_id = ? AND due_at = 0
 			UNION ALL SELECT min(seq) FROM waiting WHERE account_id = ? AND due_at > 0
-			UNION ALL SELECT value FROM json_each(?))) AND end.seq IS NULL`: &r.oldest,
+			UNION ALL SELECT value FROM json_each(?) j WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = j.value AND o.ended_at > 0))) AND end.seq IS NULL`: &r.oldest,
 		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                                            &r.nextDue,
 		`SELECT ` + deliveryColumns + noQueueColumns + historyColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`: &r.delivery,
 		`SELECT ` + attemptColumns + ` FROM outcomes o WHERE o.seq = ? AND o.number > 0 ORDER BY o.number`:                                            &r.attempts,
