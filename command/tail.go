@@ -55,7 +55,7 @@ func (c *tailCmd) Run(ctx context.Context, std Streams) error {
 		return err
 	}
 	screen, out := terminal.NewScreen(std.Out), log.New(std.Out, "", 0)
-	var read, acknowledged int
+	var forwarded, acknowledged int
 	err = tail.Follow(ctx, s, tail.Config{
 		All: c.All, NoWait: c.NoWait,
 		Ready: func() {
@@ -65,11 +65,14 @@ func (c *tailCmd) Run(ctx context.Context, std Streams) error {
 		},
 		Lost: func(why error) { note(std, "%v; trying again", why) },
 		Take: func(e tail.Event) error {
-			read++
 			var answer *tail.Answer
 			if forwarder != nil && e.Payload != nil {
 				a := forwarder.Forward(ctx, e)
+				if ctx.Err() != nil {
+					return nil // Ctrl-C cut it short
+				}
 				answer = &a
+				forwarded++
 				if a.Acknowledged() {
 					acknowledged++
 				}
@@ -85,7 +88,7 @@ func (c *tailCmd) Run(ctx context.Context, std Streams) error {
 		},
 	})
 	if forwarder != nil {
-		note(std, "forwarded %d, acknowledged %d", read, acknowledged)
+		note(std, "forwarded %d, acknowledged %d", forwarded, acknowledged)
 	}
 	return err
 }
