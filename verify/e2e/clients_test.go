@@ -18,6 +18,7 @@ conflict: 409 Conflict
 replace: 200 true
 bad URL: 400 /callbackUrl
 rotate: 200 true
+test: 200 CERTIFICATE_EXPIRES_SOON TEST 204
 list: 200 1 evt_1 DELIVERED
 delivery: 200 READ 204
 attempts: 200 1 evt_1 204

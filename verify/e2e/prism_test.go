@@ -21,6 +21,7 @@ func TestContractPrism(t *testing.T) {
 	key, events := keys["acc_a"], hook+"/deliveries"
 	attempts, feed := hook+"/attempts", hook+"/events"
 	good, secret := callback("https://example.com/status"), hook+"/signing-secret"
+	test := hook + "/test-event"
 	apiKeys := "/accounts/acc_new/api-keys"
 	_, made := to.api("POST", "/accounts/acc_a/api-keys", bearer, "")
 	large := strings.Replace(event("acc_b", "e5", "m", "SENT"), "{", `{"description":"`+strings.Repeat("ü", 512)+`",`, 1)
@@ -34,6 +35,12 @@ func TestContractPrism(t *testing.T) {
 		{"PUT", hook, key, callback("https://localhost.internal/"), 400},
 		{"PUT", hook, "wrong", good, 401},
 		{"POST", secret, key, "", 200},
+		{"PUT", hook, key, callback("https://callback.example/"), 200},
+		{"POST", test, key, "", 200},
+		{"POST", test, key, `{"sample":"RCS_READ"}`, 200},
+		{"POST", test, key, `{"sample":"NONE"}`, 400},
+		{"POST", test, key, `{"sample":"` + strings.Repeat("x", 100<<10) + `"}`, 413},
+		{"POST", test, "wrong", "", 401},
 		{"POST", secret, "wrong", "", 401},
 		{"GET", events, key, "", 200},
 		{"GET", events + "?limit=1&state=DELIVERED&messageId=m-1&from=2026-01-01T00:00:00Z", key, "", 200},
@@ -57,6 +64,7 @@ func TestContractPrism(t *testing.T) {
 		{"GET", hook, key, "", 404},
 		{"PUT", hook, key, good, 404},
 		{"POST", secret, key, "", 404},
+		{"POST", test, key, "", 404},
 		{"POST", hook, key, good, 201},
 		{"POST", "/events", bearer, batch([]string{event("acc_none", "e1", "m", "SENT"), event("acc_b", "e2", "m", "SENT")}), 202},
 		{"POST", "/events", bearer, strings.Replace(batch([]string{event("acc_b", "e3", "m", "READ")}), "RCS", "SMS", 1), 400},
@@ -95,6 +103,7 @@ func TestContractPrism(t *testing.T) {
 		{"GET", events, key, "", 429},
 		{"GET", events + "/evt_1", key, "", 429},
 		{"POST", secret, key, "", 429},
+		{"POST", test, key, "", 429},
 		{"POST", "/events", bearer, one, 202},
 		{"POST", "/events", bearer, one, 429},
 	})

@@ -60,6 +60,12 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println("rotate:", rotated.StatusCode(), rotated.JSON200.SigningSecret != created.JSON201.SigningSecret)
 
+	test, err := account.SendTestEventWithResponse(ctx, client.TestEventInput{Sample: new(client.TestSampleInputRCSREAD)})
+	if err != nil {
+		return err
+	}
+	fmt.Println("test:", test.StatusCode(), test.JSON200.Verdict, test.JSON200.Payload.EventType, *test.JSON200.Attempt.StatusCode)
+
 	list, err := account.ListDeliveriesWithResponse(ctx, &client.ListDeliveriesParams{State: &[]client.DeliveryState{client.DeliveryStateDELIVERED}})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ from recapito_client.api.webhooks import (
     get_webhook,
     replace_webhook,
     rotate_signing_secret,
+    send_test_event,
 )
 from recapito_client.models import (
     AttemptList,
@@ -21,6 +22,7 @@ from recapito_client.models import (
     DeliveryDetail,
     DeliveryList,
     DeliveryState,
+    Diagnosis,
     EventFeed,
     Problem,
     StatusEvent,
@@ -70,6 +72,10 @@ say("bad URL", refused.status_code.value, *(e.pointer for e in must(Problem, ref
 
 rotated = rotate_signing_secret.sync_detailed(client=account)
 say("rotate", rotated.status_code.value, must(WebhookWithSecret, rotated.parsed).signing_secret != webhook.signing_secret)
+
+tested = send_test_event.sync_detailed(client=account)
+diagnosis = must(Diagnosis, tested.parsed)
+say("test", tested.status_code.value, diagnosis.verdict.value, diagnosis.payload.event_type.value, diagnosis.attempt.status_code)
 
 listed = list_deliveries.sync_detailed(client=account, state=[DeliveryState.DELIVERED])
 deliveries = must(DeliveryList, listed.parsed).deliveries

@@ -41,6 +41,10 @@ console.log('bad URL:', refused.response.status, refused.error?.errors?.[0]?.poi
 const rotated = await account.POST('/webhooks/delivery-status/signing-secret');
 console.log('rotate:', rotated.response.status, must(rotated).signingSecret !== signingSecret);
 
+const test = await account.POST('/webhooks/delivery-status/test-event', { body: { sample: 'RCS_READ' } });
+const { verdict, payload: sent, attempt } = must(test);
+console.log('test:', test.response.status, verdict, sent.eventType, attempt.statusCode);
+
 const list = await account.GET('/webhooks/delivery-status/deliveries', {
   params: { query: { state: ['DELIVERED'] } },
 });

@@ -8,6 +8,8 @@ import recapito.api.WebhooksApi;
 import recapito.model.AttemptOutcome;
 import recapito.model.DeliveryState;
 import recapito.model.Problem;
+import recapito.model.TestEventInput;
+import recapito.model.TestSampleInput;
 import recapito.model.WebhookInput;
 
 /**
@@ -41,6 +43,10 @@ public final class Scenario {
 
     var rotated = webhooks.rotateSigningSecretWithHttpInfo();
     say("rotate", rotated.getStatusCode(), !rotated.getData().getSigningSecret().equals(webhook.getSigningSecret()));
+
+    var test = webhooks.sendTestEventWithHttpInfo(new TestEventInput().sample(TestSampleInput.RCS_READ));
+    var diagnosis = test.getData();
+    say("test", test.getStatusCode(), diagnosis.getVerdict(), diagnosis.getPayload().getEventType(), diagnosis.getAttempt().getStatusCode());
 
     var list = deliveries.listDeliveriesWithHttpInfo(
             List.of(DeliveryState.DELIVERED), null, null, null, null, null, null, null, null, null, null, null, null, null);
