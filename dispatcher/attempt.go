@@ -27,8 +27,8 @@ type Observation struct {
 }
 
 // errWithdrawn: the webhook changed between the start of an attempt and its
-// first byte.
-var errWithdrawn = errors.New("the webhook has changed")
+// first byte, or the account was lost.
+var errWithdrawn = errors.New("the attempt is not to be made any more")
 
 // attempt is one that is under way.
 type attempt struct {
@@ -36,6 +36,7 @@ type attempt struct {
 	item    *item
 	webhook *store.Webhook // as of the start
 	term    int            // of the lane, then
+	tenure  int            // of the lane, then
 	probe   bool
 	since   time.Time  // its connection was made then or later
 	class   fair.Class // as which it is counted
@@ -62,11 +63,11 @@ func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
 	if !d.running || len(d.pending)+d.writing >= maxUnrecorded || d.apart >= maxApart {
 		return nil
 	}
-	l, ok := d.turns.Next(d.slots.Any)
+	l, ok := d.nextLane(now)
 	if !ok {
 		return nil
 	}
-	a := &attempt{lane: l, webhook: l.webhook, term: l.term, class: l.class(), started: now, probe: l.pace.open, since: l.dialledSince}
+	a := &attempt{lane: l, webhook: l.webhook, term: l.term, tenure: l.tenure, class: l.class(), started: now, probe: l.pace.open, since: l.dialledSince}
 	if a.probe {
 		a.item = l.probe
 	} else {
@@ -131,10 +132,13 @@ func (d *Dispatcher) header(w *store.Webhook, eventID string, body []byte, numbe
 }
 
 // proceed is the last question before the first byte: is the webhook still the
-// one that this attempt began with?
+// one that this attempt began with, and the account still this process's?
 func (d *Dispatcher) proceed(a *attempt) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if a.tenure != a.lane.tenure || !d.cfg.Store.May(a.lane.account) {
+		return errWithdrawn
+	}
 	w := a.lane.webhook
 	if w == nil || w.ID != a.webhook.ID || w.Version != a.webhook.Version {
 		return errWithdrawn
@@ -208,7 +212,7 @@ func (d *Dispatcher) uncount(a *attempt, res *egress.Result) {
 // until everything has been made due.
 func (d *Dispatcher) takeBack(a *attempt) {
 	l := a.lane
-	if !a.probe && a.current() && l.active() && !l.pace.open && a.item.seq() >= l.webhook.FirstSeq {
+	if !a.probe && a.current() && a.tenure == l.tenure && l.active() && !l.pace.open && a.item.seq() >= l.webhook.FirstSeq {
 		a.item.state = ready
 		d.hold(l, len(a.item.delivery.Body))
 		l.window.ready.pushFront(a.item)

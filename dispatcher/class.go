@@ -70,7 +70,7 @@ func (d *Dispatcher) fallBehind(l *lane) {
 	l.epoch++
 	l.direct, l.more, l.cursor = false, true, 0
 	l.probe = nil
-	l.late, l.lost = nil, true
+	l.late, l.missed = nil, 1 // whatever there is
 	l.window.clear(time.Now(), d.overtaking(time.Now()))
 	l.kept = 0
 	d.release(l, l.held)

@@ -73,8 +73,9 @@ type Dispatcher struct {
 	mu      sync.Mutex
 	running bool // between the start of Run and its soft stop
 	scanned bool // the accounts with PENDING deliveries of the start all have lanes
-	rescans int  // how often a scan was made necessary
+	scans   int  // how often what a scan has found was made worthless
 	lanes   map[string]*lane
+	ownership
 	slots   fair.Shares       // attempts under way
 	turns   fair.Turns[*lane] // those that could use a slot
 	quick   list.List         // attempts under way for less than slowAfter, in order of their start
@@ -229,6 +230,9 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 	wait := idleGap
 	if at, ok := d.alarms.next(); ok {
 		wait = max(at.Sub(now), 0)
+	}
+	if now.Before(d.barred) {
+		wait = min(wait, d.barred.Sub(now))
 	}
 	d.workers.dismiss(now)
 	if d.slots.Total() > 0 || len(d.workers.idle) > 0 || !d.scanned {

@@ -124,6 +124,10 @@ func (d *Dispatcher) wantsWithoutAttempts(l *lane, now time.Time) (j job, again 
 // reconsider updates everything about a lane after a change: its class, its
 // place among those that wait for a slot, its job, its alarm, its end.
 func (d *Dispatcher) reconsider(l *lane, now time.Time) {
+	if l.lost {
+		d.depart(l)
+		return
+	}
 	if !d.running {
 		return
 	}
@@ -188,7 +192,7 @@ func (d *Dispatcher) doJobs(ctx context.Context) {
 		if l != nil {
 			j, _ = d.wants(l, time.Now())
 			epoch = l.epoch
-			l.working, l.lost, l.noted = true, false, time.Time{}
+			l.working, l.missed, l.noted = true, 0, time.Time{}
 			l.window.ask()
 		}
 		d.mu.Unlock()
@@ -213,8 +217,11 @@ func (d *Dispatcher) doJob(ctx context.Context, l *lane, j job, epoch int) {
 		err = d.takeIn(l, takeIn, now)
 	}
 	l.working = false
-	if late := d.takeLate(l); len(late) > 0 || l.lost {
-		l.more = true // not merged: read it
+	for _, a := range d.takeLate(l) { // not merged
+		l.miss(a.Delivery.Seq)
+	}
+	if l.missed != 0 {
+		l.miss(l.missed)
 	}
 	clear(l.gone)
 	l.window.answered()

@@ -55,16 +55,19 @@ type lane struct {
 	failed   notice         // that it did
 	idleAt   time.Time      // since when there was nothing to do
 
+	lost   bool // it is not this process's any more,
+	tenure int  // which has happened so often
+
 	unrecorded int    // outcomes on their way to the store
 	group      *group // they could not be recorded with those of others; nil: they could
 
 	working bool // its job is being done
 	epoch   int  // counts what makes the answer worthless
 	// Since that began:
-	late  []store.Acceptance // handed over
-	lost  bool               // more than late can hold
-	noted time.Time          // the earliest that became due
-	gone  map[int64]struct{} // recorded: the answer may still show them
+	late   []store.Acceptance // handed over
+	missed int64              // the least Seq of what was handed over and is not kept; zero: all is
+	noted  time.Time          // the earliest that became due
+	gone   map[int64]struct{} // recorded: the answer may still show them
 
 	slot fair.Place[*lane] // where it waits for a slot
 	work fair.Place[*lane] // where its job waits
@@ -106,6 +109,16 @@ const (
 )
 
 func (l *lane) capacity() int { return windowPerLimit * int(l.pace.limit) }
+
+// miss notes that what was handed over is to be read. A page under way may not
+// have it and end beyond it: then the cursor is set back once more.
+func (l *lane) miss(seq int64) {
+	l.more = true
+	l.cursor = min(l.cursor, seq-1)
+	if l.missed == 0 || seq < l.missed {
+		l.missed = seq
+	}
+}
 
 func (l *lane) isDue(now time.Time) bool { return !l.dueAt.IsZero() && !l.dueAt.After(now) }
 

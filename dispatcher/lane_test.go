@@ -574,7 +574,7 @@ func TestUncertainCommitIsReadAnew(t *testing.T) {
 		r.store.Listen(nil)
 		ev := r.accept("a", "m1")[0] // committed, but nobody was told
 		r.store.Listen(r.disp)
-		r.disp.Uncertain()
+		r.disp.Uncertain([]string{"a"})
 		r.after(time.Second)
 		r.wantState("a", ev, store.Delivered)
 		r.wantStates(map[store.State]int64{store.Delivered: 2})

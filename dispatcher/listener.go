@@ -42,7 +42,11 @@ func (d *Dispatcher) laneOf(account string) *lane {
 		l = newLane(account)
 		l.direct, l.known, l.more = d.scanned, d.scanned, !d.scanned
 		l.makeDue = d.rewound && !d.scanned
+		l.dialledSince = d.gainedAt
 		d.lanes[account] = l
+	}
+	if l.lost {
+		d.comeBack(l)
 	}
 	return l
 }
@@ -55,18 +59,17 @@ func (d *Dispatcher) handOver(l *lane, a *store.Acceptance, now time.Time) {
 	d.renew(l, a.Webhook)
 	l.told = a.Webhook
 	switch {
-	case l.direct && a.Delivery.Seq <= l.cursor, l.window.has(a.Delivery.Seq):
+	case l.window.has(a.Delivery.Seq):
 		// A page that was read between its commit and this call had it.
 	case l.direct && d.hasRoom(l):
-		l.cursor = a.Delivery.Seq
+		l.cursor = max(l.cursor, a.Delivery.Seq) // another source may be behind
 		d.take(l, &a.Delivery, false, now)
-	case l.direct:
-		l.direct, l.more = false, true
-	case l.working && !l.lost && len(l.late) < maxWindow && d.memory.Any(l.heldAs):
+	case !l.direct && l.working && l.missed == 0 && len(l.late) < maxWindow && d.memory.Any(l.heldAs):
 		l.late = append(l.late, *a)
 		d.hold(l, len(a.Delivery.Body))
 	default:
-		l.more, l.lost = true, true
+		l.direct = false
+		l.miss(a.Delivery.Seq)
 	}
 }
 
@@ -169,18 +172,19 @@ func (d *Dispatcher) freshPace(l *lane) pace {
 }
 
 // Uncertain implements [store.Listener]: a commit failed and may have happened
-// all the same, so every lane reads anew and the scan begins again.
-func (d *Dispatcher) Uncertain() {
+// all the same, so that the lanes of these accounts read anew.
+func (d *Dispatcher) Uncertain(accounts []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.running {
+		return // the next start reads it
+	}
 	now := time.Now()
-	d.scanned = false
-	d.rescans++
-	for _, l := range d.lanes {
+	for _, account := range accounts {
+		l := d.laneOf(account)
 		d.fallBehind(l)
 		l.known = false
 		l.retryAt = now.Add(storeRetryGap)
 		d.reconsider(l, now)
 	}
-	d.wakeLoop()
 }

@@ -125,6 +125,11 @@ func (w *world) begin() {
 	w.kept, w.slow = kept, w.slow.reopened(kept)
 	w.starts++
 	w.recv.idle = idle{}
+	close(w.over)
+	w.over = make(chan struct{})
+	for i := range w.settled {
+		w.settled[i] = closed
+	}
 	clear(w.open)
 	for i := range w.accounts {
 		end := &w.accounts[i] // what it had learnt is lost

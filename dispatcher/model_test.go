@@ -23,6 +23,7 @@ type plan struct {
 	MaxInFlight int
 	Connect     time.Duration
 	Stale       bool
+	Shared      bool // the store, with other processes
 	Steps       []step
 }
 
@@ -39,6 +40,9 @@ type step struct {
 // killAfter is how long the last thing that a process did took so far.
 func (s step) killAfter() time.Duration { return s.Wait % (7 * time.Millisecond) }
 
+// expiry is how long the process has no lease.
+func (s step) expiry() time.Duration { return min(s.Wait, time.Minute) }
+
 // String says what the step uses.
 func (s step) String() string {
 	switch s.Kind {
@@ -54,6 +58,10 @@ func (s step) String() string {
 		return "restart"
 	case "kill":
 		return fmt.Sprintf("kill while a%d %v is accepted since %v", s.Account, s.Events, s.killAfter())
+	case "fence":
+		return fmt.Sprintf("fenced for %v", s.killAfter())
+	case "lease":
+		return fmt.Sprintf("no lease for %v", s.expiry())
 	case "clock":
 		return fmt.Sprintf("restart with the clock %v away", s.Clock)
 	}
@@ -63,21 +71,27 @@ func (s step) String() string {
 const modelAccounts = 3
 
 func drawPlan(t *rapid.T) plan {
+	kinds := []string{
+		"accept", "accept", "accept", "accept", "answer", "answer", "wait", "wait",
+		"put", "put the same", "delete", "create", "rotate", "trouble", "restart", "kill", "clock",
+	}
+	shared := rapid.Bool().Draw(t, "shared")
+	if shared {
+		kinds = append(kinds, "move", "move", "fence", "lease")
+	}
 	return plan{
 		WindowBytes: rapid.SampledFrom([]int{1 << 20, 4000, 400}).Draw(t, "window bytes"),
 		MaxInFlight: rapid.SampledFrom([]int{16, 4, 1}).Draw(t, "slots"),
 		Connect:     rapid.SampledFrom([]time.Duration{time.Millisecond, 20 * time.Millisecond}).Draw(t, "connect"),
 		Stale:       rapid.Bool().Draw(t, "stale"),
-		Steps:       rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(t, "steps"),
+		Shared:      shared,
+		Steps:       rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step { return drawStep(t, kinds) }), 1, 40).Draw(t, "steps"),
 	}
 }
 
-func drawStep(t *rapid.T) step {
+func drawStep(t *rapid.T, kinds []string) step {
 	return step{
-		Kind: rapid.SampledFrom([]string{
-			"accept", "accept", "accept", "accept", "answer", "answer", "wait", "wait",
-			"put", "put the same", "delete", "create", "rotate", "trouble", "restart", "kill", "clock",
-		}).Draw(t, "kind"),
+		Kind:    rapid.SampledFrom(kinds).Draw(t, "kind"),
 		Account: rapid.IntRange(0, modelAccounts-1).Draw(t, "account"),
 		Events:  rapid.SliceOfN(rapid.IntRange(0, 5), 1, 60).Draw(t, "events"),
 		Answer:  rapid.SampledFrom([]string{"ok", "ok", "slow", "500", "503", "503 for long", "410", "hang", "flaky"}).Draw(t, "answer"),
@@ -127,6 +141,7 @@ func live(rt *rapid.T, t *testing.T, rows rows) {
 		}
 		w.finish()
 		errs = w.errs
+		close(w.over)
 		w.stop()
 		w.stop = func() {}
 		w.killed.Wait()
@@ -147,9 +162,13 @@ type world struct {
 	*rig
 	rows     rows
 	slow     *slowStore
-	kept     store.Store        // as it is, without delay or trouble
-	power    context.CancelFunc // of the process
-	killed   sync.WaitGroup     // processes that were
+	kept     store.Store                    // as it is, without delay or trouble
+	power    context.CancelFunc             // of the process
+	over     chan struct{}                  // of the process, closed at its end
+	settled  [modelAccounts]<-chan struct{} // of accounts that others have
+	fenced   bool                           // the process was once
+	refused  map[string]bool                // attempts of which the outcome was
+	killed   sync.WaitGroup                 // processes that were
 	errs     []string
 	accounts [modelAccounts]endpoint
 	urls     int
@@ -169,6 +188,7 @@ type endpoint struct {
 	failed   time.Time // the last of them
 	madeDue  time.Time // by a success after so many
 	term     int       // of the webhook, see told
+	moved    time.Time // since when it is the dispatcher's again
 }
 
 type modelEvent struct {
@@ -186,7 +206,7 @@ type modelEvent struct {
 
 func newWorld(t *testing.T, rows rows, p *plan) *world {
 	kept := rows.open(t)
-	w := &world{rows: rows, kept: kept, slow: newSlowStore(kept), events: map[string]*modelEvent{}, order: map[string][]*modelEvent{}, open: map[string]*modelEvent{}}
+	w := &world{rows: rows, kept: kept, slow: newSlowStore(kept), events: map[string]*modelEvent{}, order: map[string][]*modelEvent{}, refused: map[string]bool{}, over: make(chan struct{}), open: map[string]*modelEvent{}}
 	w.rig = newRig(t, func(c *dispatcher.Config) {
 		w.plugIn(c, c.Sender.(*receiver))
 		c.MaxInFlight, c.WindowBytes, c.Retention = p.MaxInFlight, p.WindowBytes, 10000*time.Hour
@@ -194,6 +214,7 @@ func newWorld(t *testing.T, rows rows, p *plan) *world {
 	w.store = w.slow // newRig has put another one there
 	w.recv.connect.Store(int64(p.Connect))
 	w.recv.stale = p.Stale
+	w.slow.shared, w.slow.recording, w.slow.refused = p.Shared, w.checkRecorded, w.refuse
 	w.recv.set(w.answer)
 	for i := range modelAccounts {
 		w.accounts[i] = endpoint{answer: "ok", healthy: time.Now()}
@@ -233,6 +254,16 @@ func (w *world) do(s step) {
 		w.noteRewound()
 	case "kill":
 		w.kill(s)
+	case "move":
+		w.move(s.Account)
+	case "fence":
+		w.outlive(s)
+	case "lease":
+		w.slow.expire(time.Now())
+		w.after(s.expiry())
+		w.checkSlots(s.expiry())
+		w.slow.expire(time.Time{})
+		w.healedNow()
 	default:
 		w.change(s)
 	}
@@ -281,7 +312,7 @@ func (w *world) change(s step) {
 		if errors.Is(err, errTrouble) {
 			continue
 		}
-		if err == nil && strings.HasPrefix(s.Kind, "put") {
+		if err == nil && strings.HasPrefix(s.Kind, "put") && w.slow.owned(account) {
 			w.noteDue(s.Account)
 		}
 		return
@@ -333,6 +364,7 @@ func (w *world) finish() {
 		w.do(step{Kind: "answer", Account: i, Answer: "ok"})
 	}
 	w.do(step{Kind: "wait", Wait: time.Minute}) // until the last of the old answers have come
+	w.bringBack()
 	for i := range modelAccounts {
 		if h, err := w.kept.Webhook(context.Background(), name(i)); err == nil && h.Status == store.Suspended {
 			w.do(step{Kind: "put", Account: i})

@@ -76,12 +76,8 @@ func (d *Dispatcher) giveUpDamaged(l *lane, it *item, now time.Time) {
 	})
 }
 
-// recorded drops what is on disk now from memory and looks at each lane again.
-// g is the group that it was; nil: none.
-func (d *Dispatcher) recorded(batch []record, g *group) {
-	now := time.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// drop drops outcomes from memory. g is the group that they were; nil: none.
+func (d *Dispatcher) drop(batch []record, g *group) {
 	if g == nil {
 		d.writing = 0
 	} else {
@@ -95,6 +91,17 @@ func (d *Dispatcher) recorded(batch []record, g *group) {
 		if r.outcome.State == store.Pending {
 			r.lane.aside--
 		}
+	}
+}
+
+// recorded drops what is on disk now and looks at each lane again.
+func (d *Dispatcher) recorded(batch []record, g *group) {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop(batch, g)
+	for i := range batch {
+		r := &batch[i]
 		if r.lane.working {
 			r.lane.gone[r.item.seq()] = struct{}{}
 		}

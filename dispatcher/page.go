@@ -84,14 +84,12 @@ func (d *Dispatcher) mergeOne(l *lane, del *store.Delivery, beyond bool, now tim
 // caughtUp makes the lane direct again if it kept everything that was handed
 // over during the read.
 func (d *Dispatcher) caughtUp(l *lane, now time.Time) {
-	if l.lost {
+	if l.missed != 0 {
 		return
 	}
 	l.direct, l.more = true, false
 	for _, a := range d.takeLate(l) {
-		if a.Delivery.Seq > l.cursor {
-			d.handOver(l, &a, now)
-		}
+		d.handOver(l, &a, now)
 	}
 }
 

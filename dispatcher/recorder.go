@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -126,6 +127,10 @@ func (r *recorder) try(ctx context.Context, batch []record, g *group) {
 	if err == nil {
 		r.failures = 0
 		r.d.recorded(batch, g)
+		return
+	}
+	if errors.Is(err, store.ErrFenced) {
+		r.d.fenced(batch, g)
 		return
 	}
 	r.failures++

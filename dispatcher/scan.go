@@ -10,7 +10,7 @@ import (
 type accountScan struct {
 	d     *Dispatcher
 	after string
-	scan  int // the rescan that it is at
+	scan  int // of d.scans, at the last step
 	retry time.Time
 }
 
@@ -22,8 +22,8 @@ func (s *accountScan) step(ctx context.Context) (more bool) {
 	d := s.d
 	d.mu.Lock()
 	done := d.scanned
-	if s.scan != d.rescans {
-		s.scan, s.after = d.rescans, "" // from the beginning
+	if s.scan != d.scans {
+		s.scan, s.after = d.scans, "" // from the beginning
 	}
 	d.mu.Unlock()
 	if done || time.Now().Before(s.retry) {
@@ -38,12 +38,15 @@ func (s *accountScan) step(ctx context.Context) (more bool) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if s.scan != d.scans {
+		return true // some may not be this process's any more
+	}
 	for _, account := range accounts {
 		l := d.laneOf(account)
 		d.reconsider(l, now)
 		s.after = account
 	}
-	if len(accounts) < scanPage && s.scan == d.rescans {
+	if len(accounts) < scanPage {
 		d.scanned, s.after = true, ""
 		d.cfg.Logger.Debug("scanned accounts with pending deliveries", "lanes", len(d.lanes))
 	}

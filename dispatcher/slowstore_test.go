@@ -26,6 +26,7 @@ type slowStore struct {
 	trouble string // one of the troubles; every third call meets it
 	waiting []func(store.Listener)
 	told    map[string]*told // by account
+	others
 }
 
 // The troubles that a store may have.
@@ -54,7 +55,7 @@ type told struct {
 var errTrouble = errors.New("the store has trouble")
 
 func newSlowStore(s store.Store) *slowStore {
-	return &slowStore{Store: s, turn: make(chan struct{}, 1), told: map[string]*told{}}
+	return &slowStore{Store: s, turn: make(chan struct{}, 1), told: map[string]*told{}, others: newOthers()}
 }
 
 // reopened is the store of the next process, which will be told of nothing
@@ -64,6 +65,7 @@ func (s *slowStore) reopened(kept store.Store) *slowStore {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next.n, next.trouble = s.n, s.trouble
+	next.shared, next.away, next.recording, next.refused = s.shared, s.away, s.recording, s.refused
 	for account, t := range s.told {
 		next.told[account] = &told{at: t.at, term: t.term, changed: t.changed, committed: t.committed}
 		if w, err := kept.Webhook(context.Background(), account); err == nil {
@@ -105,18 +107,25 @@ func (s *earlier) later(tell func(store.Listener)) {
 }
 
 func (s *earlier) Accepted(batch []store.Acceptance) {
-	s.later(func(l store.Listener) { l.Accepted(batch) })
+	s.later(func(store.Listener) { (*slowStore)(s).handOver(batch) })
 }
 
 func (s *earlier) WebhookChanged(account string, w *store.Webhook) {
 	committed := time.Now()
 	s.later(func(l store.Listener) {
-		(*slowStore)(s).tell(account, w, committed)
-		l.WebhookChanged(account, w)
+		if (*slowStore)(s).owned(account) {
+			(*slowStore)(s).tell(account, w, committed)
+			l.WebhookChanged(account, w)
+		}
 	})
 }
 
-func (s *earlier) Uncertain() { s.later(store.Listener.Uncertain) }
+func (s *earlier) Uncertain(accounts []string) {
+	s.later(func(l store.Listener) { l.Uncertain(accounts) })
+}
+
+func (s *earlier) Gained()                                { panic("there is one process") }
+func (s *earlier) Lost(func(string) bool) <-chan struct{} { panic("there is one process") }
 
 func (s *slowStore) tell(account string, w *store.Webhook, committed time.Time) {
 	s.mu.Lock()
@@ -189,7 +198,9 @@ func slowRead[T any](s *slowStore, read func() (T, error)) (T, error) {
 	return read()
 }
 
-func slowWrite[T any](s *slowStore, write func() (T, error)) (result T, err error) {
+// slowWrite does a write of which the listener is told something of some accounts,
+// or of nobody.
+func slowWrite[T any](s *slowStore, write func() (T, error), accounts ...string) (result T, err error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	trouble, pause := s.next(refused, lost, doubtful)
@@ -202,14 +213,17 @@ func slowWrite[T any](s *slowStore, write func() (T, error)) (result T, err erro
 		time.Sleep(pause) // on disk, and nobody has been told
 	}
 	s.mu.Lock()
-	waiting, dead := s.waiting, s.dead
-	s.waiting = nil
+	waiting, hiding, dead := s.waiting, s.hiding, s.dead
+	s.waiting, s.hiding = nil, nil
 	s.mu.Unlock()
 	if dead {
 		return result, errTrouble
 	}
 	if trouble != "" {
-		s.listener.Uncertain()
+		s.show(hiding...)
+		if accounts = slices.DeleteFunc(accounts, func(a string) bool { return !s.owned(a) }); len(accounts) > 0 {
+			s.listener.Uncertain(accounts)
+		}
 		return result, errTrouble
 	}
 	for _, tell := range waiting {
@@ -218,66 +232,75 @@ func slowWrite[T any](s *slowStore, write func() (T, error)) (result T, err erro
 	return result, err
 }
 
-// slowDo is slowWrite for what has no result.
-func slowDo(s *slowStore, write func() error) error {
-	_, err := slowWrite(s, func() (struct{}, error) { return struct{}{}, write() })
-	return err
-}
-
 func (s *slowStore) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
-	return slowRead(s, func() ([]string, error) { return s.Store.PendingAccounts(ctx, after, limit) })
+	return slowRead(s, func() ([]string, error) {
+		accounts, err := s.Store.PendingAccounts(ctx, after, limit)
+		return slices.DeleteFunc(accounts, func(a string) bool { return !s.owned(a) }), err
+	})
 }
 
 func (s *slowStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
-	return slowRead(s, func() (store.Backlog, error) { return s.Store.Backlog(ctx, q) })
+	return slowRead(s, func() (store.Backlog, error) { return s.backlog(ctx, q) })
 }
 
 func (s *slowStore) Oldest(ctx context.Context, account string) (store.Backlog, error) {
-	return slowRead(s, func() (store.Backlog, error) { return s.Store.Oldest(ctx, account) })
+	return slowRead(s, func() (store.Backlog, error) { return s.oldest(ctx, account) })
 }
 
 func (s *slowStore) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
-	return slowWrite(s, func() ([]store.Verdict, error) { return s.Store.Accept(ctx, events, now) })
+	return slowWrite(s, func() ([]store.Verdict, error) {
+		s.hide(events)
+		return s.Store.Accept(ctx, events, now)
+	}, events[0].AccountID)
 }
 
 func (s *slowStore) Record(ctx context.Context, outcomes []store.Outcome, now time.Time) error {
 	if s.failsForOne() && slices.ContainsFunc(outcomes, func(o store.Outcome) bool { return o.Delivery.AccountID == name(0) }) {
 		return errTrouble
 	}
-	return slowDo(s, func() error { return s.Store.Record(ctx, outcomes, now) })
+	s.recording(outcomes)
+	_, err := slowWrite(s, unlessFenced(s, func() (struct{}, error) { return struct{}{}, s.Store.Record(ctx, outcomes, now) }))
+	if errors.Is(err, store.ErrFenced) {
+		for i := range outcomes {
+			s.refused(&outcomes[i])
+		}
+	}
+	return err
 }
 
 func (s *slowStore) MakeDue(ctx context.Context, account string, now time.Time, limit int) (int, error) {
-	return slowWrite(s, func() (int, error) { return s.Store.MakeDue(ctx, account, now, limit) })
+	return slowWrite(s, unlessFenced(s, func() (int, error) { return s.Store.MakeDue(ctx, account, now, limit) }))
 }
 
 func (s *slowStore) Expire(ctx context.Context, account string, before, now time.Time, limit int) (int, error) {
-	return slowWrite(s, func() (int, error) { return s.Store.Expire(ctx, account, before, now, limit) })
+	return slowWrite(s, unlessFenced(s, func() (int, error) { return s.Store.Expire(ctx, account, before, now, limit) }))
 }
 
 func (s *slowStore) Cancel(ctx context.Context, account string, now time.Time, limit int) (int, error) {
-	return slowWrite(s, func() (int, error) { return s.Store.Cancel(ctx, account, now, limit) })
+	return slowWrite(s, unlessFenced(s, func() (int, error) { return s.Store.Cancel(ctx, account, now, limit) }))
 }
 
 func (s *slowStore) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webhook, error) {
-	return slowWrite(s, func() (store.Webhook, error) { return s.Store.CreateWebhook(ctx, w) })
+	return slowWrite(s, func() (store.Webhook, error) { return s.Store.CreateWebhook(ctx, w) }, w.AccountID)
 }
 
 func (s *slowStore) ReplaceCallbackURL(ctx context.Context, account, url string, now time.Time) (store.Webhook, error) {
-	return slowWrite(s, func() (store.Webhook, error) { return s.Store.ReplaceCallbackURL(ctx, account, url, now) })
+	return slowWrite(s, func() (store.Webhook, error) { return s.Store.ReplaceCallbackURL(ctx, account, url, now) }, account)
 }
 
 func (s *slowStore) RotateSecret(ctx context.Context, account string, secret []byte, until, now time.Time) (store.Webhook, error) {
-	return slowWrite(s, func() (store.Webhook, error) { return s.Store.RotateSecret(ctx, account, secret, until, now) })
+	return slowWrite(s, func() (store.Webhook, error) { return s.Store.RotateSecret(ctx, account, secret, until, now) }, account)
 }
 
 func (s *slowStore) SuspendWebhook(ctx context.Context, seen store.Webhook, now time.Time) error {
 	if s.failsForOne() && seen.AccountID == name(0) {
 		return errTrouble
 	}
-	return slowDo(s, func() error { return s.Store.SuspendWebhook(ctx, seen, now) })
+	_, err := slowWrite(s, unlessFenced(s, func() (struct{}, error) { return struct{}{}, s.Store.SuspendWebhook(ctx, seen, now) }), seen.AccountID)
+	return err
 }
 
 func (s *slowStore) DeleteWebhook(ctx context.Context, account string, now time.Time) error {
-	return slowDo(s, func() error { return s.Store.DeleteWebhook(ctx, account, now) })
+	_, err := slowWrite(s, func() (struct{}, error) { return struct{}{}, s.Store.DeleteWebhook(ctx, account, now) }, account)
+	return err
 }

@@ -90,7 +90,7 @@ func (r *rig) acceptUntold(account, message string) string {
 	r.store.Listen(nil)
 	defer r.store.Listen(r.disp)
 	id := r.accept(account, message)[0]
-	r.disp.Uncertain()
+	r.disp.Uncertain([]string{account})
 	return id
 }
 
@@ -195,12 +195,13 @@ func TestUncertainCommitDuringTheScanIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := newHookedRig(t)
 		r.account("a")
+		r.stop()
 		var ev string
 		s.accounts = func() {
 			s.accounts = nil
 			ev = r.acceptUntold("a", "m")
 		}
-		r.disp.Uncertain() // another one, so that a scan begins
+		r.start()
 		r.after(2 * time.Second)
 		r.wantState("a", ev, store.Delivered)
 	})
@@ -401,7 +402,7 @@ func TestOpenBreakerProbesOnAfterAnUncertainCommit(t *testing.T) {
 		r.recv.set(status(500))
 		r.accept("a", many(20)...)
 		r.after(time.Minute)
-		r.disp.Uncertain()
+		r.disp.Uncertain([]string{"a"})
 		r.after(time.Second) // it has been read anew
 		r.recv.set(ok)
 		r.after(6 * time.Minute)
@@ -420,7 +421,7 @@ func TestWhatWasRecordedWhileAPageWasReadIsNotTakenFromIt(t *testing.T) {
 		ev := r.accept("a", "m")
 		r.settle()
 		s.page = func() { time.Sleep(2 * time.Second) }
-		r.disp.Uncertain() // so that a page is read while the attempt is under way
+		r.disp.Uncertain([]string{"a"}) // so that a page is read while the attempt is under way
 		r.after(5 * time.Second)
 		r.wantCalls(ev...)
 		r.wantStates(map[store.State]int64{store.Delivered: 1})
@@ -442,7 +443,7 @@ func TestWhatAPageHadIsNotTakenAgainAtItsHandOff(t *testing.T) {
 		l := &late{Listener: r.disp}
 		r.store.Listen(l)
 		ev := r.accept("a", "m", "n")
-		r.disp.Uncertain() // so that a page is read, which has both
+		r.disp.Uncertain([]string{"a"}) // so that a page is read, which has both
 		r.after(time.Second)
 		r.disp.Accepted(l.accepted)
 		r.after(time.Second)

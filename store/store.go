@@ -35,6 +35,10 @@ var (
 	ErrDamaged = errors.New("is damaged")
 	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("store is closed")
+	// ErrFenced: other processes took this one for dead, and have its accounts.
+	// Nothing is written. The store registers the process anew by itself, when it
+	// has told [Listener.Lost] of all accounts.
+	ErrFenced = errors.New("the process has lost its accounts")
 )
 
 // Store is the whole contract, as an implementation fulfils it. Consumers name
@@ -170,9 +174,17 @@ type Queue interface {
 	// webhook. Due and NextDue of the answer are empty; Fresh holds at most
 	// one.
 	Oldest(ctx context.Context, accountID string) (Backlog, error)
+	// May reports whether an attempt for the account may begin now: the account is
+	// this process's, whose lease has not run out. It is asked when an attempt gets
+	// its slot and again before its first byte. While it says no, the listener
+	// begins nothing and asks again in a moment, unless it is told that the account
+	// is Lost. It answers at once, without a lock that is held while the listener is
+	// told.
+	May(accountID string) bool
 	// Record writes the outcomes in one commit and in the given order. An
 	// outcome for a delivery that is not PENDING any more only adds its
-	// attempt. Recording the same outcome twice changes nothing.
+	// attempt. Recording the same outcome twice changes nothing. [ErrFenced]:
+	// they are not to be tried again, since others may have attempted as well.
 	Record(ctx context.Context, outcomes []Outcome, now time.Time) error
 }
 
@@ -221,18 +233,34 @@ type Statistics interface {
 	Stats() Stats
 }
 
-// Listener is told what has been committed, in the order of the commits, of what
-// this process writes before the call that wrote it returns. Its methods must
-// not block and must not call the store.
+// Listener is told what has been committed of the accounts that this process
+// attempts for: all, unless several processes share the store. Of what this process
+// writes it is told in the order of the commits, and before the call that wrote it
+// returns. Its methods must not block and must not call the store, but for
+// [Queue.May].
 type Listener interface {
-	// Accepted hands over fresh deliveries with the webhook of each.
+	// Accepted hands over fresh deliveries, with the webhook of each as it is by
+	// now. Those of one source, which is a process that accepts, come in order of
+	// Seq, and so do those of one message. Each is handed over once. [Backlog] may
+	// show it before only if no outcome of it can be recorded until then.
 	Accepted(batch []Acceptance)
 	// WebhookChanged gives the account's present webhook. Nil means that it has
 	// none.
 	WebhookChanged(accountID string, w *Webhook)
-	// Uncertain says that a commit failed and may have happened nevertheless.
-	// The listener must read everything anew.
-	Uncertain()
+	// Uncertain says that a commit failed that would have been told of these
+	// accounts, and may have happened nevertheless. The listener must read them
+	// anew.
+	Uncertain(accounts []string)
+	// Gained says that more accounts are this process's. What they have PENDING is
+	// found by [Queue.PendingAccounts]; what is accepted from now on is handed over.
+	// A store of one process calls neither this nor Lost.
+	Gained()
+	// Lost says which accounts are not this process's any more. When it returns, no
+	// attempt for them begins. settled is closed once those under way have ended
+	// and their outcomes are recorded or refused. Until then another process must
+	// not attempt for them, unless this one is fenced. An account that is gained
+	// again before is not waited for.
+	Lost(lost func(accountID string) bool) (settled <-chan struct{})
 }
 
 // Acceptance is a delivery just accepted and the webhook that it goes to,

@@ -75,6 +75,9 @@ func (s *Store) Listen(l store.Listener) {
 	s.listener = l
 }
 
+// May implements [store.Queue]: there is one process.
+func (s *Store) May(string) bool { return true }
+
 // Ready implements [store.Readiness].
 func (s *Store) Ready(context.Context) error {
 	if err := s.lock(); err != nil {

@@ -81,14 +81,15 @@ func (w *writer) rollback() {
 }
 
 // reopen replaces the connection after a failure and reads everything anew. The
-// listener must do the same.
+// listener must do the same with the accounts of a commit in doubt.
 func (w *writer) reopen() error {
 	_ = w.closeConn() // it has failed before
 	if err := w.open(); err != nil {
 		return err
 	}
-	if l := w.listener.Load(); l != nil {
-		(*l).Uncertain()
+	if l := w.listener.Load(); l != nil && len(w.doubt) > 0 {
+		(*l).Uncertain(w.doubt)
 	}
+	w.doubt = nil
 	return nil
 }

@@ -75,7 +75,7 @@ func (tx *txn) takeIn() error {
 	})
 	if len(batch) > 0 {
 		tx.events += len(batch)
-		tx.tell = append(tx.tell, func(l store.Listener) { l.Accepted(batch) })
+		tx.news = append(tx.news, news{accepted: batch})
 	}
 	return err
 }

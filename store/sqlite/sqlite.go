@@ -210,6 +210,9 @@ func (s *Store) Ready(ctx context.Context) error {
 // Listen implements [store.Queue].
 func (s *Store) Listen(l store.Listener) { s.w.listener.Store(&l) }
 
+// May implements [store.Queue]: there is one process.
+func (s *Store) May(string) bool { return true }
+
 // Close implements [store.Store].
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {

@@ -301,7 +301,7 @@ func TestConcurrentWritesShareCommits(t *testing.T) {
 	}
 }
 
-// uncertain counts how often the listener is told to read anew.
+// uncertain counts how many accounts the listener is told to read anew.
 type uncertain struct {
 	store.Listener
 	n atomic.Int64
@@ -309,7 +309,7 @@ type uncertain struct {
 
 func (u *uncertain) Accepted([]store.Acceptance)           {}
 func (u *uncertain) WebhookChanged(string, *store.Webhook) {}
-func (u *uncertain) Uncertain()                            { u.n.Add(1) }
+func (u *uncertain) Uncertain(accounts []string)           { u.n.Add(int64(len(accounts))) }
 
 // handed collects what the listener is handed.
 type handed struct {
@@ -388,15 +388,20 @@ func TestFailedCommitIsUncertainAndTheWriterRecovers(t *testing.T) {
 	s.Listen(u)
 	// The transaction is ended behind the writer's back, so that its COMMIT
 	// fails, as it does when the disk does.
-	err := s.w.do(t.Context(), func(tx *txn) error {
-		_, err := tx.w.conn.ExecContext(t.Context(), "ROLLBACK")
-		return err
-	})
-	if err == nil || !strings.Contains(err.Error(), "unknown") {
-		t.Fatalf("a failed commit: %v, want that the outcome is unknown", err)
+	for _, writes := range []bool{false, true} {
+		err := s.w.do(t.Context(), func(tx *txn) error {
+			if writes {
+				tx.setWebhook("a", nil)
+			}
+			_, err := tx.w.conn.ExecContext(t.Context(), "ROLLBACK")
+			return err
+		})
+		if err == nil || !strings.Contains(err.Error(), "unknown") {
+			t.Fatalf("a failed commit: %v, want that the outcome is unknown", err)
+		}
 	}
 	if n := u.n.Load(); n != 1 {
-		t.Errorf("Uncertain was told %d times, want once", n)
+		t.Errorf("%d accounts uncertain, want the one of which there was something to tell", n)
 	}
 	if _, err := s.Accept(t.Context(), []store.Event{event("e1")}, now); err != nil {
 		t.Errorf("Accept afterwards: %v", err)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 type txn struct {
 	w        *writer
 	totals   totals
-	tell     []func(store.Listener)    // after the commit
+	news     []news                    // for the listener, after the commit
 	webhooks map[string]*store.Webhook // changed in it; nil: there is none
 	stale    []string                  // accounts of which the cache holds secrets that have ended
 	// keysChanged is set when API keys were revoked.
@@ -32,6 +33,36 @@ type txn struct {
 
 func newTxn(w *writer) *txn {
 	return &txn{w: w, webhooks: map[string]*store.Webhook{}, change: change{left: map[int64]struct{}{}}}
+}
+
+// news is what the listener is told: what was accepted, or that an account's webhook
+// has changed.
+type news struct {
+	accepted []store.Acceptance
+	account  string
+	webhook  *store.Webhook
+}
+
+func (n *news) tell(l store.Listener) {
+	if n.accepted != nil {
+		l.Accepted(n.accepted)
+		return
+	}
+	l.WebhookChanged(n.account, n.webhook)
+}
+
+// accountsOf lists the accounts that news are of.
+func accountsOf(all []news) (accounts []string) {
+	for _, n := range all {
+		if n.accepted == nil {
+			accounts = append(accounts, n.account)
+		}
+		for i := range n.accepted {
+			accounts = append(accounts, n.accepted[i].Delivery.AccountID)
+		}
+	}
+	slices.Sort(accounts)
+	return slices.Compact(accounts)
 }
 
 // totals are the table's one row.

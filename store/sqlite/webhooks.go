@@ -247,6 +247,5 @@ func (tx *txn) putWebhook(w store.Webhook) error {
 // the commit to the cache and the listener. Each gets a copy.
 func (tx *txn) setWebhook(accountID string, w *store.Webhook) {
 	tx.webhooks[accountID] = copyWebhook(w)
-	told := copyWebhook(w)
-	tx.tell = append(tx.tell, func(l store.Listener) { l.WebhookChanged(accountID, told) })
+	tx.news = append(tx.news, news{account: accountID, webhook: copyWebhook(w)})
 }

@@ -34,6 +34,7 @@ type writer struct {
 	files   *servedFiles // nil if shared
 	version int64        // of the file, as SQLite counts the changes of others
 	damaged bool         // the connection must be opened anew
+	doubt   []string     // accounts of which a commit that failed would have been told
 	failing bool         // the last transaction failed
 	away    bool         // the files were not in their place when that was looked at last
 	// told is when the log last said of an account that it cannot be read.
@@ -282,14 +283,14 @@ func (w *writer) try(tx *txn, ops []*operation) (again bool, err error) {
 	if err := tx.exec(`COMMIT`); err != nil {
 		// It may have happened nevertheless. If the database cannot be opened
 		// now, the next transaction tries again.
-		w.damaged = true
+		w.damaged, w.doubt = true, accountsOf(tx.news)
 		if failed := w.reopen(); failed != nil {
 			return false, fmt.Errorf("%w (and opening it anew: %w)", err, failed)
 		}
 		return false, err
 	}
 	if err := w.lookForFiles(); err != nil {
-		w.damaged = true // what was committed is not where it will be looked for
+		w.damaged, w.doubt = true, accountsOf(tx.news) // what was committed is not where it will be looked for
 		return false, err
 	}
 	return false, nil
@@ -345,8 +346,8 @@ func (w *writer) publish(tx *txn) {
 	w.tail.apply(&tx.change)
 	w.store.cache.apply(tx)
 	if l := w.listener.Load(); l != nil {
-		for _, tell := range tx.tell {
-			tell(*l)
+		for i := range tx.news {
+			tx.news[i].tell(*l)
 		}
 	}
 }

@@ -40,10 +40,9 @@ func at(d time.Duration) time.Time { return t0.Add(d) }
 
 // listener records what it is told.
 type listener struct {
-	mu        sync.Mutex
-	accepted  []store.Acceptance
-	changes   []string
-	uncertain int
+	mu       sync.Mutex
+	accepted []store.Acceptance
+	changes  []string
 }
 
 func (l *listener) Accepted(batch []store.Acceptance) {
@@ -62,11 +61,9 @@ func (l *listener) WebhookChanged(accountID string, w *store.Webhook) {
 	l.changes = append(l.changes, fmt.Sprintf("%s %s %s %d", accountID, w.CallbackURL, w.Status, w.Version))
 }
 
-func (l *listener) Uncertain() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.uncertain++
-}
+func (l *listener) Uncertain([]string)                     {}
+func (l *listener) Gained()                                {}
+func (l *listener) Lost(func(string) bool) <-chan struct{} { return nil }
 
 // must fails the test at once.
 func must(t *testing.T, err error) {

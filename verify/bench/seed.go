@@ -74,9 +74,11 @@ func seedHistory(ctx context.Context, st *sqlite.Store, n, accounts int, from, t
 // acceptances is a listener that keeps the last batch.
 type acceptances struct{ batch []store.Acceptance }
 
-func (a *acceptances) Accepted(batch []store.Acceptance)   { a.batch = batch }
-func (*acceptances) WebhookChanged(string, *store.Webhook) {}
-func (*acceptances) Uncertain()                            {}
+func (a *acceptances) Accepted(batch []store.Acceptance)    { a.batch = batch }
+func (*acceptances) WebhookChanged(string, *store.Webhook)  {}
+func (*acceptances) Uncertain([]string)                     {}
+func (*acceptances) Gained()                                {}
+func (*acceptances) Lost(func(string) bool) <-chan struct{} { return nil }
 
 // spread does n things, so many at a time.
 func spread(n, atOnce int, do func(i int) error) error {
