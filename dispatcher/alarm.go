@@ -7,11 +7,24 @@ import (
 
 // alarms are the lanes with a time at which they must be looked at, earliest
 // first. The rows in the store decide; no work is lost with an alarm.
-type alarms struct{ h alarmHeap }
+type alarms struct {
+	h    alarmHeap
+	kick chan struct{} // wakes the run loop
+}
+
+func newAlarms() alarms { return alarms{kick: make(chan struct{}, 1)} }
+
+// wake makes the run loop look at them again.
+func (a *alarms) wake() {
+	select {
+	case a.kick <- struct{}{}:
+	default:
+	}
+}
 
 // set moves the lane's alarm; the zero time removes it. It reports whether the
 // lane is now the earliest.
-func (a *alarms) set(l *lane, at time.Time) (earliest bool) {
+func (a *alarms) set(l *member, at time.Time) (earliest bool) {
 	switch {
 	case at.Equal(l.alarm) && (l.alarmIndex >= 0 || at.IsZero()):
 		return false
@@ -30,11 +43,11 @@ func (a *alarms) set(l *lane, at time.Time) (earliest bool) {
 }
 
 // due removes and returns a lane whose time has come, or returns nil.
-func (a *alarms) due(now time.Time) *lane {
+func (a *alarms) due(now time.Time) *member {
 	if len(a.h) == 0 || a.h[0].alarm.After(now) {
 		return nil
 	}
-	l := heap.Pop(&a.h).(*lane)
+	l := heap.Pop(&a.h).(*member)
 	l.alarm = time.Time{}
 	return l
 }
@@ -46,7 +59,7 @@ func (a *alarms) next() (time.Time, bool) {
 	return a.h[0].alarm, true
 }
 
-type alarmHeap []*lane
+type alarmHeap []*member
 
 func (h alarmHeap) Len() int           { return len(h) }
 func (h alarmHeap) Less(i, j int) bool { return h[i].alarm.Before(h[j].alarm) }
@@ -56,7 +69,7 @@ func (h alarmHeap) Swap(i, j int) {
 }
 
 func (h *alarmHeap) Push(x any) {
-	l := x.(*lane)
+	l := x.(*member)
 	l.alarmIndex = len(*h)
 	*h = append(*h, l)
 }

@@ -16,15 +16,16 @@
 package dispatcher
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/dispatcher/fair"
+	"github.com/recapito/recapito/dispatcher/lane"
 	"github.com/recapito/recapito/store"
 )
 
@@ -46,7 +47,7 @@ type Config struct {
 	Store  Store
 	Sender Sender
 
-	RetrySchedule  []time.Duration // gaps between attempts; default [DefaultSchedule]
+	RetrySchedule  []time.Duration // gaps between attempts; default [lane.DefaultSchedule]
 	RetryHorizon   time.Duration   // age at which a delivery is given up; default 72 h
 	AttemptTimeout time.Duration   // of one attempt, whole; default 10 s
 	OrderWait      time.Duration   // an event waits for an earlier one of its message; default 60 s
@@ -61,6 +62,8 @@ type Config struct {
 	// Observe is told of every attempt, after it ended; may be nil.
 	Observe func(Observation)
 	Logger  *slog.Logger // default: discards
+
+	lane lane.Config // part of it
 }
 
 // Dispatcher owns the lanes and every goroutine that works on them. It is the
@@ -70,36 +73,19 @@ type Dispatcher struct {
 
 	// mu guards all that follows and every lane; nobody calls the store or the
 	// network while holding it.
-	mu      sync.Mutex
-	running bool // between the start of Run and its soft stop
-	scanned bool // the accounts with PENDING deliveries of the start all have lanes
-	scans   int  // how often what a scan has found was made worthless
-	lanes   map[string]*lane
-	ownership
-	slots   fair.Shares       // attempts under way
-	turns   fair.Turns[*lane] // those that could use a slot
-	quick   list.List         // attempts under way for less than slowAfter, in order of their start
-	workers workers
-	alarms  alarms // lanes by the time at which they want attention
-	clock   clock
-	// rewound: the clock was set back, so that lanes that the scan finds wait
-	// for what it was before.
-	rewound     bool
-	jobs        jobQueue    // lanes that want something of the store
-	memory      fair.Shares // bytes of bodies that wait in it
-	counts      counts      // of lanes
-	pending     []record    // outcomes not handed to the store yet
-	writing     int         // outcomes handed to the store and not yet committed
-	apart       int         // outcomes of lanes that are in a group, see recorder
-	policy      retryPolicy
-	exhausted   notice // that no file could be opened
-	authorities notice // that this machine knows none
-	accepted    int    // deliveries, since the last sweep
-
-	wake     chan struct{} // wakes the run loop
-	outcomes chan struct{} // wakes the recorder
-	workCtx  context.Context
-	attempts sync.WaitGroup
+	mu         sync.Mutex
+	running    bool // between the start of Run and its soft stop
+	scan       scan // of the accounts with PENDING deliveries
+	lanes      map[string]*member
+	departures []*departure // lost accounts whose attempts have not ended
+	slots      slots
+	workers    workers
+	jobs       jobs // lanes with a read or write of the store
+	recorder   recorder
+	alarms     alarms // lanes by the time at which they want attention
+	clock      clock
+	counts     counts
+	accepted   int // deliveries, since the last sweep
 }
 
 // New checks the configuration, fills in the defaults, and checks whether the
@@ -111,17 +97,11 @@ func New(cfg Config) (*Dispatcher, error) {
 	cfg.setDefaults()
 	d := &Dispatcher{
 		cfg:      cfg,
-		lanes:    map[string]*lane{},
-		slots:    fair.NewShares(cfg.MaxInFlight, eighths[:]...),
-		turns:    fair.NewTurns[*lane](int(classes)),
-		memory:   fair.NewShares(cfg.WindowBytes, eighths[:]...),
-		jobs:     newJobQueue(),
-		wake:     make(chan struct{}, 1),
-		outcomes: make(chan struct{}, 1),
-		policy: retryPolicy{
-			schedule: cfg.RetrySchedule, horizon: cfg.RetryHorizon, jitter: cfg.Jitter,
-			reserve: min(cfg.AttemptTimeout, cfg.RetryHorizon/10),
-		},
+		lanes:    map[string]*member{},
+		slots:    newSlots(cfg.MaxInFlight),
+		jobs:     newJobs(fair.NewShares(cfg.WindowBytes, eighths[:]...)),
+		recorder: newRecorder(),
+		alarms:   newAlarms(),
 	}
 	var err error
 	if d.clock.wall, err = cfg.Store.LastAccepted(context.Background()); err != nil {
@@ -129,10 +109,6 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	return d, nil
 }
-
-// jobsAtATime is how many goroutines do jobs. With two, a read is under way
-// while another lane's answer is merged. More only compete for the disk.
-const jobsAtATime = 2
 
 // Run delivers until ctx ends, then starts no more attempts, lets those under
 // way finish for Config.SoftStop, records their outcomes and returns. Every
@@ -146,16 +122,16 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	recordCtx, stopRecorder := context.WithCancel(context.WithoutCancel(ctx))
 
 	d.mu.Lock()
-	d.workCtx = workCtx
+	d.workers.ctx = workCtx
 	d.running = true
 	d.mu.Unlock()
 
 	var jobs, recorder sync.WaitGroup
-	for range jobsAtATime {
+	for range jobsAtOnce {
 		jobs.Go(func() { d.doJobs(jobCtx) })
 	}
 	jobs.Go(func() { d.sweep(jobCtx) })
-	recorder.Go(func() { d.recordLoop(recordCtx) })
+	recorder.Go(func() { (&recording{d: d}).run(recordCtx) })
 
 	d.loop(ctx)
 
@@ -175,7 +151,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // than the soft stop are cut short.
 func (d *Dispatcher) awaitAttempts(hardStop context.CancelFunc) {
 	finished := make(chan struct{})
-	go func() { d.attempts.Wait(); close(finished) }()
+	go func() { d.workers.group.Wait(); close(finished) }()
 	soft := time.NewTimer(d.cfg.SoftStop)
 	defer soft.Stop()
 	select {
@@ -191,7 +167,7 @@ func (d *Dispatcher) awaitAttempts(hardStop context.CancelFunc) {
 func (d *Dispatcher) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	scan := accountScan{d: d}
+	scan := scanner{d: d}
 	for ctx.Err() == nil {
 		more := scan.step(ctx)
 		wait := d.attend(time.Now())
@@ -201,7 +177,7 @@ func (d *Dispatcher) loop(ctx context.Context) {
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
-		case <-d.wake:
+		case <-d.alarms.kick:
 		case <-timer.C:
 		}
 	}
@@ -219,34 +195,29 @@ const (
 func (d *Dispatcher) attend(now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.markSlow(now)
+	for a := d.slots.nextSlow(now); a != nil; a = d.slots.nextSlow(now) {
+		a.member.Slow(a.Attempt)
+		a.member.apply(now)
+	}
 	if d.clock.setBack(now) {
 		d.clockSetBack(now)
 	}
-	for l := d.alarms.due(now); l != nil; l = d.alarms.due(now) {
-		d.reconsider(l, now)
+	for m := d.alarms.due(now); m != nil; m = d.alarms.due(now) {
+		m.apply(now)
 	}
 	d.startAttempts(now)
 	wait := idleGap
 	if at, ok := d.alarms.next(); ok {
 		wait = max(at.Sub(now), 0)
 	}
-	if now.Before(d.barred) {
-		wait = min(wait, d.barred.Sub(now))
+	if now.Before(d.slots.barred) {
+		wait = min(wait, d.slots.barred.Sub(now))
 	}
 	d.workers.dismiss(now)
-	if d.slots.Total() > 0 || len(d.workers.idle) > 0 || !d.scanned {
+	if d.slots.Total() > 0 || len(d.workers.idle) > 0 || !d.scan.Done {
 		wait = min(wait, watchGap)
 	}
 	return wait
-}
-
-// wakeLoop makes the run loop look at the alarms again.
-func (d *Dispatcher) wakeLoop() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
 }
 
 func (c *Config) setDefaults() {
@@ -259,10 +230,10 @@ func (c *Config) setDefaults() {
 	def(&c.SoftStop, 10*time.Second)
 	def(&c.UserAgent, "Recapito")
 	if c.RetrySchedule == nil {
-		c.RetrySchedule = DefaultSchedule
+		c.RetrySchedule = lane.DefaultSchedule
 	}
 	if c.Jitter == nil {
-		c.Jitter = defaultJitter
+		c.Jitter = rand.Float64
 	}
 	if c.Observe == nil {
 		c.Observe = func(Observation) {}
@@ -270,6 +241,10 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.lane = lane.Config{OrderWait: c.OrderWait, Policy: lane.Policy{
+		Schedule: c.RetrySchedule, Horizon: c.RetryHorizon, Jitter: c.Jitter,
+		Reserve: min(c.AttemptTimeout, c.RetryHorizon/10),
+	}}
 }
 
 func def[T comparable](field *T, value T) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/recapito/recapito/dispatcher/lane"
 )
 
 // SetClockBack lets the dispatcher believe that the system's clock was set
@@ -25,46 +27,31 @@ func (d *Dispatcher) Check() error {
 			errs = append(errs, fmt.Errorf("%s: believed %d, counted %d", what, got, want))
 		}
 	}
-	var taken, held [classes]int
-	var c counts
-	for account, l := range d.lanes {
-		slow, sent := 0, 0
-		for a := range l.attempts {
+	var taken, held [lane.Classes]int
+	var n counts
+	for account, m := range d.lanes {
+		for a := range m.attempts {
 			taken[a.class]++
-			if a.slow {
-				slow++
-			}
-			if a.sent {
-				sent++
-			}
 		}
-		equal(account+"'s slow attempts", l.pace.slow, slow)
-		equal(account+"'s attempts with a connection", l.sent, sent)
-		if l.slot.Waits() && !l.runnable(time.Now()) {
+		if m.slot.Waits() && !m.Runnable(time.Now()) {
 			errs = append(errs, fmt.Errorf("%s waits for a slot that it cannot use", account))
 		}
-		n := 0
-		for _, it := range l.window.items {
-			if it.state == waiting || it.state == ready {
-				n += len(it.delivery.Body)
-			}
+		if err := m.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", account, err))
 		}
-		for i := range l.late {
-			n += len(l.late[i].Delivery.Body)
-		}
-		equal(account+"'s bytes", l.held, n+l.kept)
-		held[l.heldAs] += n + l.kept
-		c[l.health()]++
-		if l.idle() && l.alarm.IsZero() {
-			errs = append(errs, fmt.Errorf("%s is idle and will stay for ever", account))
+		equal(account+"'s bytes", m.held, m.Held())
+		held[m.class] += m.held
+		n[m.state()]++
+		if r := m.Ready(time.Now()); m.alarm.IsZero() && !r.Again.IsZero() {
+			errs = append(errs, fmt.Errorf("%s wants to be looked at at %v and will not be", account, r.Again))
 		}
 	}
-	for c := range classes {
+	for c := range lane.Classes {
 		equal(fmt.Sprint("slots in use by class ", c), d.slots.Taken(c), taken[c])
-		equal(fmt.Sprint("bytes held by class ", c), d.memory.Taken(c), held[c])
+		equal(fmt.Sprint("bytes held by class ", c), d.jobs.memory.Taken(c), held[c])
 	}
-	for i := doubted; i < healths; i++ {
-		equal(fmt.Sprint("lanes of health ", i), d.counts[i], c[i])
+	for i := doubted; i < states; i++ {
+		equal(fmt.Sprint("lanes in state ", i), d.counts[i], n[i])
 	}
 	return errors.Join(errs...)
 }
@@ -73,8 +60,8 @@ func (d *Dispatcher) Check() error {
 func (d *Dispatcher) IsOpen(account string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := d.lanes[account]
-	return l != nil && l.pace.open
+	m := d.lanes[account]
+	return m != nil && m.Open()
 }
 
 // Owing is owing.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/recapito/recapito/dispatcher"
 	"github.com/recapito/recapito/dispatcher/egress"
+	"github.com/recapito/recapito/dispatcher/lane"
 	"github.com/recapito/recapito/store"
 )
 
@@ -71,7 +72,7 @@ func TestScheduleIsFollowedToItsEnd(t *testing.T) {
 		bad := r.accept("a", "bad")[0]
 		var want []time.Duration
 		at := time.Duration(0)
-		for _, gap := range append([]time.Duration{0}, dispatcher.DefaultSchedule...) {
+		for _, gap := range append([]time.Duration{0}, lane.DefaultSchedule...) {
 			at += gap
 			want = append(want, at)
 		}

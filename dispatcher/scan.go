@@ -3,27 +3,44 @@ package dispatcher
 import (
 	"context"
 	"time"
+
+	"github.com/recapito/recapito/dispatcher/lane"
 )
 
-// accountScan makes a lane for every account that has PENDING deliveries, a page
+// scan says how far it has come. Dispatcher.mu guards it.
+type scan struct {
+	lane.Scan
+	begun int // how often; what was read before is worthless
+}
+
+// again begins it anew.
+func (s *scan) again() {
+	s.Done = false
+	s.begun++
+}
+
+// scanner makes a lane for every account that has PENDING deliveries, a page
 // at a time. The run loop owns it, and attends to the lanes between the pages.
-type accountScan struct {
+type scanner struct {
 	d     *Dispatcher
 	after string
-	scan  int // of d.scans, at the last step
+	scan  int // the one that it is at
 	retry time.Time
 }
 
-const scanPage = 1000
+const (
+	scanPage     = 1000
+	scanRetryGap = 500 * time.Millisecond // after an error of the store
+)
 
 // step reads a page, if any is to be read now, and reports whether there may be
 // another one at once.
-func (s *accountScan) step(ctx context.Context) (more bool) {
+func (s *scanner) step(ctx context.Context) (more bool) {
 	d := s.d
 	d.mu.Lock()
-	done := d.scanned
-	if s.scan != d.scans {
-		s.scan, s.after = d.scans, "" // from the beginning
+	done := d.scan.Done
+	if s.scan != d.scan.begun {
+		s.scan, s.after = d.scan.begun, "" // from the beginning
 	}
 	d.mu.Unlock()
 	if done || time.Now().Before(s.retry) {
@@ -32,23 +49,22 @@ func (s *accountScan) step(ctx context.Context) (more bool) {
 	accounts, err := d.cfg.Store.PendingAccounts(ctx, s.after, scanPage)
 	now := time.Now()
 	if err != nil {
-		s.retry = now.Add(storeRetryGap)
+		s.retry = now.Add(scanRetryGap)
 		d.cfg.Logger.Error("reading the accounts with pending deliveries failed", "error", err)
 		return false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s.scan != d.scans {
+	if s.scan != d.scan.begun {
 		return true // some may not be this process's any more
 	}
 	for _, account := range accounts {
-		l := d.laneOf(account)
-		d.reconsider(l, now)
+		d.memberOf(account).apply(now)
 		s.after = account
 	}
 	if len(accounts) < scanPage {
-		d.scanned, s.after = true, ""
+		d.scan.Done, s.after = true, ""
 		d.cfg.Logger.Debug("scanned accounts with pending deliveries", "lanes", len(d.lanes))
 	}
-	return !d.scanned
+	return !d.scan.Done
 }

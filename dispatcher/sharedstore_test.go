@@ -27,7 +27,10 @@ type others struct {
 }
 
 func newOthers() others {
-	return others{hidden: map[string]bool{}, streams: map[int][]store.Acceptance{}, away: map[string]time.Time{}}
+	return others{
+		hidden: map[string]bool{}, streams: map[int][]store.Acceptance{}, away: map[string]time.Time{},
+		recording: func([]store.Outcome) {}, refused: func(*store.Outcome) {},
+	}
 }
 
 // streamDelay is how late a source is, for each that is before it.
@@ -59,6 +62,13 @@ func (s *slowStore) owned(account string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.away[account].IsZero() && s.fenced.IsZero()
+}
+
+// has reports whether the account would be the dispatcher's if it were not fenced.
+func (s *slowStore) has(account int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away[name(account)].IsZero()
 }
 
 // May implements [store.Queue].
@@ -289,7 +299,7 @@ func (w *world) outlive(s step) {
 	w.slow.fence()
 	w.after(s.killAfter())
 	for i := range modelAccounts {
-		if w.slow.away[name(i)].IsZero() {
+		if w.slow.has(i) {
 			w.attemptElsewhere(i)
 			w.forget(i)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -65,7 +66,7 @@ func (s *slowStore) reopened(kept store.Store) *slowStore {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next.n, next.trouble = s.n, s.trouble
-	next.shared, next.away, next.recording, next.refused = s.shared, s.away, s.recording, s.refused
+	next.shared, next.away, next.recording, next.refused = s.shared, maps.Clone(s.away), s.recording, s.refused
 	for account, t := range s.told {
 		next.told[account] = &told{at: t.at, term: t.term, changed: t.changed, committed: t.committed}
 		if w, err := kept.Webhook(context.Background(), account); err == nil {

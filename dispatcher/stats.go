@@ -1,6 +1,9 @@
 package dispatcher
 
-import "github.com/recapito/recapito/dispatcher/fair"
+import (
+	"github.com/recapito/recapito/dispatcher/fair"
+	"github.com/recapito/recapito/dispatcher/lane"
+)
 
 // Stats are the dispatcher's gauges.
 type Stats struct {
@@ -15,6 +18,9 @@ type Stats struct {
 	Unrecorded int // outcomes not yet on disk
 }
 
+// classWords name the classes in metrics.
+var classWords = [lane.Classes]string{lane.Proven: "proven", lane.Handed: "handed", lane.Found: "found", lane.Suspect: "suspect"}
+
 // Stats returns the gauges without looking at any lane.
 func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
@@ -26,40 +32,40 @@ func (d *Dispatcher) Stats() Stats {
 	return Stats{
 		Lanes: len(d.lanes), Suspect: d.counts[doubted], Open: d.counts[probing], Suspended: d.counts[suspended],
 		SlotsInUse: d.slots.Total(), InUseBy: inUse, MaxSlots: d.cfg.MaxInFlight,
-		HeldBytes: d.memory.Total(), Unrecorded: len(d.pending) + d.writing + d.apart,
+		HeldBytes: d.jobs.memory.Total(), Unrecorded: d.recorder.len(),
 	}
 }
 
-// health is what Stats says of a lane.
-type health int
+// state is what Stats says of a lane.
+type state int
 
 const (
-	healthy   health = iota // or new, and not counted yet
-	doubted                 // suspect
-	probing                 // with an open breaker
-	suspended               // with a suspended webhook
-	healths
+	healthy   state = iota // or new, and not counted yet
+	doubted                // suspect
+	probing                // with an open breaker
+	suspended              // with a suspended webhook
+	states
 )
 
-func (l *lane) health() health {
+func (m *member) state() state {
 	switch {
-	case l.webhook != nil && !l.active():
+	case m.Suspended():
 		return suspended
-	case l.pace.open:
+	case m.Open():
 		return probing
-	case l.pace.doubted():
+	case m.Doubted():
 		return doubted
 	}
 	return healthy
 }
 
-// counts are how many lanes there are of each health.
-type counts [healths]int
+// counts are how many lanes there are in each state.
+type counts [states]int
 
-func (c *counts) count(l *lane) {
-	c[l.counted]--
-	l.counted = l.health()
-	c[l.counted]++
+func (c *counts) count(m *member) {
+	c[m.counted]--
+	m.counted = m.state()
+	c[m.counted]++
 }
 
-func (c *counts) leave(l *lane) { c[l.counted]-- }
+func (c *counts) leave(m *member) { c[m.counted]-- }

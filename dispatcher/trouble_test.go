@@ -442,11 +442,15 @@ func TestWhatAPageHadIsNotTakenAgainAtItsHandOff(t *testing.T) {
 		r.account("a")
 		l := &late{Listener: r.disp}
 		r.store.Listen(l)
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(2 * time.Second) // no outcome is recorded before the hand-off
+			return ok(ctx, c)
+		})
 		ev := r.accept("a", "m", "n")
 		r.disp.Uncertain([]string{"a"}) // so that a page is read, which has both
 		r.after(time.Second)
 		r.disp.Accepted(l.accepted)
-		r.after(time.Second)
+		r.after(time.Minute)
 		r.wantCalls(ev...)
 	})
 }

@@ -149,19 +149,15 @@ func TestWaitsForAPut(t *testing.T) {
 // A PUT makes the retries due: their old times say nothing any more.
 func TestWaitsForNoTimeThatAPutHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		slow := newSlowStore(r.store)
-		r.stop()
-		r.store, r.cfg.Store = slow, slow
-		r.start()
+		r, s := newHookedRig(t)
 		r.account("a")
 		r.recv.set(status(500))
 		ev := r.accept("a", "m", "m")
 		r.after(time.Second)
-		slow.setTrouble(failingReads)
-		if _, err := r.store.ReplaceCallbackURL(context.Background(), "a", url("a"), time.Now()); err != nil {
-			t.Fatal(err)
-		}
+		s.page = func() { time.Sleep(time.Minute) } // so that nothing is read
+		r.replace("a", url("a"))
+		r.wantWaits("a", map[string]string{ev[0]: "QUEUE", ev[1]: "EARLIER_EVENT"})
+		r.settle()
 		r.wantWaits("a", map[string]string{ev[0]: "QUEUE", ev[1]: "EARLIER_EVENT"})
 	})
 }

@@ -1,69 +1,97 @@
 package dispatcher
 
 import (
+	"context"
+	"log/slog"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/recapito/recapito/dispatcher/egress"
 )
 
-// workers are the goroutines that make attempts and have none now. They wait for the
+// workers are the goroutines that make attempts. Those that have none now wait for the
 // next attempt instead of ending: the stack of a new goroutine grows four times on its
 // way to TLS, which took 7 % of all processor time. The one that came last goes first:
-// the garbage collector has not shrunk its stack yet. Dispatcher.mu guards them.
+// the garbage collector has not shrunk its stack yet. Dispatcher.mu guards all but
+// group.
 type workers struct {
+	ctx    context.Context // ends attempts under way
+	group  sync.WaitGroup
 	idle   []worker // the longest first
 	closed bool
 	// spare is the least that were idle since then.
 	spare int
 	since time.Time
+	// exhausted: no file could be opened; authorities: this machine knows none.
+	exhausted, authorities notice
 }
 
 // worker is the channel on which one of them gets its next attempt; nil ends it. Its
 // buffer of one keeps the sender from waiting.
 type worker chan *attempt
 
-func newWorker() worker { return make(worker, 1) }
-
-// wait adds a worker that has nothing to do.
-func (ws *workers) wait(w worker) {
-	if ws.closed {
-		w <- nil
+// run begins an attempt.
+func (w *workers) run(a *attempt) {
+	n := len(w.idle) - 1
+	if n < 0 {
+		w.group.Go(func() { w.work(a) })
 		return
 	}
-	ws.idle = append(ws.idle, w)
+	w.idle[n] <- a
+	w.idle[n] = nil
+	w.idle = w.idle[:n]
+	w.spare = min(w.spare, n)
 }
 
-// pass gives an attempt to an idle worker, if there is one.
-func (ws *workers) pass(a *attempt) bool {
-	n := len(ws.idle) - 1
-	if n < 0 {
-		return false
+// work makes one attempt after the other.
+func (w *workers) work(a *attempt) {
+	for own := make(worker, 1); a != nil; {
+		res := a.post(w.ctx)
+		if a = a.ended(&res, own); a == nil {
+			a = <-own
+		}
 	}
-	ws.idle[n] <- a
-	ws.idle[n] = nil
-	ws.idle = ws.idle[:n]
-	ws.spare = min(ws.spare, n)
-	return true
+}
+
+// wait notes that a worker has nothing to do.
+func (w *workers) wait(own worker) {
+	if w.closed {
+		own <- nil
+		return
+	}
+	w.idle = append(w.idle, own)
+}
+
+// notice tells the operator of what is the machine's and no endpoint's.
+func (w *workers) notice(res *egress.Result, log *slog.Logger, now time.Time) {
+	switch {
+	case res.Kind == egress.Exhausted && w.exhausted.due("", now):
+		log.Error("no more files can be opened; attempts wait until others are closed (see ulimit -n)", "error", res.Err)
+	case res.Kind == egress.NoAuthorities && w.authorities.due("", now):
+		log.Error("this machine knows no certificate authority, so no endpoint's certificate can be verified; install the system's (ca-certificates) or give --callback-ca, and start again", "error", res.Err)
+	}
 }
 
 // dismiss ends as many as were not needed since the last call.
-func (ws *workers) dismiss(now time.Time) {
-	if now.Sub(ws.since) < watchGap {
+func (w *workers) dismiss(now time.Time) {
+	if now.Sub(w.since) < watchGap {
 		return
 	}
-	ws.end(ws.spare)
-	ws.spare, ws.since = len(ws.idle), now
+	w.end(w.spare)
+	w.spare, w.since = len(w.idle), now
 }
 
-// close ends all of them, and those that will be idle.
-func (ws *workers) close() {
-	ws.closed = true
-	ws.end(len(ws.idle))
+// close ends all that are idle, and those that will be.
+func (w *workers) close() {
+	w.closed = true
+	w.end(len(w.idle))
 }
 
-// end ends those that have been idle for longest.
-func (ws *workers) end(n int) {
-	for _, w := range ws.idle[:n] {
-		w <- nil
+// end ends those that have been idle the longest.
+func (w *workers) end(n int) {
+	for _, own := range w.idle[:n] {
+		own <- nil
 	}
-	ws.idle = slices.Delete(ws.idle, 0, n)
+	w.idle = slices.Delete(w.idle, 0, n)
 }

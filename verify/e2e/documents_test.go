@@ -15,7 +15,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/recapito/recapito/dispatcher"
+	"github.com/recapito/recapito/dispatcher/lane"
 )
 
 // TestLinksOfTheDocumentsWork holds every relative link of a Markdown file against
@@ -155,7 +155,7 @@ func TestDocumentsHaveTheSchedule(t *testing.T) {
 // gaps writes the default schedule in words.
 func gaps(minutes, and string) string {
 	var all []string
-	for _, gap := range dispatcher.DefaultSchedule {
+	for _, gap := range lane.DefaultSchedule {
 		switch {
 		case gap < time.Minute:
 			all = append(all, fmt.Sprintf("%d s", gap/time.Second))

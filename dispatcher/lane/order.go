@@ -1,4 +1,4 @@
-package dispatcher
+package lane
 
 import (
 	"cmp"
@@ -8,22 +8,10 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// window is what a lane holds in memory. It keeps the order within a message:
-// only one delivery of a message, the chain's head, is ready or in flight. The
-// others wait behind it in order of Seq.
-type window struct {
-	items  map[int64]*item // all, by Seq, until their outcome is recorded
-	chains map[string]*chain
-	ready  fifo
-	// While the store is asked, a chain whose last member was recorded stays: the
-	// answer may be older than that record.
-	asked bool
-	empty []string // messages of such chains
-}
-
-// chain holds the deliveries of one message that are in memory. It lives until
+// message is the order of one message: the deliveries of it that are in memory, of
+// which only the head is ready or under way. It lives until
 // the last of them is recorded, so it knows what the store does not know yet.
-type chain struct {
+type message struct {
 	members int // items that have not been recorded
 	head    *item
 	rest    []*item // in order of Seq
@@ -41,37 +29,37 @@ type overtaking func(since time.Time) bool
 // hold notes one that is not in memory; those with a greater Seq are behind it.
 // What holds nobody back, or not any more, counts no more: by a clock that has
 // been set back since it would be the last to have failed.
-func (c *chain) hold(since time.Time, seq int64, overtakes overtaking) {
+func (c *message) hold(since time.Time, seq int64, overtakes overtaking) {
 	switch {
 	case overtakes(since):
 	case overtakes(c.since):
 		c.since, c.from = since, seq
 	default:
-		c.since, c.from = latest(c.since, since), min(c.from, seq)
+		c.since, c.from = Latest(c.since, since), min(c.from, seq)
 	}
 }
 
 // behind is when the last of those that an item is behind first failed to go.
-func (c *chain) behind(it *item) time.Time {
+func (c *message) behind(it *item) time.Time {
 	if it.seq() <= c.from {
 		return time.Time{}
 	}
 	return c.since
 }
 
-// place is where an item belongs among the rest.
-func (c *chain) place(it *item) int {
+// index is where an item belongs among the rest.
+func (c *message) index(it *item) int {
 	at, _ := slices.BinarySearchFunc(c.rest, it.seq(), func(o *item, seq int64) int { return cmp.Compare(o.seq(), seq) })
 	return at
 }
 
 // ahead counts those before an item that are put off in the store, as when they
 // were read: what is settled may be so no more.
-func (c *chain) ahead(it *item) (n int) {
+func (c *message) ahead(it *item) (n int) {
 	if c.head != nil && c.head.seq() < it.seq() && c.head.wasPutOff() {
 		n++
 	}
-	for _, earlier := range c.rest[:c.place(it)] {
+	for _, earlier := range c.rest[:c.index(it)] {
 		if earlier.wasPutOff() {
 			n++
 		}
@@ -79,69 +67,13 @@ func (c *chain) ahead(it *item) (n int) {
 	return n
 }
 
-func newWindow() window {
-	return window{items: map[int64]*item{}, chains: map[string]*chain{}}
-}
-
-func (w *window) len() int { return len(w.items) }
-
-func (w *window) has(seq int64) bool { _, ok := w.items[seq]; return ok }
-
-// hold takes the delivery into memory, outside the order of its message.
-func (w *window) hold(d *store.Delivery) *item {
-	it := &item{delivery: d}
-	w.items[d.Seq] = it
-	return it
-}
-
-// due lists the items that had been put off when they were read.
-func (w *window) due() (seqs []int64) {
-	for seq, it := range w.items {
-		if it.wasPutOff() {
-			seqs = append(seqs, seq)
-		}
-	}
-	return seqs
-}
-
-// forget drops an item.
-func (w *window) forget(it *item) {
-	if w.items[it.seq()] != it {
-		return
-	}
-	delete(w.items, it.seq())
-	if it.chain == nil {
-		return
-	}
-	if it.chain.members--; it.chain.members > 0 {
-		return
-	}
-	if w.asked {
-		w.empty = append(w.empty, it.delivery.MessageID)
-	} else {
-		delete(w.chains, it.delivery.MessageID)
-	}
-}
-
-// ask notes that the store is asked, answered that its answer has been taken in.
-func (w *window) ask() { w.asked = true }
-
-func (w *window) answered() {
-	for _, message := range w.empty {
-		if c := w.chains[message]; c != nil && c.members == 0 {
-			delete(w.chains, message)
-		}
-	}
-	w.asked, w.empty = false, nil
-}
-
 // enqueue gives an item its place in its message's order. It reports false if
 // the item is behind one that is not in memory and may not overtake it, and since
 // when that one has failed to go; then the item is to be put off. Where the
-// message has a chain, those before it are in memory, but for some that have been
+// message is known, those before it are in memory, but for some that have been
 // put off.
 func (w *window) enqueue(it *item, now time.Time, overtakes overtaking) (since time.Time, ok bool) {
-	c := w.chains[it.delivery.MessageID]
+	c := w.messages[it.delivery.MessageID]
 	if c == nil {
 		since = behindSince(it.delivery, now)
 	} else {
@@ -159,18 +91,18 @@ func (w *window) enqueue(it *item, now time.Time, overtakes overtaking) (since t
 		w.makeReady(it)
 		return since, true
 	}
-	c.rest = slices.Insert(c.rest, c.place(it), it)
+	c.rest = slices.Insert(c.rest, c.index(it), it)
 	return since, true
 }
 
-// join makes an item a member of its message's chain.
-func (w *window) join(it *item) *chain {
-	c := w.chains[it.delivery.MessageID]
+// join makes an item a member of its message.
+func (w *window) join(it *item) *message {
+	c := w.messages[it.delivery.MessageID]
 	if c == nil {
-		c = &chain{}
-		w.chains[it.delivery.MessageID] = c
+		c = &message{}
+		w.messages[it.delivery.MessageID] = c
 	}
-	it.chain = c
+	it.message = c
 	c.members++
 	return c
 }
@@ -209,12 +141,12 @@ func (w *window) makeReady(it *item) {
 	w.ready.push(it)
 }
 
-// finish ends the turn of a chain's head. If it stays PENDING, the others are
+// finish ends the turn of a message's head. If it stays PENDING, the others are
 // behind it from now on, and failed is when it first failed to go; else zero.
 // The next one that may go becomes ready; those that may not, by overtakes, are
 // returned to be put off.
 func (w *window) finish(it *item, failed time.Time, overtakes overtaking) (putOff []*item) {
-	c := it.chain
+	c := it.message
 	if c == nil || c.head != it {
 		return nil // it was outside the order
 	}
@@ -236,7 +168,7 @@ func (w *window) finish(it *item, failed time.Time, overtakes overtaking) (putOf
 // clear forgets everything that has not begun. It keeps what is in flight and
 // what is not recorded, so that it is not read twice.
 func (w *window) clear(now time.Time, overtakes overtaking) {
-	for _, c := range w.chains {
+	for _, c := range w.messages {
 		if c.head != nil && c.head.state == ready {
 			c.hold(now, c.head.seq(), overtakes)
 			c.head = nil
@@ -252,38 +184,4 @@ func (w *window) clear(now time.Time, overtakes overtaking) {
 		}
 	}
 	w.ready = fifo{}
-}
-
-// fifo is a queue that reuses its memory.
-type fifo struct {
-	items []*item
-	first int
-}
-
-func (q *fifo) len() int { return len(q.items) - q.first }
-
-func (q *fifo) push(it *item) { q.items = append(q.items, it) }
-
-// pushFront puts back what was popped last.
-func (q *fifo) pushFront(it *item) {
-	if q.first == 0 {
-		q.items = slices.Insert(q.items, 0, it)
-		return
-	}
-	q.first--
-	q.items[q.first] = it
-}
-
-func (q *fifo) pop() *item {
-	it := q.items[q.first]
-	q.items[q.first] = nil
-	q.first++
-	if q.first == len(q.items) {
-		q.items, q.first = q.items[:0], 0
-	} else if q.first >= 64 && q.first >= len(q.items)/2 {
-		n := copy(q.items, q.items[q.first:])
-		clear(q.items[n:])
-		q.items, q.first = q.items[:n], 0
-	}
-	return it
 }

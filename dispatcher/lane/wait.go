@@ -1,4 +1,4 @@
-package dispatcher
+package lane
 
 import (
 	"time"
@@ -6,30 +6,16 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// Waits says what each of an account's PENDING deliveries waits for. They and
-// the webhook are as the store has them; nil: there is no webhook.
-func (d *Dispatcher) Waits(account string, w *store.Webhook, pending []store.Delivery, now time.Time) []store.Wait {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l := d.lanes[account]
-	if l == nil {
-		l = &lane{} // the scan of the start has not found it yet
-	}
-	waits := make([]store.Wait, len(pending))
-	for i := range pending {
-		waits[i] = d.wait(l, w, &pending[i], now)
-	}
-	return waits
-}
-
-func (d *Dispatcher) wait(l *lane, w *store.Webhook, del *store.Delivery, now time.Time) store.Wait {
+// Wait says what one of the account's PENDING deliveries waits for. It and the webhook
+// are as the store has them; nil: there is none.
+func (l *Lane) Wait(w *store.Webhook, del *store.Delivery, now time.Time) store.Wait {
 	it := l.window.items[del.Seq]
 	switch {
 	case it != nil && (it.state == inFlight || it.state == attempted):
 		return store.Wait{For: store.ForOutcome}
 	case l.suspend != nil:
 		return store.Wait{For: store.ForPut}
-	case l.pace.open:
+	case l.Open():
 		return l.waitForProbe(del, now)
 	case it != nil && it.state == waiting:
 		return store.Wait{For: store.ForEarlierEvent, EventID: del.Behind.EventID}
@@ -40,7 +26,7 @@ func (d *Dispatcher) wait(l *lane, w *store.Webhook, del *store.Delivery, now ti
 	if l.makeDue {
 		own.DueAt, own.Behind.DueAt = notLater(own.DueAt, now), notLater(own.Behind.DueAt, now)
 	}
-	if !own.DueAt.After(now) && d.overtaking(now)(behindSince(&own, now)) {
+	if !own.DueAt.After(now) && l.overtaking(now)(behindSince(&own, now)) {
 		own.Behind = store.Behind{}
 	}
 	return own.Wait(w, now)
@@ -48,10 +34,10 @@ func (d *Dispatcher) wait(l *lane, w *store.Webhook, del *store.Delivery, now ti
 
 // waitForProbe: the oldest delivery is the probe, and the others wait for its
 // success.
-func (l *lane) waitForProbe(del *store.Delivery, now time.Time) store.Wait {
+func (l *Lane) waitForProbe(del *store.Delivery, now time.Time) store.Wait {
 	wait := store.Wait{For: store.ForProbe}
-	if del.Seq == l.oldest && l.pace.nextProbe.After(now) {
-		wait.NextAttempt = l.pace.nextProbe
+	if next := l.health.Breaker.NextProbe(); del.Seq == l.oldest && next.After(now) {
+		wait.NextAttempt = next
 	}
 	return wait
 }

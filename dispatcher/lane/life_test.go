@@ -1,0 +1,488 @@
+package lane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/recapito/recapito/dispatcher/lane"
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/memory"
+)
+
+// TestLife plays random lives of one lane over a store in memory: everything that may
+// happen to it in any order, with all that it does under way for any time. It holds the
+// order of messages, the limit and the breaker at each start of an attempt, the lane's
+// own counts after each step, and in the end that everything has been delivered.
+func TestLife(t *testing.T) {
+	for range lives {
+		rapid.Check(t, func(t *rapid.T) {
+			w := newLife(t)
+			t.Repeat(w.steps())
+			w.finish()
+		})
+	}
+}
+
+// lives is how often as many lives are played as -rapid.checks says.
+const lives = 10
+
+func (w *life) steps() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"accept":   w.accept,
+		"more":     w.accept,
+		"begin":    func(*rapid.T) { w.begin() },
+		"end":      w.end,
+		"ask":      func(*rapid.T) { w.ask() },
+		"answer":   func(*rapid.T) { w.answer() },
+		"record":   w.record,
+		"tell":     func(*rapid.T) { w.tell() },
+		"go on":    w.goOn,
+		"further":  w.goOn,
+		"time":     func(t *rapid.T) { w.pass(drawWait(t)) },
+		"next":     func(*rapid.T) { w.next() },
+		"endpoint": func(t *rapid.T) { w.result = rapid.SampledFrom(results).Draw(t, "result") },
+		"webhook":  w.change,
+		"room":     func(t *rapid.T) { w.room = rapid.SampledFrom([]int{1 << 30, 50, 0}).Draw(t, "room") },
+		"drop":     func(*rapid.T) { w.lane.Drop(w.now) },
+		"anew":     func(*rapid.T) { w.lane.ReadAnew(w.now) },
+		"apart":    func(t *rapid.T) { w.setApart(rapid.Bool().Draw(t, "apart")) },
+		"lost":     w.lose,
+		"slow":     func(*rapid.T) { w.slow() },
+		"":         w.check,
+	}
+}
+
+func (w *life) setApart(apart bool) {
+	w.apart = apart
+	w.lane.SetApart(apart)
+}
+
+// goOn lets things take their course for a while.
+func (w *life) goOn(t *rapid.T) {
+	for range rapid.IntRange(1, 30).Draw(t, "rounds") {
+		w.tell()
+		for w.begin() {
+		}
+		w.end(t)
+		w.ready()
+		w.recordSome(len(w.outcomes))
+		w.answer()
+		w.ask()
+	}
+}
+
+const orderWait = time.Minute
+
+var results = []lane.Result{
+	{Attempt: store.Attempt{StatusCode: 204}}, {Attempt: store.Attempt{Error: store.HTTPStatus, StatusCode: 500}},
+	{Attempt: store.Attempt{Error: store.HTTPStatus, StatusCode: 503}, RetryAfter: time.Hour}, {Attempt: store.Attempt{Error: store.HTTPStatus, StatusCode: 410}},
+	{Attempt: store.Attempt{Error: store.Timeout}, TimedOut: true}, {Attempt: store.Attempt{Error: store.DNSFailed}, TimedOut: true, MayBeOurs: true},
+	{Attempt: store.Attempt{Error: store.InternalError}, Internal: true}, {Void: true}, {Void: true},
+}
+
+func drawWait(t *rapid.T) time.Duration {
+	return rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 7 * time.Second, time.Minute, time.Hour}).Draw(t, "wait")
+}
+
+// life is a lane with what surrounds it.
+type life struct {
+	*rapid.T
+	store    *memory.Store
+	lane     *lane.Lane
+	now      time.Time
+	room     int
+	result   lane.Result
+	open     []*lane.Attempt
+	outcomes []lane.Outcome
+	asked    *lane.Job // an answer is on its way
+	reply    lane.Answer
+	events   []*event
+	urls     int
+	apart    bool
+	untold   []func()       // what the store is about to tell
+	told     *store.Webhook // last
+	changed  time.Time      // the webhook, but for rotations
+	broken   time.Time      // the open breaker saw a failure
+}
+
+type event struct {
+	id, message string
+	acked       bool
+	first       time.Time // failure
+}
+
+// told hands on what the store tells. It tells one process of nothing else.
+type told struct {
+	store.Listener
+	w *life
+}
+
+func (l told) Accepted(batch []store.Acceptance) {
+	l.w.untold = append(l.w.untold, func() {
+		for i := range batch {
+			l.w.lane.Handed()
+			l.w.lane.SetRoom(l.w.room)
+			l.w.lane.Offer(&batch[i], l.w.now)
+		}
+	})
+}
+
+func (l told) WebhookChanged(_ string, h *store.Webhook) {
+	l.w.untold = append(l.w.untold, func() {
+		l.w.lane.Changed(h, l.w.now)
+		l.w.told = h
+	})
+}
+
+// tell hands on what the store has told: before the next write, but a read may be
+// earlier.
+func (w *life) tell() {
+	for _, tell := range w.untold {
+		tell()
+	}
+	w.untold = nil
+}
+
+func newLife(t *rapid.T) *life {
+	w := &life{T: t, store: memory.New(memory.Config{}), now: start.AddDate(-1, 0, 0), room: 1 << 30, result: results[0]}
+	w.lane = lane.New(&lane.Config{OrderWait: orderWait, Policy: lane.Policy{
+		Schedule: lane.DefaultSchedule, Horizon: 72 * time.Hour, Reserve: 10 * time.Second, Jitter: func() float64 { return 0.5 },
+	}}, "a", lane.Scan{Done: rapid.Bool().Draw(t, "scanned")})
+	w.store.Listen(told{w: w})
+	_, _, err := w.store.PutAccount(context.Background(), "a", w.now)
+	w.must(err)
+	w.create()
+	w.tell()
+	return w
+}
+
+func (w *life) must(err error) {
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *life) url() string {
+	w.urls++
+	return fmt.Sprintf("https://a.example/%d", w.urls)
+}
+
+func (w *life) create() {
+	_, err := w.store.CreateWebhook(context.Background(), store.Webhook{AccountID: "a", ID: store.NewID("wh_"), CallbackURL: w.url(), Status: store.Active, Secret: store.NewSecret()})
+	w.must(err)
+}
+
+func (w *life) webhook() store.Webhook {
+	h, err := w.store.Webhook(context.Background(), "a")
+	w.must(err)
+	return h
+}
+
+func (w *life) accept(t *rapid.T) {
+	w.tell()
+	var events []store.Event
+	for _, m := range rapid.SliceOfN(rapid.IntRange(0, 4), 1, 80).Draw(t, "messages") {
+		e := &event{id: fmt.Sprint("e", len(w.events)), message: fmt.Sprint("m", m)}
+		w.events = append(w.events, e)
+		events = append(events, store.Event{AccountID: "a", ID: e.id, MessageID: e.message, Payload: []byte(`{"v":1}`)})
+	}
+	_, err := w.store.Accept(context.Background(), events, w.now)
+	w.must(err)
+}
+
+func (w *life) event(id string) *event {
+	return w.events[slices.IndexFunc(w.events, func(e *event) bool { return e.id == id })]
+}
+
+func (w *life) pending(e *event) bool {
+	d, _, err := w.store.Delivery(context.Background(), "a", e.id)
+	w.must(err)
+	return d.State == store.Pending
+}
+
+// begin begins an attempt, if the lane may.
+func (w *life) begin() bool {
+	if !w.lane.Runnable(w.now) {
+		return false
+	}
+	a := w.lane.Begin(w.now)
+	e := w.event(a.Delivery().EventID)
+	if e.acked {
+		w.Fatalf("%s begins again after it was acknowledged", e.id)
+	}
+	for _, o := range w.open {
+		if o.Delivery().MessageID == e.message {
+			w.Fatalf("%s begins while %s of its message is under way", e.id, o.Delivery().EventID)
+		}
+		if a.Probe || o.Probe {
+			w.Fatalf("%s begins beside %s, and one is a probe", e.id, o.Delivery().EventID)
+		}
+	}
+	for _, o := range w.events {
+		if o == e {
+			break
+		}
+		if o.message == e.message && !o.acked && (o.first.IsZero() || w.now.Before(o.first.Add(orderWait))) && w.pending(o) {
+			w.Fatalf("%s overtakes %s, which first failed at %v", e.id, o.id, o.first)
+		}
+	}
+	if w.apart {
+		w.Fatalf("%s begins though outcomes cannot be recorded", e.id)
+	}
+	if w.untold == nil && a.MadeSince.Before(w.changed) || w.lane.Open() && a.MadeSince.Before(w.broken) {
+		w.Fatalf("%s may go by a connection made since %v; the webhook changed at %v, the open breaker saw a failure at %v", e.id, a.MadeSince, w.changed, w.broken)
+	}
+	if a.Probe != w.lane.Open() {
+		w.Fatalf("%s begins, a probe: %t, while the breaker is open: %t", e.id, a.Probe, w.lane.Open())
+	}
+	w.open = append(w.open, a)
+	if len(w.open) > lane.MaxLimit {
+		w.Fatalf("%d attempts at a time", len(w.open))
+	}
+	w.proceed(a)
+	return true
+}
+
+// proceed asks twice, as for a second connection.
+func (w *life) proceed(a *lane.Attempt) {
+	for range 2 {
+		h, goes := w.webhook(), w.lane.Proceed(a)
+		now := h.Status == store.Active && h.CallbackURL == a.Webhook.CallbackURL
+		before := w.told != nil && w.told.Status == store.Active && w.told.CallbackURL == a.Webhook.CallbackURL
+		if goes && !now && !before {
+			w.Fatalf("%s goes to %s, want %+v or %+v", a.Delivery().EventID, a.Webhook.CallbackURL, h, w.told)
+		}
+	}
+}
+
+// end ends an attempt under way.
+func (w *life) end(t *rapid.T) {
+	if len(w.open) > 0 {
+		w.endAt(rapid.IntRange(0, len(w.open)-1).Draw(t, "which"))
+	}
+}
+
+func (w *life) endAt(i int) {
+	a := w.open[i]
+	w.open = slices.Delete(w.open, i, i+1)
+	w.result.Attempt.At, w.result.Attempt.Duration = a.Started, w.now.Sub(a.Started)
+	e, res, failures := w.event(a.Delivery().EventID), w.result, a.Delivery().Failures
+	o, counts := w.lane.Ended(a, &res, w.now)
+	if counts && res.Attempt.Error != "" && !res.Internal && w.lane.Open() && a.Webhook.Version == w.told.Version {
+		w.broken = w.now
+	}
+	if a.Probe && !res.Internal && o.Failures > failures {
+		w.Fatalf("a probe of %s uses up its schedule", e.id)
+	}
+	switch {
+	case counts == res.Void:
+		w.Fatalf("%+v counts: %t", res, counts)
+	case !counts:
+		return
+	case res.Attempt.Error == "":
+		e.acked = true
+	case e.first.IsZero():
+		e.first = w.now
+	}
+	if (o.State == store.Delivered) != e.acked || e.acked && o.Failures != a.Delivery().Failures {
+		w.Fatalf("%s ended as %+v after %+v", e.id, o, res)
+	}
+}
+
+func (w *life) slow() {
+	if len(w.open) > 0 && w.now.Sub(w.open[0].Started) > lane.SlowAfter && !w.lane.Doubted() {
+		w.lane.Slow(w.open[0])
+	}
+}
+
+// ready takes what the lane wants to have recorded.
+func (w *life) ready() lane.Ready {
+	r := w.lane.Ready(w.now)
+	w.outcomes = append(w.outcomes, r.Outcomes...)
+	if !r.Again.IsZero() && !r.Over && !r.Again.After(w.now) {
+		w.Fatalf("wants to be asked again at %v, which is not later than %v", r.Again, w.now)
+	}
+	return r
+}
+
+// record records some outcomes in one commit.
+func (w *life) record(t *rapid.T) {
+	w.ready()
+	w.recordSome(rapid.IntRange(0, len(w.outcomes)).Draw(t, "n"))
+}
+
+func (w *life) recordSome(n int) {
+	w.tell()
+	var plain []store.Outcome
+	for _, o := range w.outcomes[:n] {
+		plain = append(plain, o.Outcome)
+	}
+	w.must(w.store.Record(context.Background(), plain, w.now))
+	for i := range plain {
+		w.lane.Recorded(&w.outcomes[i], w.now)
+	}
+	w.outcomes = w.outcomes[n:]
+}
+
+// ask begins to ask the store, if the lane wants something of it. The store answers
+// at once, and the lane is told later.
+func (w *life) ask() bool {
+	if w.ready().Job == lane.Nothing || w.asked != nil {
+		return false
+	}
+	w.lane.SetRoom(w.room)
+	ctx, a := context.Background(), w.lane.BeginJob(w.now)
+	w.asked, w.reply = a, lane.Answer{}
+	r, n := &w.reply, 0
+	const most = 20
+	switch a.Kind {
+	case lane.Page:
+		r.Page, r.Err = w.store.Backlog(ctx, a.Query)
+	case lane.Oldest:
+		r.Page, r.Err = w.store.Oldest(ctx, "a")
+	case lane.Suspend:
+		r.Err = w.store.SuspendWebhook(ctx, *a.Webhook, w.now)
+	case lane.MakeDue:
+		n, r.Err = w.store.MakeDue(ctx, "a", w.now, most)
+	case lane.Cancel:
+		n, r.Err = w.store.Cancel(ctx, "a", w.now, most)
+	case lane.Expire:
+		if n, r.Err = w.store.Expire(ctx, "a", w.now.Add(-72*time.Hour), w.now, most); n < most {
+			r.Page, r.Err = w.store.Oldest(ctx, "a")
+		}
+	}
+	w.must(r.Err)
+	r.All = n < most
+	return true
+}
+
+func (w *life) answer() bool {
+	if w.asked == nil {
+		return false
+	}
+	w.lane.SetRoom(w.room)
+	w.lane.JobDone(w.asked, &w.reply, w.now)
+	w.asked = nil
+	return true
+}
+
+func (w *life) pass(d time.Duration) { w.now = w.now.Add(d) }
+
+// next passes the time until the lane wants to be asked again.
+func (w *life) next() bool {
+	r := w.ready()
+	if r.Over || r.Again.IsZero() {
+		return false
+	}
+	w.now = r.Again
+	return true
+}
+
+func (w *life) change(t *rapid.T) {
+	w.tell()
+	ctx := context.Background()
+	var err error
+	w.broken = time.Time{}
+	switch rapid.SampledFrom([]string{"put", "put", "rotate", "delete and create"}).Draw(t, "change") {
+	case "put":
+		w.changed = w.now
+		_, err = w.store.ReplaceCallbackURL(ctx, "a", w.url(), w.now)
+	case "rotate":
+		_, err = w.store.RotateSecret(ctx, "a", store.NewSecret(), w.now.Add(time.Second), w.now)
+		if errors.Is(err, store.ErrTooMany) {
+			err = nil
+		}
+	case "delete and create":
+		w.must(w.store.DeleteWebhook(ctx, "a", w.now))
+		w.tell()
+		w.create()
+		w.changed = w.now
+	}
+	w.must(err)
+}
+
+// lose loses the account and gets it back, when all that had begun has ended.
+func (w *life) lose(*rapid.T) {
+	w.tell()
+	w.lane.Lost(w.now)
+	if w.lane.Runnable(w.now) {
+		w.Fatal("a lost lane is runnable")
+	}
+	for len(w.open) > 0 {
+		if w.lane.Proceed(w.open[0]) {
+			w.Fatal("an attempt of a lost lane goes on")
+		}
+		w.endAt(0)
+	}
+	w.answer()
+	w.ready()
+	w.recordSome(len(w.outcomes))
+	w.broken = time.Time{}
+	if is, settled := w.lane.IsLost(); !is || !settled {
+		w.Fatalf("lost %t, settled %t, want true", is, settled)
+	}
+	w.lane.CameBack(w.now)
+}
+
+func (w *life) check(*rapid.T) {
+	if err := w.lane.Check(); err != nil {
+		w.Fatal(err)
+	}
+	if len(w.untold) > 0 {
+		return
+	}
+	h := w.webhook()
+	page, err := w.store.Deliveries(context.Background(), store.DeliveryQuery{AccountID: "a", States: []store.State{store.Pending}, Limit: 3})
+	w.must(err)
+	for i := range page.Deliveries {
+		d := &page.Deliveries[i]
+		wait := w.lane.Wait(&h, d, w.now)
+		underWay := slices.ContainsFunc(w.open, func(a *lane.Attempt) bool { return a.Delivery().EventID == d.EventID })
+		if wait.For != store.ForOutcome && wait.For != store.ForPut && (wait.For == store.ForProbe) != w.lane.Open() || underWay && wait.For != store.ForOutcome {
+			w.Fatalf("%s waits for %s; the breaker is open: %t; it is under way: %t", d.EventID, wait.For, w.lane.Open(), underWay)
+		}
+	}
+}
+
+// finish heals everything: then all that was accepted is delivered, or was cancelled
+// or given up, and the lane is over.
+func (w *life) finish() {
+	w.result, w.room = results[0], 1<<30
+	w.setApart(false)
+	for range 100_000 {
+		w.tell()
+		w.ready()
+		switch {
+		case w.webhook().Status == store.Suspended:
+			_, err := w.store.ReplaceCallbackURL(context.Background(), "a", w.url(), w.now)
+			w.must(err)
+		case len(w.open) > 0:
+			w.endAt(0)
+		case len(w.outcomes) > 0:
+			w.recordSome(len(w.outcomes))
+		case w.begin(), w.answer(), w.ask(), w.next():
+		default:
+			w.finished()
+			return
+		}
+		w.check(nil)
+	}
+	w.Fatal("it never ends")
+}
+
+func (w *life) finished() {
+	if n := w.store.Stats().Deliveries[store.Pending]; n > 0 || w.lane.Held() != 0 {
+		w.Fatalf("%d are PENDING, %d bytes are held, but the lane wants nothing", n, w.lane.Held())
+	}
+	for _, e := range w.events {
+		if d, _, _ := w.store.Delivery(context.Background(), "a", e.id); d.State == store.Delivered && !e.acked {
+			w.Fatalf("%s is DELIVERED but was never acknowledged", e.id)
+		}
+	}
+}
