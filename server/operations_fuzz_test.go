@@ -126,6 +126,10 @@ func (k *keepQuery) Attempts(context.Context, store.AttemptQuery) (store.Attempt
 	return store.AttemptPage{Next: store.AttemptPlace{Others: store.AttemptKey{At: epoch, Seq: 42}}}, nil
 }
 
+func (k *keepQuery) Events(_ context.Context, q store.FeedQuery) (store.FeedPage, error) {
+	return store.FeedPage{Next: max(q.After, 42)}, nil
+}
+
 func (k *keepQuery) Deliveries(_ context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	k.asked = &q
 	return store.DeliveryPage{Next: store.Place{AcceptedAt: epoch, Seq: 42}}, nil
@@ -174,8 +178,10 @@ func FuzzCursor(f *testing.F) {
 			if text == answered && (w.Code != http.StatusOK || kept.asked == nil || kept.asked.After != store.Place{AcceptedAt: epoch, Seq: 42}) {
 				t.Fatalf("%q: got %d and %+v, want 200 and the place that it was made of", text, w.Code, kept.asked)
 			}
-			if w := list(url.Values{"cursor": {text}}, "attempts"); w.Code != http.StatusBadRequest {
-				t.Fatalf("%q, for the attempts: got %d %s, want 400", text, w.Code, w.Body)
+			for of, name := range map[string]string{"attempts": "cursor", "events": "after"} {
+				if w := list(url.Values{name: {text}}, of); w.Code != http.StatusBadRequest && text != "latest" {
+					t.Fatalf("%q, for the %s: got %d %s, want 400", text, of, w.Code, w.Body)
+				}
 			}
 			if text != answered && (w.Code != http.StatusBadRequest || kept.asked != nil) {
 				t.Fatalf("%q: got %d %s, want 400 and no query", text, w.Code, w.Body)
