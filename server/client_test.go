@@ -59,4 +59,27 @@ func TestGeneratedClient(t *testing.T) {
 	if err != nil || one.JSON200 == nil || one.JSON200.Payload.EventType != client.EventTypeREAD || one.JSON200.Payload.Sequence != 1 {
 		t.Fatalf("get the delivery: got %v, %v, want its payload", one, err)
 	}
+	attempts, err := account.ListAttemptsWithResponse(ctx, &client.ListAttemptsParams{Outcome: new(client.AttemptOutcomeFAILED), StatusClass: new(client.StatusClassN5XX), To: new(epoch)})
+	if err != nil || attempts.JSON200 == nil || len(attempts.JSON200.Attempts) != 0 {
+		t.Fatalf("list attempts: got %v, %v, want none", attempts, err)
+	}
+	feed, err := account.ReadEventsWithResponse(ctx, &client.ReadEventsParams{Limit: new(int32(1))})
+	if err != nil || feed.JSON200 == nil || len(feed.JSON200.Events) != 1 || feed.JSON200.Events[0].Payload.EventID != "evt_1" {
+		t.Fatalf("read the feed: got %v, %v, want evt_1", feed, err)
+	}
+	accounts, err := platform.ListAccountsWithResponse(ctx, &client.ListAccountsParams{IDPrefix: new("acc:")})
+	if err != nil || accounts.JSON200 == nil || len(accounts.JSON200.Accounts) != 1 || accounts.JSON200.Accounts[0].ID != "acc:1" {
+		t.Fatalf("list accounts: got %v, %v, want acc:1", accounts, err)
+	}
+	support, err := client.NewClientWithResponses(s.url, client.WithHTTPClient(s.client), client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Authorization", "Bearer "+platformKey)
+		r.Header.Set("X-Account-Id", "acc:1")
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := support.GetDeliveryWithResponse(ctx, "evt_1"); err != nil || got.JSON200 == nil {
+		t.Fatalf("get the delivery for the account: got %v, %v, want it", got, err)
+	}
 }
