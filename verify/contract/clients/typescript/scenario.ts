@@ -11,8 +11,11 @@ const first = `${env('RECAPITO_CALLBACK')}/first`;
 const second = `${env('RECAPITO_CALLBACK')}/second`;
 const webhook = '/webhooks/delivery-status';
 
+// The listings can be lines as well, which are not read here.
+type Media = 'application/json' | 'application/problem+json';
+
 const connect = (key: string) =>
-  createClient<paths>({ baseUrl: env('RECAPITO_URL'), headers: { 'X-API-Key': key } });
+  createClient<paths, Media>({ baseUrl: env('RECAPITO_URL'), headers: { 'X-API-Key': key } });
 
 /** What an answer brought, or the problem that it brought instead. */
 function must<T>(answer: { data?: T; error?: Problem }): T {
