@@ -163,3 +163,24 @@ func benchRecord(b *testing.B, batch int, outcome func(*store.Delivery) store.Ou
 	}
 	m.report(b, batch)
 }
+
+// A reader of the feed, a page of 100 at a time, from the beginning.
+func BenchmarkFeed(b *testing.B) {
+	s := benchStore(b)
+	const events = 40_000
+	for at := 0; at < events; at += 1000 {
+		if _, err := s.Accept(b.Context(), benchEvents(at, 1000), now.Add(time.Duration(at)*time.Microsecond)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	q := store.FeedQuery{AccountID: "account-001", Limit: 100}
+	for b.Loop() {
+		page, err := s.Events(b.Context(), q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if q.After = page.Next; len(page.Events) < 100 {
+			q.After = 0
+		}
+	}
+}
