@@ -109,7 +109,10 @@ func BenchmarkAccept(b *testing.B) {
 // released when they end.
 func BenchmarkRecord(b *testing.B) {
 	attempt := func(d *store.Delivery) *store.Attempt {
-		return &store.Attempt{Number: d.Attempts + 1, At: now, Duration: 20 * time.Millisecond, StatusCode: 204}
+		return &store.Attempt{
+			Number: d.Attempts + 1, At: now, Duration: 20 * time.Millisecond, StatusCode: 204,
+			Phases: store.Phases{FirstByte: 19 * time.Millisecond}, Reused: true, Address: "203.0.113.7:443",
+		}
 	}
 	for _, kind := range []struct {
 		name    string
