@@ -109,6 +109,9 @@ type life struct {
 	told     *store.Webhook // last
 	changed  time.Time      // the webhook, but for rotations
 	broken   time.Time      // the open breaker saw a failure
+	gone     bool           // the endpoint has answered 410
+	acked    bool           // it has acknowledged, and its breaker has not opened since
+	messages int            // how many there are
 }
 
 type event struct {
@@ -136,7 +139,11 @@ func (l told) Accepted(batch []store.Acceptance) {
 func (l told) WebhookChanged(_ string, h *store.Webhook) {
 	l.w.untold = append(l.w.untold, func() {
 		l.w.lane.Changed(h, l.w.now)
-		l.w.told = h
+		before := l.w.told
+		if before == nil || h == nil || h.ID != before.ID || h.CallbackURL != before.CallbackURL || h.Status != before.Status {
+			l.w.broken, l.w.acked, l.w.changed = time.Time{}, false, l.w.now
+		}
+		l.w.told, l.w.gone = h, false
 	})
 }
 
@@ -150,7 +157,7 @@ func (w *life) tell() {
 }
 
 func newLife(t *rapid.T) *life {
-	w := &life{T: t, store: memory.New(memory.Config{}), now: start.AddDate(-1, 0, 0), room: 1 << 30, result: results[0]}
+	w := &life{T: t, store: memory.New(memory.Config{}), now: start.AddDate(-1, 0, 0), room: 1 << 30, result: results[0], messages: rapid.SampledFrom([]int{5, 50}).Draw(t, "messages")}
 	w.lane = lane.New(&lane.Config{OrderWait: orderWait, Policy: lane.Policy{
 		Schedule: lane.DefaultSchedule, Horizon: 72 * time.Hour, Reserve: 10 * time.Second, Jitter: func() float64 { return 0.5 },
 	}}, "a", lane.Scan{Done: rapid.Bool().Draw(t, "scanned")})
@@ -187,7 +194,7 @@ func (w *life) webhook() store.Webhook {
 func (w *life) accept(t *rapid.T) {
 	w.tell()
 	var events []store.Event
-	for _, m := range rapid.SliceOfN(rapid.IntRange(0, 4), 1, 80).Draw(t, "messages") {
+	for _, m := range rapid.SliceOfN(rapid.IntRange(1, w.messages), 1, 80).Draw(t, "messages") {
 		e := &event{id: fmt.Sprint("e", len(w.events)), message: fmt.Sprint("m", m)}
 		w.events = append(w.events, e)
 		events = append(events, store.Event{AccountID: "a", ID: e.id, MessageID: e.message, Payload: []byte(`{"v":1}`)})
@@ -235,7 +242,18 @@ func (w *life) begin() bool {
 	if w.apart {
 		w.Fatalf("%s begins though outcomes cannot be recorded", e.id)
 	}
-	if w.untold == nil && a.MadeSince.Before(w.changed) || w.lane.Open() && a.MadeSince.Before(w.broken) {
+	if w.gone {
+		w.Fatalf("%s begins after a 410", e.id)
+	}
+	if a.Probe && w.now.Sub(w.broken) < 5*time.Second {
+		w.Fatalf("%s probes %v after a failure", e.id, w.now.Sub(w.broken))
+	}
+	for _, o := range w.open {
+		if !w.acked && o.Webhook == a.Webhook {
+			w.Fatalf("%s begins beside %s, though nothing has been acknowledged", e.id, o.Delivery().EventID)
+		}
+	}
+	if a.MadeSince.Before(w.changed) || w.lane.Open() && a.MadeSince.Before(w.broken) {
 		w.Fatalf("%s may go by a connection made since %v; the webhook changed at %v, the open breaker saw a failure at %v", e.id, a.MadeSince, w.changed, w.broken)
 	}
 	if a.Probe != w.lane.Open() {
@@ -274,9 +292,12 @@ func (w *life) endAt(i int) {
 	w.result.Attempt.At, w.result.Attempt.Duration = a.Started, w.now.Sub(a.Started)
 	e, res, failures := w.event(a.Delivery().EventID), w.result, a.Delivery().Failures
 	o, counts := w.lane.Ended(a, &res, w.now)
-	if counts && res.Attempt.Error != "" && !res.Internal && w.lane.Open() && a.Webhook.Version == w.told.Version {
+	current := counts && w.told != nil && a.Webhook.ID == w.told.ID && a.Webhook.Version == w.told.Version
+	if current && res.Attempt.Error != "" && !res.Internal && w.lane.Open() {
 		w.broken = w.now
 	}
+	w.gone = w.gone || current && res.Attempt.StatusCode == 410
+	w.acked = (w.acked || current && res.Attempt.Error == "") && !w.lane.Open()
 	if a.Probe && !res.Internal && o.Failures > failures {
 		w.Fatalf("a probe of %s uses up its schedule", e.id)
 	}
@@ -372,7 +393,16 @@ func (w *life) answer() bool {
 	return true
 }
 
-func (w *life) pass(d time.Duration) { w.now = w.now.Add(d) }
+// pass passes time. Outcomes do not wait for long: an event that is put off, of which
+// the store knows nothing for the rest of the order wait, may be overtaken.
+func (w *life) pass(d time.Duration) {
+	if d > time.Millisecond {
+		w.tell()
+		w.ready()
+		w.recordSome(len(w.outcomes))
+	}
+	w.now = w.now.Add(d)
+}
 
 // next passes the time until the lane wants to be asked again.
 func (w *life) next() bool {
@@ -380,7 +410,7 @@ func (w *life) next() bool {
 	if r.Over || r.Again.IsZero() {
 		return false
 	}
-	w.now = r.Again
+	w.pass(r.Again.Sub(w.now))
 	return true
 }
 
@@ -388,10 +418,8 @@ func (w *life) change(t *rapid.T) {
 	w.tell()
 	ctx := context.Background()
 	var err error
-	w.broken = time.Time{}
 	switch rapid.SampledFrom([]string{"put", "put", "rotate", "delete and create"}).Draw(t, "change") {
 	case "put":
-		w.changed = w.now
 		_, err = w.store.ReplaceCallbackURL(ctx, "a", w.url(), w.now)
 	case "rotate":
 		_, err = w.store.RotateSecret(ctx, "a", store.NewSecret(), w.now.Add(time.Second), w.now)
@@ -402,7 +430,6 @@ func (w *life) change(t *rapid.T) {
 		w.must(w.store.DeleteWebhook(ctx, "a", w.now))
 		w.tell()
 		w.create()
-		w.changed = w.now
 	}
 	w.must(err)
 }
@@ -423,7 +450,7 @@ func (w *life) lose(*rapid.T) {
 	w.answer()
 	w.ready()
 	w.recordSome(len(w.outcomes))
-	w.broken = time.Time{}
+	w.broken, w.acked = time.Time{}, false
 	if is, settled := w.lane.IsLost(); !is || !settled {
 		w.Fatalf("lost %t, settled %t, want true", is, settled)
 	}
@@ -450,33 +477,50 @@ func (w *life) check(*rapid.T) {
 	}
 }
 
-// finish heals everything: then all that was accepted is delivered, or was cancelled
-// or given up, and the lane is over.
+// finish heals everything, of which a PUT tells: then all that was accepted is
+// delivered at once, or was cancelled or given up, and the lane is over.
 func (w *life) finish() {
 	w.result, w.room = results[0], 1<<30
 	w.setApart(false)
-	for range 100_000 {
+	for len(w.open) > 0 {
+		w.endAt(0)
+	}
+	w.put()
+	w.finished(func() bool { return false })
+	w.finished(w.next)
+	if !w.lane.Ready(w.now).Over {
+		w.Fatal("the lane is not over")
+	}
+}
+
+func (w *life) put() {
+	w.tell()
+	_, err := w.store.ReplaceCallbackURL(context.Background(), "a", w.url(), w.now)
+	w.must(err)
+}
+
+// finished does what there is to do until there is nothing any more.
+func (w *life) finished(otherwise func() bool) {
+	for n := 0; ; n++ {
 		w.tell()
 		w.ready()
 		switch {
-		case w.webhook().Status == store.Suspended:
-			_, err := w.store.ReplaceCallbackURL(context.Background(), "a", w.url(), w.now)
-			w.must(err)
+		case n > 100_000:
+			w.Fatal("it never ends")
 		case len(w.open) > 0:
 			w.endAt(0)
 		case len(w.outcomes) > 0:
 			w.recordSome(len(w.outcomes))
-		case w.begin(), w.answer(), w.ask(), w.next():
+		case w.begin(), w.answer(), w.ask(), otherwise():
 		default:
-			w.finished()
+			w.checkEnd()
 			return
 		}
 		w.check(nil)
 	}
-	w.Fatal("it never ends")
 }
 
-func (w *life) finished() {
+func (w *life) checkEnd() {
 	if n := w.store.Stats().Deliveries[store.Pending]; n > 0 || w.lane.Held() != 0 {
 		w.Fatalf("%d are PENDING, %d bytes are held, but the lane wants nothing", n, w.lane.Held())
 	}
