@@ -266,12 +266,13 @@ func (s *slowStore) expire(at time.Time) {
 // move gives an account to the others, or takes it back from them.
 func (w *world) move(account int) {
 	if w.slow.owned(name(account)) {
-		settled, over := w.slow.lose(name(account)), w.over
+		slow, over := w.slow, w.over
+		settled := slow.lose(name(account))
 		w.settled[account] = settled
 		w.killed.Go(func() {
 			select {
 			case <-settled:
-				w.checkSettled(account)
+				w.checkSettled(slow, over, account)
 			case <-over:
 			}
 		})
@@ -343,13 +344,19 @@ func (w *world) checkRecorded(outcomes []store.Outcome) {
 	}
 }
 
-// checkSettled: an account is given away when nothing of it is under way.
-func (w *world) checkSettled(account int) {
-	if w.slow.owned(name(account)) {
+// checkSettled: an account is given away when nothing of it is under way. The store
+// is that of the process which gave it away.
+func (w *world) checkSettled(slow *slowStore, over <-chan struct{}, account int) {
+	if slow.owned(name(account)) {
 		return // it has come back
 	}
 	w.recv.mu.Lock()
 	defer w.recv.mu.Unlock()
+	select {
+	case <-over:
+		return // so has the process
+	default:
+	}
 	for id, e := range w.events {
 		if index(id) != account {
 			continue
