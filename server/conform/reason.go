@@ -102,6 +102,7 @@ func schemaReason(e *openapi3.SchemaError) string {
 // patternWords say what the patterns of the document mean.
 var patternWords = map[string]string{
 	`^\.*[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*$`: "must be of the characters A-Z a-z 0-9 . _ ~ : @ - and not of dots alone",
+	`^[A-Za-z0-9._~:@-]*$`:                    "must be of the characters A-Z a-z 0-9 . _ ~ : @ -",
 	`^[A-Za-z0-9_-]{1,64}$`:                   "must be 1 to 64 of the characters A-Z a-z 0-9 _ -",
 	`^key_[a-z0-9]{1,60}$`:                    "must be key_ and 1 to 60 of the characters a-z 0-9",
 	`^[^\x00-\x1F\x7F]*$`:                     "must not contain control characters",
