@@ -243,7 +243,7 @@ func (w *world) checkWaits() {
 			if wait.For == store.ForOutcome {
 				underWay++
 			}
-			if problem := falseWait(wait, d, n == 0, open, suspended, before[d.MessageID], now); problem != "" && !(moved && wait.For == store.ForEarlierEvent) {
+			if problem := falseWait(wait, d, n == 0, open, suspended, before[d.MessageID], now); problem != "" && (!moved || wait.For != store.ForEarlierEvent) {
 				w.errorf("%s waits for %s until %v, but %s", d.EventID, wait.For, wait.NextAttempt, problem)
 			}
 			w.recv.mu.Lock()

@@ -78,7 +78,7 @@ func (s *slowStore) May(account string) bool { return s.barred(account).IsZero()
 func (s *slowStore) hide(events []store.Event) {
 	for i := range events {
 		e := &events[i]
-		_, _, err := s.Store.Delivery(context.Background(), e.AccountID, e.ID)
+		_, _, err := s.Delivery(context.Background(), e.AccountID, e.ID)
 		if s.source(e.MessageID) == 0 || err == nil {
 			continue
 		}
@@ -140,8 +140,8 @@ func (s *slowStore) tail(source int) {
 	for i := range read {
 		ctx, account, event := context.Background(), read[i].Delivery.AccountID, read[i].Delivery.EventID
 		s.show(event)
-		d, _, err := s.Store.Delivery(ctx, account, event)
-		w, none := s.Store.Webhook(ctx, account)
+		d, _, err := s.Delivery(ctx, account, event)
+		w, none := s.Webhook(ctx, account)
 		if s.owned(account) && err == nil && d.State == store.Pending && none == nil && d.Seq >= w.FirstSeq {
 			batch = append(batch, store.Acceptance{Delivery: d, Webhook: &w})
 		}
@@ -240,7 +240,7 @@ func (s *slowStore) begin(account string) {
 	t.before, t.webhook, t.anew = nil, nil, true
 	t.at, t.changed, t.committed = now, now, now
 	t.term++
-	if w, err := s.Store.Webhook(context.Background(), account); err == nil {
+	if w, err := s.Webhook(context.Background(), account); err == nil {
 		t.webhook = &w
 	}
 	s.mu.Lock()
