@@ -13,8 +13,12 @@ import (
 // held for long.
 const eraseRows = 1000
 
-// eraseGap is how long an erasure that failed waits before it goes on.
-const eraseGap = time.Second
+// eraseGap is how long an erasure that failed waits before it goes on. Its caller
+// waits for so many tries at most, if readers keep the log from being emptied.
+const (
+	eraseGap   = time.Second
+	eraseTries = 15
+)
 
 // DeleteAccount implements [store.Accounts]. When it returns, SQLite has
 // overwritten what it erased (secure_delete), and the log, which held it too, is
@@ -71,8 +75,9 @@ func (s *Store) resumeErasing() error {
 	return err
 }
 
-// goOnErasing erases until it is done or the store is closed. It tells how the
-// first try ended.
+// goOnErasing erases until it is done or the store is closed. It tells how that
+// ended, or failed at first. That readers were in the way is told late: on a busy
+// machine they soon are no more.
 func (s *Store) goOnErasing(id string, first chan<- error) {
 	s.erasing.Lock()
 	defer s.erasing.Unlock()
@@ -80,11 +85,13 @@ func (s *Store) goOnErasing(id string, first chan<- error) {
 		return // the next process goes on
 	}
 	s.erasers.Go(func() {
-		for {
+		for try := 1; ; try++ {
 			err := s.eraseAccount(id)
-			select {
-			case first <- err:
-			default:
+			if !errors.Is(err, errReading) || try >= eraseTries {
+				select {
+				case first <- err:
+				default:
+				}
 			}
 			if err == nil {
 				return

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/recapito/recapito/store"
 )
@@ -211,5 +212,16 @@ func TestAccountIsNotMadeAnewWhileItIsErased(t *testing.T) {
 	}
 	if n := s.Stats().Deliveries[store.Pending]; n != 1 {
 		t.Errorf("%d deliveries are held, want that of the new account", n)
+	}
+}
+
+// A reader that takes its time delays an erasure, and does not fail it.
+func TestErasureWaitsForAReader(t *testing.T) {
+	s := open(t, file(t))
+	withWebhook(t, s)
+	end := s.readers.begin()
+	time.AfterFunc(4*readersWait, end)
+	if err := s.DeleteAccount(t.Context(), "a"); err != nil {
+		t.Errorf("DeleteAccount beside a reader: %v", err)
 	}
 }
