@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,14 @@ func TestContractLitestreamReplicates(t *testing.T) {
 	defer func() { _ = replicate.Process.Kill() }()
 
 	svc := serve(t, m.bin, m.db(), "--callback-ca", ca.file)
+	eventually(t, "Litestream's first copy", func() bool {
+		copied := false
+		_ = filepath.WalkDir(m.dir+"/backup/replica", func(_ string, d fs.DirEntry, err error) error {
+			copied = copied || err == nil && d.Type().IsRegular()
+			return nil
+		})
+		return copied
+	})
 	svc.register(to, "acc", svc.account("acc"))
 	const batches, size = 60, 100 // some 10 MiB of log
 	for i := range batches {
