@@ -47,30 +47,7 @@ func (c *attemptsCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
-	if c.forPrograms(std) {
-		_, err := c.pages(ctx, s, func(a json.RawMessage) error { return asGiven(std, a) })
-		return err
-	}
-	var list []client.DeliveryAttempt
-	more, err := c.pages(ctx, s, func(text json.RawMessage) error {
-		var a client.DeliveryAttempt
-		list = append(list, a)
-		return json.Unmarshal(text, &list[len(list)-1])
-	})
-	if err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		note(std, "There are none.")
-		return nil
-	}
-	if err := attemptTable(std.Out, list, time.Now()); err != nil {
-		return err
-	}
-	if more {
-		note(std, "There are more: --limit 0 lists all.")
-	}
-	return nil
+	return list(std, &c.outputFlags, attemptTable, func(take func(json.RawMessage) error) (bool, error) { return c.pages(ctx, s, take) })
 }
 
 // pages takes attempt after attempt, up to the limit; more: there may be others.

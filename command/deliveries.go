@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/recapito/recapito/command/api"
@@ -77,27 +78,33 @@ func (c *deliveriesCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case c.EventID != "":
+	if c.EventID != "" {
 		return c.one(ctx, std, s)
-	case c.forPrograms(std):
-		_, err := c.pages(ctx, s, func(d json.RawMessage) error { return asGiven(std, d) })
+	}
+	return list(std, &c.outputFlags, deliveryTable, func(take func(json.RawMessage) error) (bool, error) { return c.pages(ctx, s, take) })
+}
+
+// list prints what pages hands on: as it is for programs, else as a table. pages
+// reports whether there may be more.
+func list[T any](std Streams, out *outputFlags, table func(io.Writer, []T, time.Time) error, pages func(take func(json.RawMessage) error) (more bool, err error)) error {
+	if out.forPrograms(std) {
+		_, err := pages(func(text json.RawMessage) error { return asGiven(std, text) })
 		return err
 	}
-	var list []client.Delivery
-	more, err := c.pages(ctx, s, func(text json.RawMessage) error {
-		var d client.Delivery
-		list = append(list, d)
-		return json.Unmarshal(text, &list[len(list)-1])
+	var all []T
+	more, err := pages(func(text json.RawMessage) error {
+		var one T
+		all = append(all, one)
+		return json.Unmarshal(text, &all[len(all)-1])
 	})
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 {
+	if len(all) == 0 {
 		note(std, "There are none.")
 		return nil
 	}
-	if err := deliveryTable(std.Out, list, time.Now()); err != nil {
+	if err := table(std.Out, all, time.Now()); err != nil {
 		return err
 	}
 	if more {
