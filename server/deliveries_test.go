@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -367,20 +366,7 @@ func TestListingThatNobodyWaitsForTakesNoTurn(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() { s.list(t, key, "") })
 	<-g.begun
-	ctx, leave := context.WithCancel(t.Context())
-	left := make(chan error)
-	go func() {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+webhookPath+"/deliveries", nil)
-		if err == nil {
-			r.Header.Set("X-API-Key", key)
-			_, err = http.DefaultClient.Do(r)
-		}
-		left <- err
-	}()
-	leave()
-	if err := <-left; !errors.Is(err, context.Canceled) {
-		t.Errorf("the caller who leaves: got %v, want that it was cancelled", err)
-	}
+	s.askAndLeave(t, key, webhookPath+"/deliveries")
 	close(g.pass)
 	all.Wait()
 	s.list(t, key, "")

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -235,19 +234,6 @@ func TestFeedReadersMissNothing(t *testing.T) {
 func TestFeedReaderWhoLeavesIsNoFailure(t *testing.T) {
 	s := start(t)
 	_, key := s.subscriber()
-	ctx, leave := context.WithCancel(t.Context())
-	left := make(chan error)
-	go func() {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+webhookPath+"/events?wait=30", nil)
-		if err == nil {
-			r.Header.Set("X-API-Key", key)
-			_, err = http.DefaultClient.Do(r)
-		}
-		left <- err
-	}()
-	leave()
-	if err := <-left; !errors.Is(err, context.Canceled) {
-		t.Errorf("the caller who leaves: got %v, want that it was cancelled", err)
-	}
+	s.askAndLeave(t, key, webhookPath+"/events?wait=30")
 	s.readFeed(t, key, "")
 }

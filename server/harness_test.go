@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -245,4 +246,23 @@ func checkURL(raw string) error {
 		return errors.New("is not accepted by the test's rules")
 	}
 	return nil
+}
+
+// askAndLeave makes a request whose caller does not wait for the answer.
+func (s *service) askAndLeave(t *testing.T, key, path string) {
+	t.Helper()
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
+		if err == nil {
+			r.Header.Set("X-API-Key", key)
+			_, err = http.DefaultClient.Do(r)
+		}
+		left <- err
+	}()
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller who leaves: got %v, want that it was cancelled", err)
+	}
 }
