@@ -13,6 +13,7 @@ import (
 )
 
 type accountCmd struct {
+	List   accountListCmd   `cmd:"" help:"List the accounts of a running server, the worst first."`
 	Create accountCreateCmd `cmd:"" help:"Make an account if it does not exist. Works beside a running server."`
 	Show   accountShowCmd   `cmd:"" help:"Show an account, its webhook and the number of its keys. Works beside a running server."`
 	Delete accountDeleteCmd `cmd:"" help:"Erase an account with all its data. Not beside a running server: use DELETE /accounts/{id} there."`
@@ -41,11 +42,12 @@ func noSuch(what string, err error) error {
 }
 
 type accountCreateCmd struct {
-	ID accountArg `arg:"" help:"Chosen by the platform."`
+	ID      accountArg `arg:"" help:"Chosen by the platform."`
+	WithKey bool       `help:"Also make an API key, and print it alone on standard output."`
 	storeFlags
 }
 
-// Run is idempotent.
+// Run is idempotent, but for the key.
 func (c *accountCreateCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, true, func(st provisioning) error {
 		a, created, err := st.PutAccount(ctx, string(c.ID), time.Now())
@@ -56,8 +58,14 @@ func (c *accountCreateCmd) Run(ctx context.Context, std Streams) error {
 		if !created {
 			done = "exists since " + a.CreatedAt.Local().Format(time.DateTime)
 		}
-		_, err = fmt.Fprintf(std.Out, "account %s: %s\n", a.ID, done)
-		return err
+		if !c.WithKey {
+			_, err = fmt.Fprintf(std.Out, "account %s: %s\n", a.ID, done)
+			return err
+		}
+		if _, err = fmt.Fprintf(std.Err, "account %s: %s\n", a.ID, done); err != nil {
+			return err
+		}
+		return makeAPIKey(ctx, st, a.ID, std)
 	})
 }
 

@@ -20,9 +20,13 @@ func (c *backupCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	copied, err := sqlite.Backup(ctx, from, c.File)
 	if err != nil {
 		return err
+	}
+	if err := sqlite.NoteBackup(from, began); err != nil {
+		_, _ = fmt.Fprintf(std.Err, "the backup is whole, but a server does not learn of it: %v\n", err)
 	}
 	err = report(std.Out, fmt.Sprintf("%s: backed up to %s, and checked", from, c.File), holds(copied))
 	if err == nil && copied.Damaged > 0 {

@@ -62,6 +62,7 @@ func TestCommandLine(t *testing.T) {
 			"await":      scriptAwait,
 			"eventually": scriptEventually,
 			"exits":      scriptExits,
+			"hangup":     scriptHangUp,
 			"http":       scriptHTTP,
 			"keep":       scriptKeep,
 			"program":    scriptProgram,
@@ -119,6 +120,13 @@ func poll(ts *testscript.TestScript, args []string, there func() bool) {
 		if time.Now().After(end) {
 			ts.Fatalf("%q: waited two minutes in vain", args)
 		}
+	}
+}
+
+// scriptHangUp: hangup: sends SIGHUP to what runs in the background.
+func scriptHangUp(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGHUP))
 	}
 }
 

@@ -15,6 +15,17 @@ import (
 type deliveriesCmd struct {
 	EventID string `arg:"" optional:"" help:"Show all about this event: why it has not arrived, its payload and every attempt."`
 
+	filterFlags
+
+	Order string `enum:",asc,desc" default:"" placeholder:"ORDER" help:"desc: the newest first; asc: the oldest first. Default: desc."`
+	Limit int    `default:"20" placeholder:"N" help:"At most so many; 0: all. Default: ${default}."`
+
+	serverFlags
+	outputFlags
+}
+
+// filterFlags say which deliveries.
+type filterFlags struct {
 	State             []string `enum:"PENDING,DELIVERED,FAILED,CANCELLED" placeholder:"STATE" help:"Only in one of these states: PENDING, DELIVERED, FAILED, CANCELLED."`
 	MessageID         string   `name:"message-id" placeholder:"ID" help:"Only of this message."`
 	CustomerMessageID string   `name:"customer-message-id" placeholder:"ID" help:"Only of the message with this id of your own."`
@@ -27,12 +38,6 @@ type deliveriesCmd struct {
 	FinishedFrom moment `placeholder:"TIME" help:"Only finished at this time or later."`
 	FinishedTo   moment `placeholder:"TIME" help:"Only finished before this time."`
 	FailedSince  moment `placeholder:"TIME" help:"Only with an attempt that failed, begun at this time or later, whatever came after it."`
-
-	Order string `enum:",asc,desc" default:"" placeholder:"ORDER" help:"desc: the newest first; asc: the oldest first. Default: desc."`
-	Limit int    `default:"20" placeholder:"N" help:"At most so many; 0: all. Default: ${default}."`
-
-	serverFlags
-	outputFlags
 }
 
 // Help is shown by deliveries --help.

@@ -181,7 +181,7 @@ func wayOf(a *client.Attempt) string {
 		for _, phase := range []struct {
 			name string
 			ms   *int64
-		}{{"DNS", p.DNSMs}, {"connect", p.ConnectMs}, {"TLS", p.TLSMs}, {"first byte", p.FirstByteMs}} {
+		}{{"DNS", p.DNSMs}, {"connect", p.ConnectMs}, {"proxy", p.ProxyMs}, {"TLS", p.TLSMs}, {"first byte", p.FirstByteMs}} {
 			if phase.ms != nil {
 				parts = append(parts, fmt.Sprintf("%s %d ms", phase.name, *phase.ms))
 			}

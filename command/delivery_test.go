@@ -88,6 +88,24 @@ attempts   2
 	}
 }
 
+func TestAccountsInATable(t *testing.T) {
+	probing, since, status := client.EndpointStatePROBING, noon.Add(-5*time.Minute), int32(503)
+	var out bytes.Buffer
+	if err := accountTable(&out, []client.AccountHealth{
+		{ID: "acc_1", State: &probing, Since: &since, Pending: 1204, OldestPendingAt: &since, ConsecutiveFailures: 14, LastFailure: &client.LastFailure{Error: client.AttemptErrorHTTPSTATUS, StatusCode: &status}},
+		{ID: "acc_2"},
+	}, noon); err != nil {
+		t.Fatal(err)
+	}
+	want := `ACCOUNT  STATE       FOR  PENDING  WAITS  FAILED  LAST FAILURE
+acc_1    PROBING     5 m  1204     5 m    14      503 HTTP_STATUS
+acc_2    no webhook  -    0        -      0       -
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestDaysAreShownWhereTheyDiffer(t *testing.T) {
 	for clock, at := range map[string]time.Time{"11:59:00": noon.Add(-time.Minute), "11-19 12:00": noon.AddDate(0, 0, -1)} {
 		var out bytes.Buffer

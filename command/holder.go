@@ -19,15 +19,26 @@ const defaultServer = "http://127.0.0.1:8080"
 // serverFlags name the server and the account; the account holder's commands have
 // them.
 type serverFlags struct {
-	Server  string `placeholder:"URL" help:"The running server, its base path included. Default: the profile's, else http://127.0.0.1:8080."`
-	APIKey  string `name:"api-key" placeholder:"KEY" help:"The account's API key. Default: the profile's."`
-	Profile string `default:"default" placeholder:"NAME" help:"The profile that recapito login keeps. Default: ${default}."`
+	Server     string `placeholder:"URL" help:"The running server, its base path included. Default: the profile's, else http://127.0.0.1:8080."`
+	APIKey     string `name:"api-key" placeholder:"KEY" help:"The account's API key. Other users of the machine can see the command line: use the variable, or --api-key-file. Default: the profile's."`
+	APIKeyFile string `name:"api-key-file" type:"path" placeholder:"FILE" help:"File of the account's API key. Default: api-key in $$CREDENTIALS_DIRECTORY, if it is there."`
+	Profile    string `default:"default" placeholder:"NAME" help:"The profile that recapito login keeps. Default: ${default}."`
+}
+
+// checkServer returns what is wrong with the URL of a server.
+func checkServer(url string) error {
+	if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+		return fmt.Errorf("--server %q: must begin with http:// or https://", url)
+	}
+	return nil
 }
 
 // Validate is called by the parser.
 func (f *serverFlags) Validate() error {
-	if f.Server != "" && !strings.HasPrefix(f.Server, "http://") && !strings.HasPrefix(f.Server, "https://") {
-		return fmt.Errorf("--server %q: must begin with http:// or https://", f.Server)
+	if f.Server != "" {
+		if err := checkServer(f.Server); err != nil {
+			return err
+		}
 	}
 	if _, err := api.ProfileFile(f.Profile); err != nil {
 		return fmt.Errorf("--profile %w", err)
@@ -38,8 +49,12 @@ func (f *serverFlags) Validate() error {
 // connect takes from the profile what no flag says. The profile's key goes to the
 // profile's server alone.
 func (f *serverFlags) connect() (*api.Server, error) {
-	if f.Server != "" && f.APIKey != "" {
-		return api.ForAccount(f.Server, f.APIKey)
+	given, err := secret("api-key", f.APIKey, f.APIKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	if f.Server != "" && given != "" {
+		return api.ForAccount(f.Server, given)
 	}
 	file, err := api.ProfileFile(f.Profile)
 	if err != nil {
@@ -49,7 +64,7 @@ func (f *serverFlags) connect() (*api.Server, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	server, key := f.Server, f.APIKey
+	server, key := f.Server, given
 	if server == "" {
 		server = kept.Server
 	}
@@ -60,7 +75,7 @@ func (f *serverFlags) connect() (*api.Server, error) {
 		key = kept.APIKey
 	}
 	if key == "" {
-		return nil, fmt.Errorf("no API key for %s: log in (recapito login), or give one with RECAPITO_API_KEY", server)
+		return nil, fmt.Errorf("no API key for %s: log in (recapito login), or give one with --api-key-file or RECAPITO_API_KEY", server)
 	}
 	return api.ForAccount(server, key)
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/open"
 )
 
 type keyCmd struct {
 	Create keyCreateCmd `cmd:"" help:"Make an API key and print it once: KEY=$(recapito key create ACCOUNT)."`
 	List   keyListCmd   `cmd:"" help:"List the API keys of an account, without the keys themselves."`
-	Revoke keyRevokeCmd `cmd:"" help:"End an API key at once."`
+	Revoke keyRevokeCmd `cmd:"" help:"End an API key."`
 }
 
 type keyCreateCmd struct {
@@ -42,28 +43,42 @@ const hintSize = 4
 // Run prints nothing but the key on standard output, and nothing at all there
 // when a key is imported.
 func (c *keyCreateCmd) Run(ctx context.Context, std Streams) error {
-	k := store.APIKey{AccountID: string(c.Account), ID: store.NewID("key_"), CreatedAt: time.Now()}
-	var key string
-	if c.SHA256 != nil {
-		k.Hash = store.KeyHash(c.SHA256)
-	} else {
-		key = store.NewKey()
-		k.Hash, k.Hint = store.HashKey(key), key[len(key)-hintSize:]
-	}
 	return c.with(ctx, std, true, func(st provisioning) error {
-		if err := st.AddAPIKey(ctx, k); errors.Is(err, store.ErrConflict) {
-			return errors.New("a key with this digest exists already")
-		} else if err != nil {
-			return noSuch("account "+k.AccountID, err)
+		if c.SHA256 == nil {
+			return makeAPIKey(ctx, st, string(c.Account), std)
 		}
-		if key == "" {
-			_, err := fmt.Fprintf(std.Err, "imported as %s\n", k.ID)
+		k := newAPIKey(string(c.Account))
+		k.Hash = store.KeyHash(c.SHA256)
+		if err := addAPIKey(ctx, st, k); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(std.Err, "made %s; the key is shown only now\n", k.ID)
-		_, printErr := fmt.Fprintln(std.Out, key)
-		return errors.Join(err, printErr)
+		_, err := fmt.Fprintf(std.Err, "imported as %s\n", k.ID)
+		return err
 	})
+}
+
+// makeAPIKey makes a key and prints nothing else on standard output.
+func makeAPIKey(ctx context.Context, st store.APIKeys, account string, std Streams) error {
+	k, key := newAPIKey(account), store.NewKey()
+	k.Hash, k.Hint = store.HashKey(key), key[len(key)-hintSize:]
+	if err := addAPIKey(ctx, st, k); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(std.Err, "made %s; the key is shown only now\n", k.ID)
+	_, printErr := fmt.Fprintln(std.Out, key)
+	return errors.Join(err, printErr)
+}
+
+func newAPIKey(account string) store.APIKey {
+	return store.APIKey{AccountID: account, ID: store.NewID("key_"), CreatedAt: time.Now()}
+}
+
+func addAPIKey(ctx context.Context, st store.APIKeys, k store.APIKey) error {
+	err := st.AddAPIKey(ctx, k)
+	if errors.Is(err, store.ErrConflict) {
+		return errors.New("a key with this digest exists already")
+	}
+	return noSuch("account "+k.AccountID, err)
 }
 
 type keyListCmd struct {
@@ -98,13 +113,13 @@ type keyRevokeCmd struct {
 	storeFlags
 }
 
-// Run takes effect in a running server within a second.
+// Run says how soon a running server refuses the key.
 func (c *keyRevokeCmd) Run(ctx context.Context, std Streams) error {
 	return c.with(ctx, std, true, func(st provisioning) error {
 		if err := st.RevokeAPIKey(ctx, string(c.Account), c.KeyID); err != nil {
 			return noSuch(fmt.Sprintf("key %s of account %s", c.KeyID, c.Account), err)
 		}
-		_, err := fmt.Fprintf(std.Out, "key %s: revoked\n", c.KeyID)
+		_, err := fmt.Fprintf(std.Out, "key %s: revoked; a server that runs on this store refuses it within %v\n", c.KeyID, open.ServerGap)
 		return err
 	})
 }

@@ -89,16 +89,24 @@ To send callbacks here, start the service with
 
 and register this URL with the API key of an account:
 
-    curl -X POST -H "X-API-Key: $KEY" -H 'Content-Type: application/json' \
+    curl -f %s-H "X-API-Key: $KEY" -H 'Content-Type: application/json' \
       -d '{"callbackUrl":"%s"}' \
       http://127.0.0.1:8080/webhooks/delivery-status
-`, url, c.CAFile, url)
+`, url, c.CAFile, c.keep(), url)
 	switch _, err := c.secrets().Now(); {
 	case len(c.Secret) == 0 && c.SecretFile == "":
 		notes.Print("\nNothing is verified without --secret or --secret-file.\n\n")
 	case err != nil:
-		notes.Printf("\nUntil then: %v.\n\n", err)
+		notes.Printf("\nUntil then: %v.\nIf the URL is registered and its secret is lost, make a new one:\n\n    recapito webhook rotate --json >%s\n\n", err, c.SecretFile)
 	}
+}
+
+// keep makes curl put the answer of the registration into the file.
+func (c *listenCmd) keep() string {
+	if c.SecretFile == "" {
+		return ""
+	}
+	return "-o " + c.SecretFile + " "
 }
 
 // url is the receiver's URL, with the first name of the certificate that the

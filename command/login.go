@@ -26,7 +26,7 @@ type loginCmd struct {
 // Help is shown by login --help.
 func (loginCmd) Help() string {
 	return `Keeps a server and an API key for the other commands of an account. The key is
-checked against the server first. Without --api-key it is asked for, or read from
+checked against the server first. Without --api-key-file it is asked for, or read from
 standard input:
 
   recapito login --server https://api.example.com < key-file
@@ -49,6 +49,9 @@ func (c *loginCmd) Run(ctx context.Context, std Streams) error {
 		}
 	}
 	if err := c.Validate(); err != nil {
+		return err
+	}
+	if c.APIKey, err = secret("api-key", c.APIKey, c.APIKeyFile); err != nil {
 		return err
 	}
 	if c.APIKey == "" {

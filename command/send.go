@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/recapito/recapito/command/feed"
@@ -18,11 +17,11 @@ import (
 type sendCmd struct {
 	File string `arg:"" help:"Status events as NDJSON, one a line; - is standard input."`
 
-	Server      string        `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The running server, its base path included. Default: ${default}."`
-	PlatformKey string        `required:"" placeholder:"KEY" help:"The platform's bearer key."`
-	AccountID   string        `name:"account-id" placeholder:"ID" help:"Send every event as this account's, also if it names another account."`
-	Batch       int           `default:"100" placeholder:"N" help:"Events in a request, at most 1000. A request has fewer if they exceed 1 MiB. Default: ${default}."`
-	GiveUp      time.Duration `default:"1m" placeholder:"TIME" help:"How long a batch is tried if the server cannot be reached or cannot store; 0s is one try. Default: ${default}."`
+	Server string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The running server, its base path included. Default: ${default}."`
+	platformKeyFlags
+	AccountID string        `name:"account-id" placeholder:"ID" help:"Send every event as this account's, also if it names another account."`
+	Batch     int           `default:"100" placeholder:"N" help:"Events in a request, at most 1000. A request has fewer if they exceed 1 MiB. Default: ${default}."`
+	GiveUp    time.Duration `default:"1m" placeholder:"TIME" help:"How long a batch is tried if the server cannot be reached or cannot store; 0s is one try. Default: ${default}."`
 }
 
 // Help is shown by send --help.
@@ -44,21 +43,23 @@ func (c *sendCmd) Validate() error {
 		return fmt.Errorf("--batch %d: must be 1 to %d", c.Batch, feed.MostEvents)
 	case c.GiveUp < 0:
 		return errors.New("--give-up: must not be negative")
-	case !strings.HasPrefix(c.Server, "http://") && !strings.HasPrefix(c.Server, "https://"):
-		return fmt.Errorf("--server %q: must begin with http:// or https://", c.Server)
 	}
-	return nil
+	return checkServer(c.Server)
 }
 
 // Run sends the whole input and says at its end how many events were accepted.
 func (c *sendCmd) Run(ctx context.Context, std Streams) error {
+	key, err := c.platformKey()
+	if err != nil {
+		return err
+	}
 	in, size, err := c.input(std)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }() // only read
 	bar := terminal.Progress(std.Err, "sending", size)
-	post, err := feed.NewPoster(c.Server, c.PlatformKey, c.GiveUp)
+	post, err := feed.NewPoster(c.Server, key, c.GiveUp)
 	if err != nil {
 		return err
 	}

@@ -15,12 +15,13 @@ import (
 // storeFlags name the store; serve, account and key have them.
 type storeFlags struct {
 	storeFlag
-	SecretKey secretKey `placeholder:"KEY" help:"Encrypts the signing secrets and the callback URLs in the store: 32 bytes in hexadecimal or base64 (make one with: openssl rand -hex 32). Keep it: without it they cannot be read."`
+	SecretKey     string `placeholder:"KEY" help:"Encrypts the signing secrets and the callback URLs in the store: 32 bytes in hexadecimal or base64 (make one with: openssl rand -hex 32). Keep it: without it they cannot be read. While it is changed two, the new one first, with a space between. Other users of the machine can see the command line: use the variable, or --secret-key-file."`
+	SecretKeyFile string `type:"path" placeholder:"FILE" help:"File of the secret key: one line, or two while it is changed, the new one first (see recapito rekey). Default: secret-key in $$CREDENTIALS_DIRECTORY, if it is there."`
 }
 
 // storeFlag is for what does not read secrets, too.
 type storeFlag struct {
-	Store storeURL `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, or memory: (lost at the end). Default: ${default}."`
+	Store storeURL `default:"sqlite:recapito.db" placeholder:"URL" help:"Where everything is kept: sqlite:FILE, postgres://USER@HOST:PORT/DATABASE, or memory: (lost at the end). Default: ${default}."`
 }
 
 // storeURL names a store.
@@ -38,22 +39,41 @@ func (f *storeFlag) file() (string, error) {
 	return file, nil
 }
 
-// secretKey is a 32-byte key, given as text.
-type secretKey []byte
-
-// UnmarshalText implements [encoding.TextUnmarshaler]. It never repeats the
-// text in an error.
-func (k *secretKey) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil // an empty environment variable
+// keyFile is where a platform key is kept that serve makes: beside the store, or in the
+// folder of the process; "": the key ends with the process.
+func (f *storeFlag) keyFile() string {
+	switch file, err := f.file(); {
+	case err == nil:
+		return file + ".platform-key"
+	case open.Lasts(string(f.Store)):
+		return "recapito.platform-key"
 	}
+	return ""
+}
+
+// secretKeys are the given ones, the present one first; empty: none.
+func (f *storeFlags) secretKeys() (keys [][]byte, err error) {
+	texts, err := secrets("secret-key", f.SecretKey, f.SecretKeyFile)
+	for _, text := range texts {
+		key := secretKey(text)
+		if key == nil {
+			return nil, errors.New("--secret-key: must be 32 bytes in hexadecimal (64 digits) or base64 (44 characters)")
+		}
+		keys = append(keys, key)
+	}
+	return keys, err
+}
+
+const secretKeySize = 32
+
+// secretKey is nil for what is the text of no key.
+func secretKey(text string) []byte {
 	for _, decode := range []func(string) ([]byte, error){hex.DecodeString, base64.StdEncoding.DecodeString} {
-		if b, err := decode(string(text)); err == nil && len(b) == 32 {
-			*k = b
-			return nil
+		if key, err := decode(text); err == nil && len(key) == secretKeySize {
+			return key
 		}
 	}
-	return errors.New("must be 32 bytes in hexadecimal (64 digits) or base64 (44 characters)")
+	return nil
 }
 
 // provisioning is the part of the store that the commands account and key use.
@@ -67,7 +87,11 @@ type provisioning interface {
 // server.
 func (f *storeFlags) with(ctx context.Context, std Streams, shared bool, do func(provisioning) error) (err error) {
 	log := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	st, err := open.Store(ctx, string(f.Store), open.Config{SecretKey: f.SecretKey, Shared: shared, MustExist: true, Logger: log})
+	keys, err := f.secretKeys()
+	if err != nil {
+		return err
+	}
+	st, err := open.Store(ctx, string(f.Store), open.Config{SecretKeys: keys, Shared: shared, Alone: !shared, MustExist: true, Logger: log})
 	if errors.Is(err, open.ErrInProcess) {
 		return fmt.Errorf("--store %w; use the server's /accounts API", err)
 	}

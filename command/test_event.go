@@ -35,7 +35,13 @@ func (c *testEventCmd) Run(ctx context.Context, std Streams) error {
 	if err != nil {
 		return err
 	}
-	r, err := s.SendTestEventWithResponse(ctx, client.TestEventInput{Sample: given(client.TestSampleInput(c.Sample))})
+	return sendTestEvent(ctx, s, c.Sample, std, c.outputFlags)
+}
+
+// sendTestEvent sends one and prints the diagnosis. It is an error if the endpoint did
+// not acknowledge it.
+func sendTestEvent(ctx context.Context, s *api.Server, sample string, std Streams, output outputFlags) error {
+	r, err := s.SendTestEventWithResponse(ctx, client.TestEventInput{Sample: given(client.TestSampleInput(sample))})
 	switch {
 	case err != nil:
 		return s.Failed(err)
@@ -44,7 +50,7 @@ func (c *testEventCmd) Run(ctx context.Context, std Streams) error {
 	case r.JSON200 == nil:
 		return refusedWebhook(s, r.HTTPResponse, r.Body)
 	}
-	if c.forPrograms(std) {
+	if output.forPrograms(std) {
 		err = asGiven(std, r.Body)
 	} else {
 		err = printDiagnosis(std.Out, r.JSON200)

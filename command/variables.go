@@ -2,8 +2,10 @@ package command
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,6 +27,7 @@ var kubernetes = regexp.MustCompile(`^RECAPITO_([A-Z0-9_]+_)?` +
 // allowed.
 func checkVariables(model *kong.Application, environ []string) error {
 	known := variables(model.Node)
+	var misspelt []error
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		if _, ok := known[name]; ok || value == "" || !strings.HasPrefix(name, variablePrefix) || kubernetes.MatchString(entry) {
@@ -33,7 +36,21 @@ func checkVariables(model *kong.Application, environ []string) error {
 		nearest := slices.MinFunc(slices.Sorted(maps.Keys(known)), func(a, b string) int {
 			return cmp.Compare(levenshtein.ComputeDistance(name, a), levenshtein.ComputeDistance(name, b))
 		})
-		return fmt.Errorf("the variable %s is that of no flag: did you mean %s?", name, nearest)
+		misspelt = append(misspelt, fmt.Errorf("the variable %s is that of no flag: did you mean %s?", name, nearest))
+	}
+	return errors.Join(misspelt...)
+}
+
+// dropEmpty takes our variables that are empty out of the environment: they say
+// nothing.
+func dropEmpty(environ []string) error {
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if value == "" && strings.HasPrefix(name, variablePrefix) {
+			if err := os.Unsetenv(name); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

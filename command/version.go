@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// versionFile holds the version on its first line and the commit on its second
-// one, where git archive puts it (.gitattributes).
+// versionFile holds the version on its first line, and the commit and its time (Unix)
+// on the next ones, where git archive puts them (.gitattributes).
 //
 //go:embed VERSION
 var versionFile string
@@ -29,16 +29,19 @@ func version() string {
 	return v
 }
 
-// builtFrom is the version and the commit, of which the first is taken that is
-// known: make's, the archive's, the Go command's.
-func builtFrom() string {
+// builtFrom is the version and the commit.
+func builtFrom() string { return fmt.Sprintf("%s (commit %s)", version(), builtCommit()) }
+
+// builtCommit is the beginning of the commit, from the first that knows it: make, the
+// archive, the Go command.
+func builtCommit() string {
 	_, archived, _ := strings.Cut(strings.TrimSpace(versionFile), "\n")
 	for _, known := range []string{commit, archived, stamped()} {
 		if known != "" && !strings.HasPrefix(known, "$Format") {
-			return fmt.Sprintf("%s (commit %s)", version(), known[:min(12, len(known))])
+			return known[:min(12, len(known))]
 		}
 	}
-	return version() + " (commit unknown)"
+	return "unknown"
 }
 
 // stamped is what go build or go install noted: a commit or a module's version.

@@ -15,9 +15,9 @@ func TestVersionIsKnownWithoutGit(t *testing.T) {
 	t.Cleanup(func() { versionFile, commit = keptFile, keptCommit })
 	const sha = "0123456789abcdef0123456789abcdef01234567"
 	tests := []struct{ name, file, commit, want string }{
-		{"an archive", "1.2.3\n" + sha + "\n", "", `^1\.2\.3 \(commit 0123456789ab\)$`},
-		{"make build", "1.2.3\n$Format:%H$\n", sha, `^1\.2\.3 \(commit 0123456789ab\)$`},
-		{"neither", "1.2.3\n$Format:%H$\n", "", `^1\.2\.3 \(commit \S+\)$`},
+		{"an archive", "1.2.3\n" + sha + "\n1700000000\n", "", `^1\.2\.3 \(commit 0123456789ab\)$`},
+		{"make build", "1.2.3\n$Format:%H$\n$Format:%ct$\n", sha, `^1\.2\.3 \(commit 0123456789ab\)$`},
+		{"neither", "1.2.3\n$Format:%H$\n$Format:%ct$\n", "", `^1\.2\.3 \(commit \S+\)$`},
 	}
 	for _, test := range tests {
 		versionFile, commit = test.file, test.commit
@@ -46,7 +46,7 @@ func TestArchiveHasTheCommit(t *testing.T) {
 		}
 	}
 	git := exec.Command("sh", "-c", `git init -q && git add . && git -c user.name=a -c user.email=a@b.example commit -qm a &&
-		git archive HEAD command/VERSION | tar -xOf - | sed 1d && git rev-parse HEAD`)
+		git archive HEAD command/VERSION | tar -xOf - | sed -n 2p && git rev-parse HEAD`)
 	git.Dir = dir
 	out, err := git.CombinedOutput()
 	if err != nil || !regexp.MustCompile(`^([0-9a-f]{40})\n[0-9a-f]{40}\n$`).Match(out) || string(out[:40]) != string(out[41:81]) {

@@ -15,10 +15,11 @@ import (
 )
 
 type webhookCmd struct {
-	Show   webhookShowCmd   `cmd:"" default:"withargs" help:"Show the callback URL, its status and the secrets that sign. The default."`
-	Set    webhookSetCmd    `cmd:"" help:"Set the callback URL. The first time, the signing secret is shown, this once."`
-	Rotate webhookRotateCmd `cmd:"" help:"Make a new signing secret and show it, this once. The old one signs beside it for 24 h."`
-	Delete webhookDeleteCmd `cmd:"" help:"Remove the webhook, and cancel what is PENDING."`
+	Show    webhookShowCmd    `cmd:"" default:"withargs" help:"Show the callback URL, its status and the secrets that sign. The default."`
+	Set     webhookSetCmd     `cmd:"" help:"Set the callback URL. The first time, the signing secret is shown, this once."`
+	Rotate  webhookRotateCmd  `cmd:"" help:"Make a new signing secret and show it, this once. The old one signs beside it for 24 h."`
+	Sources webhookSourcesCmd `cmd:"" help:"Show the networks that callbacks come from, to open your firewall to."`
+	Delete  webhookDeleteCmd  `cmd:"" help:"Remove the webhook, and cancel what is PENDING."`
 }
 
 // errNoWebhook says what to do.
@@ -91,17 +92,26 @@ func secretsInWords(secrets []client.SecretInUse) string {
 func local(at time.Time) string { return at.Local().Format(time.DateTime) }
 
 type webhookSetCmd struct {
-	URL string `arg:"" help:"Where callbacks go: https, a public host."`
+	URL  string `arg:"" help:"Where callbacks go: https, a public host."`
+	Test bool   `help:"Then send a signed test event, and say what is wrong with the endpoint, as test-event does."`
 	serverFlags
 	outputFlags
 }
 
-// Run replaces the URL, or makes the webhook if there is none.
+// Run sets the URL, and then tests it if it is to.
 func (c *webhookSetCmd) Run(ctx context.Context, std Streams) error {
 	s, err := c.connect()
 	if err != nil {
 		return err
 	}
+	if err := c.set(ctx, s, std); err != nil || !c.Test {
+		return err
+	}
+	return sendTestEvent(ctx, s, "", std, c.outputFlags)
+}
+
+// set replaces the URL, or makes the webhook if there is none.
+func (c *webhookSetCmd) set(ctx context.Context, s *api.Server, std Streams) error {
 	input := client.WebhookInput{CallbackURL: c.URL}
 	put, err := s.ReplaceWebhookWithResponse(ctx, input)
 	switch {
@@ -154,6 +164,34 @@ func (c *webhookRotateCmd) Run(ctx context.Context, std Streams) error {
 		return refusedWebhook(s, r.HTTPResponse, r.Body)
 	}
 	return c.print(std, r.Body, withoutSecret(r.JSON200), r.JSON200.SigningSecret)
+}
+
+type webhookSourcesCmd struct {
+	serverFlags
+	outputFlags
+}
+
+// Run prints one network a line.
+func (c *webhookSourcesCmd) Run(ctx context.Context, std Streams) error {
+	s, err := c.connect()
+	if err != nil {
+		return err
+	}
+	r, err := s.GetCallbackSourcesWithResponse(ctx)
+	switch {
+	case err != nil:
+		return s.Failed(err)
+	case r.JSON200 == nil:
+		return s.Refused(r.HTTPResponse, r.Body)
+	case c.forPrograms(std):
+		return asGiven(std, r.Body)
+	}
+	text := "the operator has not stated where callbacks come from: ask the operator before you filter by address"
+	if r.JSON200.Stated {
+		text = strings.Join(r.JSON200.Networks, "\n")
+	}
+	_, err = fmt.Fprintln(std.Out, text)
+	return err
 }
 
 type webhookDeleteCmd struct {

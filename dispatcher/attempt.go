@@ -23,7 +23,8 @@ type attempt struct {
 	member     *member
 	class      fair.Class // as which its slot is counted
 	listed     bool
-	prev, next *attempt // see attemptList
+	followed   func(*store.Outcome) // nil: nobody follows it
+	prev, next *attempt             // see attemptList
 }
 
 // startAttempts gives free slots to lanes, in turn. Each attempt has a
@@ -36,21 +37,22 @@ func (d *Dispatcher) startAttempts(now time.Time) {
 
 // nextAttempt gives a slot to the next lane; nil: there is none, or no slot.
 func (d *Dispatcher) nextAttempt(now time.Time) *attempt {
-	if !d.running || d.recorder.isFull() {
+	if !d.workers.running() || d.recorder.isFull() {
 		return nil
 	}
 	m, ok := d.nextLane(now)
 	if !ok {
 		return nil
 	}
-	a := &attempt{member: m, class: m.Class(), Attempt: m.Begin(now)}
+	a := &attempt{member: m, class: m.SlotClass(), Attempt: m.Begin(now)}
 	m.take()
+	d.counts.count(m, now)
 	d.slots.take(a)
 	if d.slots.Total() == 1 {
 		d.alarms.wake() // to watch it
 	}
 	if m.Runnable(now) {
-		d.slots.turns.Enter(&m.slot, m, m.Class())
+		d.slots.turns.Enter(&m.slot, m, m.SlotClass())
 	}
 	return a
 }
@@ -60,7 +62,7 @@ func (a *attempt) post(ctx context.Context) egress.Result {
 	d, del := a.member.d, a.Delivery()
 	return d.send(ctx, "an attempt", a.member.Account(), &egress.Request{
 		URL:      a.Webhook.CallbackURL,
-		Header:   d.header(a.Webhook, del.EventID, del.Body, del.Attempts+1, time.Now()),
+		Header:   a.follow(d.header(a.Webhook, del.EventID, del.Body, del.Attempts+1, time.Now())),
 		Body:     del.Body,
 		Deadline: a.Started.Add(d.cfg.AttemptTimeout), MadeSince: a.MadeSince,
 		Proceed: a.proceed,
@@ -75,7 +77,7 @@ func (d *Dispatcher) send(ctx context.Context, what, account string, r *egress.R
 			res = egress.Result{Kind: egress.Internal, Err: panicked}
 		}
 	}()
-	defer d.survive(what, account, &panicked)
+	defer survive(d.cfg.Logger, what, account, &panicked)
 	return d.cfg.Sender.Post(ctx, r)
 }
 
@@ -127,10 +129,10 @@ func (a *attempt) ended(res *egress.Result, own worker) *attempt {
 func resultOf(res *egress.Result, started, now time.Time) lane.Result {
 	return lane.Result{
 		Attempt:  *attemptOf(res, started, now),
-		Void:     res.Kind == egress.Withdrawn || res.Kind == egress.Interrupted || res.Kind == egress.Exhausted,
+		Void:     res.Kind == egress.Withdrawn || res.Kind == egress.Interrupted || res.Kind == egress.Exhausted || res.Kind == egress.NoWayOut,
 		Internal: res.Kind == egress.Internal,
-		// Our resolver may be, and what our machine knows of authorities is.
-		MayBeOurs:  res.Kind == egress.DNSFailed || res.Kind == egress.NoAuthorities,
+		// Our resolver and our proxy may be, and what our machine knows of authorities is.
+		MayBeOurs:  res.Kind == egress.DNSFailed || res.Kind == egress.NoAuthorities || res.Kind == egress.NoWayOut || res.ByProxy,
 		TimedOut:   res.TimedOut(),
 		RetryAfter: parseRetryAfter(res.RetryAfter, now),
 	}

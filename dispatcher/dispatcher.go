@@ -40,6 +40,9 @@ type Store interface {
 	store.Queue
 	store.Upkeep
 	store.Readiness
+	// Of [store.Replays], to tell how they ended.
+	BulkReplays(ctx context.Context, accountID string, limit int) ([]store.BulkReplay, error)
+	ReplayGroups(ctx context.Context, limit int) ([]store.ReplayGroup, error)
 }
 
 // Config configures a [Dispatcher].
@@ -59,11 +62,18 @@ type Config struct {
 	// Jitter returns numbers in [0, 1) that spread the retries; default
 	// math/rand/v2's Float64.
 	Jitter func() float64
-	// Observe is told of every attempt, after it ended; may be nil.
-	Observe func(Observation)
-	Logger  *slog.Logger // default: discards
+	Tell   Tell
+	Follow Follow       // may be nil
+	Logger *slog.Logger // default: discards
 
 	lane lane.Config // part of it
+}
+
+// Tell is told of what happens. Each may be nil, and must not block.
+type Tell struct {
+	Attempt func(Observation)        // after it ended
+	Health  func(store.HealthChange) // of an endpoint's state, after it was recorded
+	Change  func(Change)             // once
 }
 
 // Dispatcher owns the lanes and every goroutine that works on them. It is the
@@ -74,7 +84,6 @@ type Dispatcher struct {
 	// mu guards all that follows and every lane; nobody calls the store or the
 	// network while holding it.
 	mu         sync.Mutex
-	running    bool // between the start of Run and its soft stop
 	scan       scan // of the accounts with PENDING deliveries
 	lanes      map[string]*member
 	departures []*departure // lost accounts whose attempts have not ended
@@ -84,8 +93,10 @@ type Dispatcher struct {
 	recorder   recorder
 	alarms     alarms // lanes by the time at which they want attention
 	clock      clock
+	news       []news
 	counts     counts
-	accepted   int // deliveries, since the last sweep
+	sweeper    sweeper
+	bulk       bulk
 }
 
 // New checks the configuration, fills in the defaults, and checks whether the
@@ -103,6 +114,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		recorder: newRecorder(),
 		alarms:   newAlarms(),
 	}
+	d.bulk = newBulk(&d.cfg)
 	var err error
 	if d.clock.wall, err = cfg.Store.LastAccepted(context.Background()); err != nil {
 		return nil, err
@@ -123,43 +135,29 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 	d.mu.Lock()
 	d.workers.ctx = workCtx
-	d.running = true
 	d.mu.Unlock()
 
 	var jobs, recorder sync.WaitGroup
 	for range jobsAtOnce {
 		jobs.Go(func() { d.doJobs(jobCtx) })
 	}
-	jobs.Go(func() { d.sweep(jobCtx) })
+	jobs.Go(func() { d.sweeper.run(jobCtx, &d.cfg) })
+	jobs.Go(func() { d.bulk.run(jobCtx) })
+	jobs.Go(func() { notify(jobCtx, &d.cfg) })
 	recorder.Go(func() { (&recording{d: d}).run(recordCtx) })
 
 	d.loop(ctx)
+	defer d.tellNews() // of the last attempts
 
 	d.mu.Lock()
-	d.running = false // so that nothing starts any more
-	d.workers.close()
+	d.workers.close() // so that nothing starts any more
 	d.mu.Unlock()
 	stopJobs()
 	jobs.Wait()
-	d.awaitAttempts(hardStop)
+	d.workers.await(d.cfg.SoftStop, hardStop)
 	stopRecorder()
 	recorder.Wait()
 	return nil
-}
-
-// awaitAttempts returns when no attempt is under way; those that take longer
-// than the soft stop are cut short.
-func (d *Dispatcher) awaitAttempts(hardStop context.CancelFunc) {
-	finished := make(chan struct{})
-	go func() { d.workers.group.Wait(); close(finished) }()
-	soft := time.NewTimer(d.cfg.SoftStop)
-	defer soft.Stop()
-	select {
-	case <-finished:
-	case <-soft.C:
-		hardStop()
-		<-finished
-	}
 }
 
 // loop owns the alarms. It looks at each lane when it is due, marks slow
@@ -171,6 +169,7 @@ func (d *Dispatcher) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		more := scan.step(ctx)
 		wait := d.attend(time.Now())
+		d.tellNews()
 		if more {
 			wait = 0
 		}
@@ -207,7 +206,7 @@ func (d *Dispatcher) attend(now time.Time) time.Duration {
 	}
 	d.startAttempts(now)
 	wait := idleGap
-	if at, ok := d.alarms.next(); ok {
+	if at := d.alarms.first(); !at.IsZero() {
 		wait = max(at.Sub(now), 0)
 	}
 	if now.Before(d.slots.barred) {
@@ -235,8 +234,14 @@ func (c *Config) setDefaults() {
 	if c.Jitter == nil {
 		c.Jitter = rand.Float64
 	}
-	if c.Observe == nil {
-		c.Observe = func(Observation) {}
+	if c.Tell.Attempt == nil {
+		c.Tell.Attempt = func(Observation) {}
+	}
+	if c.Tell.Health == nil {
+		c.Tell.Health = func(store.HealthChange) {}
+	}
+	if c.Tell.Change == nil {
+		c.Tell.Change = func(Change) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

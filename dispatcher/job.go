@@ -88,7 +88,7 @@ func (d *Dispatcher) doJobs(ctx context.Context) {
 
 // do asks the store, outside the lock.
 func (m *member) do(ctx context.Context, j *lane.Job) (answer lane.Answer) {
-	defer m.d.survive("working on a lane", m.Account(), &answer.Err)
+	defer survive(m.d.cfg.Logger, "working on a lane", m.Account(), &answer.Err)
 	s, now, n := m.d.cfg.Store, time.Now(), 0
 	switch j.Kind {
 	case lane.Page:
@@ -130,7 +130,7 @@ func (m *member) done(ctx context.Context, j *lane.Job, answer lane.Answer) {
 
 // takeIn makes an error of a panic.
 func (m *member) takeIn(j *lane.Job, answer *lane.Answer, now time.Time) (err error) {
-	defer m.d.survive("working on a lane", m.Account(), &err)
+	defer survive(m.d.cfg.Logger, "working on a lane", m.Account(), &err)
 	m.JobDone(j, answer, now)
 	return nil
 }

@@ -210,6 +210,59 @@ func TestPutOfTheSameURLRetriesAtOnce(t *testing.T) {
 	})
 }
 
+// A PUT whose process ends when it has made a part of the backlog due: the next one makes
+// the rest due, and then nothing more.
+func TestPutGoesOnAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newHookedRig(t)
+		r.account("a")
+		r.stop()
+		r.putOff("a", 1200, 10*time.Hour)
+		commits := 0
+		s.makeDue = func() error {
+			if commits++; commits > 1 {
+				return errors.New("the process does not live to see it")
+			}
+			return nil
+		}
+		r.recv.set(unavailableForLong)
+		r.start()
+		r.replace("a", url("a"))
+		r.settle()
+		r.stop()
+		s.makeDue = nil
+		r.recv.set(ok)
+		r.start()
+		r.after(time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 1200})
+		r.stop()
+		r.putOff("a", 1, time.Hour)
+		r.start()
+		r.after(time.Minute)
+		r.wantStates(map[store.State]int64{store.Delivered: 1200, store.Pending: 1})
+	})
+}
+
+// putOff accepts events, and puts them off as if their first attempt had failed.
+func (r *rig) putOff(account string, n int, until time.Duration) {
+	r.t.Helper()
+	r.accept(account, many(n)...)
+	b, err := r.store.Backlog(context.Background(), store.BacklogQuery{AccountID: account, Now: time.Now(), Fresh: n})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	outcomes := make([]store.Outcome, n)
+	for i := range outcomes {
+		outcomes[i] = store.Outcome{
+			Delivery: &b.Fresh[i], State: store.Pending, Failures: 1, DueAt: time.Now().Add(until),
+			Attempt: &store.Attempt{Number: 1, At: time.Now(), StatusCode: 503, Error: store.HTTPStatus},
+		}
+	}
+	if err := r.store.Record(context.Background(), outcomes, time.Now()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func TestPutDuringTheScanOfTheStartRetriesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := newHookedRig(t)

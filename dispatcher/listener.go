@@ -15,10 +15,10 @@ func (d *Dispatcher) Accepted(batch []store.Acceptance) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.running {
+	if !d.workers.running() {
 		return // the next start reads it
 	}
-	d.accepted += len(batch)
+	d.sweeper.accepted.Add(int64(len(batch)))
 	touched := make([]*member, 0, len(batch))
 	for i := range batch {
 		m := d.memberOf(batch[i].Delivery.AccountID)
@@ -35,6 +35,22 @@ func (d *Dispatcher) Accepted(batch []store.Acceptance) {
 	}
 	d.startAttempts(now)
 }
+
+// Replayed implements [store.Listener].
+func (d *Dispatcher) Replayed(w *store.Webhook, seqs []int64) {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.workers.running() {
+		return // the next start reads it
+	}
+	m := d.memberOf(w.AccountID)
+	m.Replayed(w, seqs, now)
+	m.apply(now)
+}
+
+// ReplayStarted implements [store.Listener].
+func (d *Dispatcher) ReplayStarted() { d.bulk.wake() }
 
 // WebhookChanged implements [store.Listener]. When it returns, no attempt
 // begins that would go to the old URL: those under way ask [lane.Lane.Proceed]
@@ -57,7 +73,7 @@ func (d *Dispatcher) Uncertain(accounts []string) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.running {
+	if !d.workers.running() {
 		return // the next start reads it
 	}
 	for _, account := range accounts {
@@ -65,6 +81,21 @@ func (d *Dispatcher) Uncertain(accounts []string) {
 		m.ReadAnew(now)
 		m.apply(now)
 	}
+}
+
+// Probe has an account's open breaker probe now, in place of when its gap is over. It
+// knows of the accounts that this process attempts for.
+func (d *Dispatcher) Probe(account string, now time.Time) store.Probing {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.lanes[account]
+	if m == nil {
+		return store.NotOpen
+	}
+	p := m.ProbeNow(now)
+	m.apply(now)
+	d.startAttempts(now)
+	return p
 }
 
 // Waits says what each of an account's PENDING deliveries waits for. They and

@@ -21,15 +21,16 @@ type member struct {
 	counted  state
 	failed   notice // that the store did
 
-	alarm      time.Time
-	alarmIndex int
+	alarm    timed
+	dueSince timed // in the timeline of counted
 }
 
 // memberOf finds or makes the account's lane.
 func (d *Dispatcher) memberOf(account string) *member {
 	m := d.lanes[account]
 	if m == nil {
-		m = &member{Lane: lane.New(&d.cfg.lane, account, d.scan.Scan), d: d, attempts: map[*attempt]struct{}{}, alarmIndex: -1}
+		m = &member{Lane: lane.New(&d.cfg.lane, account, d.scan.Scan), d: d, attempts: map[*attempt]struct{}{}}
+		m.alarm.m, m.dueSince.m = m, m
 		m.class = m.Class()
 		d.lanes[account] = m
 	}
@@ -46,16 +47,17 @@ func (m *member) apply(now time.Time) {
 	m.account(now)
 	r := m.Ready(now)
 	d.recorder.add(m, r.Outcomes)
+	d.recorder.addChange(m, r.Change)
 	if lost, settled := m.IsLost(); lost {
 		m.depart(settled)
 		return
 	}
-	if !d.running {
+	if !d.workers.running() {
 		return
 	}
-	d.counts.count(m)
+	d.counts.count(m, now)
 	if r.Attempt {
-		d.slots.turns.Enter(&m.slot, m, m.class)
+		d.slots.turns.Enter(&m.slot, m, m.SlotClass())
 	} else {
 		m.slot.Leave()
 	}
@@ -66,7 +68,7 @@ func (m *member) apply(now time.Time) {
 	}
 	if r.Over {
 		m.forget()
-	} else if d.alarms.set(m, r.Again) {
+	} else if d.alarms.set(&m.alarm, r.Again) {
 		d.alarms.wake()
 	}
 }
@@ -100,7 +102,7 @@ func (m *member) take() {
 
 // forget removes a lane.
 func (m *member) forget() {
-	m.d.alarms.set(m, time.Time{})
+	m.d.alarms.set(&m.alarm, time.Time{})
 	m.d.counts.leave(m)
 	delete(m.d.lanes, m.Account())
 }

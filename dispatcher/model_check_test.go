@@ -28,9 +28,10 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 	if end.term != term {
 		end.term, end.failures = term, 0
 	}
+	w.renew(e)
 	w.checkStart(c, e, n)
 	process := w.starts
-	w.open[e.message] = e
+	w.open[e.queue()] = e
 	e.attempts++
 	end.open++
 	behaviour := end.answer
@@ -46,17 +47,17 @@ func (w *world) answer(ctx context.Context, c call) egress.Result {
 	if process != w.starts {
 		return res // it was killed meanwhile: nobody hears of it
 	}
-	delete(w.open, e.message)
+	delete(w.open, e.queue())
 	end.open--
 	switch {
 	case res.Kind == egress.Acknowledged:
 		e.acked++
 		e.ackedIn = w.starts
 		end.acked = true
-		if end.failures >= 10 {
+		if end.failures >= 10 || end.wasOpen {
 			end.madeDue = time.Now()
 		}
-		end.failures = 0
+		end.failures, end.wasOpen = 0, false
 	case res.Kind != egress.Interrupted && res.StatusCode != 410 && w.current(c, n, term):
 		end.failures++
 		end.failed = time.Now()
@@ -115,30 +116,32 @@ func (w *world) checkStart(c call, e *modelEvent, account int) {
 	if d, _, err := w.kept.Delivery(context.Background(), name(account), c.ID); e.acked > 0 && (err != nil || d.State == store.Delivered) {
 		w.errorf("%s came again after its acknowledgement was recorded (%v)", c.ID, err)
 	}
-	if o := w.open[e.message]; o != nil {
+	if o := w.open[e.queue()]; o != nil {
 		w.errorf("%s began while %s of the same message was under way", c.ID, o.id)
 	}
 	e.due = time.Time{}
 	w.checkOrder(e, account)
 	age := time.Since(e.accepted)
-	// What is withdrawn goes back to where it waits, and a read may take in one
+	// What is withdrawn goes back to where it waits, and a read may take in two
 	// more than there is room for.
-	if held, most := w.disp.Stats().HeldBytes, w.cfg.WindowBytes+40*(w.cfg.MaxInFlight+3); held > most {
+	if held, most := w.disp.Stats().HeldBytes, w.cfg.WindowBytes+40*(w.cfg.MaxInFlight+5); held > most {
 		w.errorf("%d bytes wait in memory, want %d at most", held, most)
 	}
 	if age > 72*time.Hour+time.Minute {
 		w.errorf("%s was attempted %v after it was accepted", c.ID, age)
 	}
 	end := &w.accounts[account]
-	if e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < minGap {
+	hurried := !end.hurried.Before(end.failed)
+	if !end.probes && !hurried && e.term == end.term && end.failures < 10 && !end.madeDue.After(e.failed) && time.Since(e.failed) < minGap {
 		w.errorf("%s came again after %v", c.ID, time.Since(e.failed))
 	}
 	if end.open > 0 && !end.acked {
 		w.errorf("%s began beside %d others, though nothing has been acknowledged", c.ID, end.open)
 	}
+	end.probes = false
 	since := time.Since(end.failed)
 	// One that had begun before the breaker opened has yet to connect.
-	if end.failures >= 10 && since > w.recv.connects() && (since < minGap || end.open > 0) {
+	if end.failures >= 10 && since > w.recv.connects() && (since < minGap && !hurried || end.open > 0) {
 		w.errorf("%s began %v after failure %d in a row, beside %d others", c.ID, since, end.failures, end.open)
 	}
 	w.checkConnection(c, account)
@@ -163,7 +166,7 @@ func (w *world) checkOrder(e *modelEvent, account int) {
 			return
 		}
 		wait := time.Since(o.first)
-		if o.acked > 0 || o.deleted || o.attempts >= 13 || time.Since(o.accepted) > 71*time.Hour || (!o.first.IsZero() && (wait < 0 || wait >= time.Minute)) {
+		if !o.before(e) || o.acked > 0 || o.deleted || o.attempts >= 13 || time.Since(o.accepted) > 71*time.Hour || (!o.first.IsZero() && (wait < 0 || wait >= time.Minute)) {
 			continue
 		}
 		if d, _, err := w.kept.Delivery(context.Background(), name(account), o.id); err == nil && d.State == store.Pending {
@@ -243,19 +246,45 @@ func (w *world) checkWaits() {
 			if wait.For == store.ForOutcome {
 				underWay++
 			}
-			if problem := falseWait(wait, d, n == 0, open, suspended, before[d.MessageID], now); problem != "" && (!moved || wait.For != store.ForEarlierEvent) {
+			if problem := falseWait(wait, d, n == w.probed(pending), open, suspended, before[queueOf(d)], now); problem != "" && (!moved || wait.For != store.ForEarlierEvent) {
 				w.errorf("%s waits for %s until %v, but %s", d.EventID, wait.For, wait.NextAttempt, problem)
 			}
 			w.recv.mu.Lock()
-			if e := w.events[d.EventID]; w.open[e.message] == e && wait.For != store.ForOutcome {
+			if e := w.events[d.EventID]; w.open[e.queue()] == e && wait.For != store.ForOutcome {
 				w.errorf("%s waits for %s, but is under way", d.EventID, wait.For)
 			}
 			w.recv.mu.Unlock()
-			before[d.MessageID] = d.EventID
+			before[queueOf(d)] = d.EventID
 		}
 	}
 	if s := w.disp.Stats(); underWay > s.SlotsInUse+s.Unrecorded {
 		w.errorf("%d are said to be under way, but there are %d attempts and %d outcomes to record", underWay, s.SlotsInUse, s.Unrecorded)
+	}
+}
+
+// checkHealth: what is told and recorded of endpoints is so, soon after a change.
+func (w *world) checkHealth() {
+	const soon = 3 * time.Second
+	for i := range modelAccounts {
+		end := &w.accounts[i]
+		shown, ok := w.disp.Shown(name(i))
+		webhook, err := w.kept.Webhook(context.Background(), name(i))
+		if !ok || err != nil || !w.slow.owned(name(i)) || !w.slow.works(i) || time.Since(end.healthy) < 2*soon {
+			continue
+		}
+		if late := time.Since(shown.Since) > soon; late && (webhook.Health.State != shown.State || !webhook.Health.Since.Equal(shown.Since)) {
+			w.errorf("a%d is %s since %v; recorded is %s since %v", i, shown.State, shown.Since, webhook.Health.State, webhook.Health.Since)
+		}
+		w.recv.mu.Lock()
+		failures, failed := end.failures, end.failed
+		if end.term != w.slow.toldOf(name(i)).term || !failed.After(end.moved) {
+			failures = 0
+		}
+		w.recv.mu.Unlock()
+		failing := shown.State == store.HealthFailing || shown.State == store.HealthProbing || shown.State == store.HealthSuspended
+		if failures >= 3 && !failing {
+			w.errorf("a%d is %s after %d failures in a row", i, shown.State, failures)
+		}
 	}
 }
 
@@ -296,7 +325,7 @@ func (w *world) checkEnd() {
 				failures++
 			}
 		}
-		age := d.FinishedAt.Sub(d.AcceptedAt)
+		age := d.FinishedAt.Sub(e.accepted)
 		switch {
 		case err != nil:
 			w.errorf("%s was accepted and is gone: %v", id, err)
@@ -310,7 +339,7 @@ func (w *world) checkEnd() {
 			w.errorf("%s was given up early: after %v and %d failures", id, age, d.Failures)
 		case d.Failures > failures:
 			w.errorf("%s: %d failures counted, %d attempts used up the schedule", id, d.Failures, failures)
-		case w.starts == 0 && !w.fenced && len(attempts) != e.attempts && d.State == store.Delivered:
+		case e.replay == 0 && w.starts == 0 && !w.fenced && len(attempts) != e.attempts && d.State == store.Delivered:
 			w.errorf("%s: %d attempts recorded, %d arrived", id, len(attempts), e.attempts)
 		}
 	}

@@ -90,7 +90,8 @@ func (d *onDisk) abandon(t *testing.T) func() {
 }
 
 func (d *onDisk) shift(t *testing.T, by time.Duration) bool {
-	db, err := sql.Open("sqlite", d.path())
+	// A connection that was reading when the store was closed may still be closing.
+	db, err := sql.Open("sqlite", "file:"+d.path()+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +99,7 @@ func (d *onDisk) shift(t *testing.T, by time.Duration) bool {
 		`UPDATE deliveries SET accepted_at = accepted_at + ?`,
 		`UPDATE listed SET accepted_at = accepted_at + ?`,
 		`UPDATE waiting SET due_at = due_at + ? WHERE due_at > 0`,
+		`UPDATE waiting SET replayed_at = replayed_at + ? WHERE replayed_at > 0`,
 		`UPDATE outcomes SET at = at + ? WHERE at > 0`,
 		`UPDATE outcomes SET ended_at = ended_at + ? WHERE ended_at > 0`,
 	} {
@@ -116,7 +118,6 @@ func (w *world) begin() {
 	kept := w.rows.open(w.t)
 	w.recv.mu.Lock()
 	for id, e := range w.events {
-		e.due = time.Time{} // a PUT just before may not have made all due
 		d, _, err := kept.Delivery(context.Background(), name(index(id)), id)
 		if err != nil || d.DueAt.Before(e.failed.Add(minGap)) {
 			e.failed = time.Time{} // of which no outcome was recorded: it is attempted again at once
@@ -134,11 +135,19 @@ func (w *world) begin() {
 	for i := range w.accounts {
 		end := &w.accounts[i] // what it had learnt is lost
 		end.open, end.acked, end.failures, end.term = 0, false, 0, -1
+		end.probes = w.wasOpen(i)
+		end.wasOpen = end.probes
 	}
 	w.recv.mu.Unlock()
 	w.store = w.slow
 	w.plugIn(&w.cfg, w.recv)
 	w.start()
+}
+
+// wasOpen reports whether it is recorded that an account's breaker is open.
+func (w *world) wasOpen(account int) bool {
+	h, err := w.kept.Webhook(context.Background(), name(account))
+	return err == nil && h.Health.State == store.HealthProbing
 }
 
 // kill ends the process at once, while it accepts something, and starts the

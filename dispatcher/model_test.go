@@ -58,6 +58,8 @@ func (s step) String() string {
 		return "restart"
 	case "kill":
 		return fmt.Sprintf("kill while a%d %v is accepted since %v", s.Account, s.Events, s.killAfter())
+	case "replay":
+		return fmt.Sprintf("replay a%d %v", s.Account, s.Events)
 	case "fence":
 		return fmt.Sprintf("fenced for %v", s.killAfter())
 	case "lease":
@@ -73,7 +75,7 @@ const modelAccounts = 3
 func drawPlan(t *rapid.T) plan {
 	kinds := []string{
 		"accept", "accept", "accept", "accept", "answer", "answer", "wait", "wait",
-		"put", "put the same", "delete", "create", "rotate", "trouble", "restart", "kill", "clock",
+		"put", "put the same", "delete", "create", "rotate", "probe", "trouble", "restart", "kill", "clock", "replay", "replay", "replay all",
 	}
 	shared := rapid.Bool().Draw(t, "shared")
 	if shared {
@@ -175,7 +177,8 @@ type world struct {
 	starts   int // of the process
 	events   map[string]*modelEvent
 	order    map[string][]*modelEvent // by account and message
-	open     map[string]*modelEvent   // the one under way, by account and message
+	open     map[string]*modelEvent   // the one under way, by its queue
+	replays  int                      // so many were asked for
 }
 
 // endpoint is what an account has, and what has gone there.
@@ -186,9 +189,12 @@ type endpoint struct {
 	acked    bool      // something was, since the start of the process
 	failures int       // in a row
 	failed   time.Time // the last of them
+	hurried  time.Time // the breaker was to probe at once
 	madeDue  time.Time // by a success after so many
 	term     int       // of the webhook, see told
 	moved    time.Time // since when it is the dispatcher's again
+	probes   bool      // its breaker was open when its lane began: the first attempt is at once,
+	wasOpen  bool      // and the first success makes everything due
 }
 
 type modelEvent struct {
@@ -201,6 +207,8 @@ type modelEvent struct {
 	first       time.Time // failure
 	failed      time.Time
 	term        int       // of the failure
+	replayedAt  time.Time // as its row had it when it was attempted last
+	replay      int       // its number, since when it was accepted is when it was asked for; 0: none
 	due         time.Time // by a PUT or the clock's having been set back, until an attempt begins
 }
 
@@ -239,6 +247,8 @@ func (w *world) do(s step) {
 	case "wait":
 		w.after(s.Wait)
 		w.checkProgress()
+	case "probe":
+		w.probe(s.Account)
 	case "trouble":
 		w.slow.setTrouble(s.Trouble)
 		w.healedNow()
@@ -254,6 +264,10 @@ func (w *world) do(s step) {
 		w.noteRewound()
 	case "kill":
 		w.kill(s)
+	case "replay all":
+		w.replayAll(name(s.Account))
+	case "replay":
+		w.replay(s)
 	case "move":
 		w.move(s.Account)
 	case "fence":
@@ -272,6 +286,25 @@ func (w *world) do(s step) {
 		w.errorf("after %v: %v", s, err)
 	}
 	w.checkWaits()
+	w.checkHealth()
+}
+
+// probe has an open breaker probe before its gap is over.
+func (w *world) probe(account int) {
+	w.recv.mu.Lock()
+	end := &w.accounts[account]
+	end.hurried = time.Now()
+	w.recv.mu.Unlock()
+	open, owned := w.disp.IsOpen(name(account)), w.slow.owned(name(account))
+	got := w.disp.Probe(name(account), time.Now())
+	if got != store.NotOpen && (!open || !owned) {
+		w.errorf("a%d is to probe: %d, while its breaker is open: %t, and it is the process's: %t", account, got, open, owned)
+	}
+	if got != store.ProbeBegins {
+		w.recv.mu.Lock()
+		end.hurried = time.Time{}
+		w.recv.mu.Unlock()
+	}
 }
 
 // healedNow: progress is asked of the endpoints from now on.
@@ -302,6 +335,7 @@ func (w *world) change(s step) {
 		case "rotate":
 			_, err = w.store.RotateSecret(ctx, account, secret, time.Now().Add(time.Hour), time.Now())
 		case "delete":
+			time.Sleep(2 * time.Microsecond) // a store tells a replay from the next by its time
 			w.recv.mu.Lock()
 			for _, e := range w.events {
 				e.deleted = e.deleted || strings.HasPrefix(e.id, account+"-")

@@ -99,3 +99,32 @@ func TestNoAuthoritiesIsTheOperatorsTrouble(t *testing.T) {
 		}
 	})
 }
+
+// A way out that fails is the operator's trouble: told at level ERROR, once a minute. It
+// uses up no schedule, opens no breaker, leaves no attempt in the history, and all goes
+// on as soon as it is repaired.
+func TestNoWayOutIsTheOperatorsTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logged
+		r := newRig(t, func(c *dispatcher.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		r.account("a")
+		r.recv.set(func(context.Context, call) egress.Result {
+			time.Sleep(time.Second)
+			return egress.Result{Kind: egress.NoWayOut, Err: errors.New("the proxy cannot be reached")}
+		})
+		events := r.accept("a", many(100)...)
+		r.after(10*time.Minute - time.Second)
+		wantTold(t, &log, "the proxy cannot be reached", 10)
+		if s := r.disp.Stats(); s.Open != 0 || s.Suspect != 0 {
+			t.Errorf("after ten minutes: %+v, want neither an open breaker nor a suspect lane", s)
+		}
+		r.recv.set(ok)
+		r.after(2 * time.Second)
+		for _, id := range events {
+			r.wantState("a", id, store.Delivered)
+			if _, attempts := r.delivery("a", id); len(attempts) != 1 {
+				t.Fatalf("%s: %d attempts in the history, want the one that was delivered", id, len(attempts))
+			}
+		}
+	})
+}

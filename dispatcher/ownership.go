@@ -22,6 +22,7 @@ func (d *Dispatcher) Gained() {
 	d.scan.again()
 	d.scan.Gained = time.Now()
 	d.alarms.wake()
+	d.bulk.wake() // begun by others
 }
 
 // Lost implements [store.Listener]. A lost lane stays until what had begun has
@@ -52,8 +53,8 @@ func (m *member) depart(settled bool) {
 	if d.lanes[m.Account()] != m {
 		return // it is over
 	}
-	d.counts.count(m)
-	d.alarms.set(m, time.Time{})
+	d.counts.count(m, time.Time{})
+	d.alarms.set(&m.alarm, time.Time{})
 	m.slot.Leave()
 	m.work.Leave()
 	if settled {
@@ -83,25 +84,8 @@ func (d *Dispatcher) nextLane(now time.Time) (*member, bool) {
 	if !ok || d.cfg.Store.May(m.Account()) {
 		return m, ok
 	}
-	d.slots.turns.Enter(&m.slot, m, m.Class())
+	d.slots.turns.Enter(&m.slot, m, m.SlotClass())
 	d.slots.barred = now.Add(mayGap)
 	d.alarms.wake()
 	return nil, false
-}
-
-// fenced forgets outcomes that the store will never take: other processes have the
-// accounts. Lost follows, or was told.
-func (d *Dispatcher) fenced(batch []record, g *group) {
-	d.cfg.Logger.Error("outcomes are refused: other processes took this one for dead; attempts are made again", "outcomes", len(batch))
-	now := time.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.recorder.done(batch, g)
-	for i := range batch {
-		batch[i].member.setGroup(nil)
-		batch[i].member.Refused(&batch[i].Outcome)
-	}
-	for _, m := range membersOf(batch) {
-		m.apply(now)
-	}
 }

@@ -1,12 +1,10 @@
 package dispatcher
 
 import (
-	"context"
 	"slices"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/lane"
-	"github.com/recapito/recapito/store"
 )
 
 const (
@@ -28,6 +26,7 @@ const (
 // recorder holds the outcomes on their way to the store. Dispatcher.mu guards it.
 type recorder struct {
 	pending []record      // not handed to the store yet
+	changes []change      // the same, of states; one of a lane at most
 	writing int           // handed to the store and not yet committed
 	apart   int           // of lanes that are in a group, see recording
 	wake    chan struct{} // holds a token while there may be something to record
@@ -36,6 +35,12 @@ type recorder struct {
 // record is one of them.
 type record struct {
 	lane.Outcome
+	member *member
+}
+
+// change is one of them.
+type change struct {
+	*lane.HealthChange
 	member *member
 }
 
@@ -55,6 +60,17 @@ func (r *recorder) add(m *member, outcomes []lane.Outcome) {
 	for _, o := range outcomes {
 		r.pending = append(r.pending, record{o, m})
 	}
+	r.signal()
+}
+
+func (r *recorder) addChange(m *member, c *lane.HealthChange) {
+	if c != nil {
+		r.changes = append(r.changes, change{c, m})
+		r.signal()
+	}
+}
+
+func (r *recorder) signal() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -102,35 +118,4 @@ func (r *recorder) done(batch []record, g *group) {
 	} else {
 		r.apart -= len(batch)
 	}
-}
-
-// recorded drops what is on disk now from memory and looks at each lane again.
-func (d *Dispatcher) recorded(batch []record, g *group) {
-	now := time.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.recorder.done(batch, g)
-	for i := range batch {
-		m := batch[i].member
-		m.setGroup(nil)
-		m.Recorded(&batch[i].Outcome, now)
-	}
-	for i := range batch {
-		if i == 0 || batch[i].member != batch[i-1].member {
-			batch[i].member.apply(now)
-		}
-	}
-	d.startAttempts(now)
-}
-
-// write records outcomes in one commit.
-func (d *Dispatcher) write(ctx context.Context, batch []record) (err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastRecords)
-	defer cancel()
-	defer d.survive("recording outcomes", "", &err)
-	outcomes := make([]store.Outcome, len(batch))
-	for i := range batch {
-		outcomes[i] = batch[i].Outcome.Outcome
-	}
-	return d.cfg.Store.Record(ctx, outcomes, time.Now())
 }

@@ -54,9 +54,11 @@ func (r *recording) run(ctx context.Context) {
 			last = lane.Earliest(last, now.Add(lastRecords))
 		}
 		batch, g := r.next(now, ending)
-		switch {
-		case len(batch) > 0:
+		if len(batch) > 0 {
 			r.try(ctx, batch, g)
+		}
+		switch {
+		case r.recordChanges(ctx) || len(batch) > 0:
 		case ending && (r.isEmpty() || !now.Before(last)):
 			return
 		default:
@@ -93,7 +95,7 @@ func (r *recording) next(now time.Time, ending bool) ([]record, *group) {
 func (r *recording) isEmpty() bool {
 	r.d.mu.Lock()
 	defer r.d.mu.Unlock()
-	return len(r.groups) == 0 && len(r.d.recorder.pending) == 0
+	return len(r.groups) == 0 && len(r.d.recorder.pending) == 0 && len(r.d.recorder.changes) == 0
 }
 
 // wait returns when there may be something to try, at last at the latest.
@@ -125,20 +127,19 @@ func (r *recording) wait(ctx context.Context, now, last time.Time) {
 // is something of one of the lanes: both halves are tried by themselves, a single
 // lane later.
 func (r *recording) try(ctx context.Context, batch []record, g *group) {
-	err := r.d.write(ctx, batch)
+	err := r.write(ctx, batch)
 	r.groups = slices.DeleteFunc(r.groups, func(o *group) bool { return o == g })
 	if err == nil {
 		r.failures = 0
-		r.d.recorded(batch, g)
+		r.drop(batch, g, true)
 		return
 	}
-	if errors.Is(err, store.ErrFenced) {
-		r.d.fenced(batch, g)
+	if errors.Is(err, store.ErrFenced) { // other processes have the accounts; Lost follows, or was told
+		r.d.cfg.Logger.Error("outcomes are refused: other processes took this one for dead; attempts are made again", "outcomes", len(batch))
+		r.drop(batch, g, false)
 		return
 	}
-	r.failures++
-	now := time.Now()
-	r.pause = now.Add(min(minTryGap<<min(r.failures, 10), maxTryGap))
+	now := r.failed()
 	members := membersOf(batch)
 	log := r.d.cfg.Logger.With("outcomes", len(batch), "error", err)
 	switch {
@@ -173,6 +174,14 @@ func (r *recording) try(ctx context.Context, batch []record, g *group) {
 		}
 		r.setApart(g, one, other)
 	}
+}
+
+// failed makes the next try wait.
+func (r *recording) failed() (now time.Time) {
+	r.failures++
+	now = time.Now()
+	r.pause = now.Add(min(minTryGap<<min(r.failures, 10), maxTryGap))
+	return now
 }
 
 // setApart puts groups in the place of a group or, if that is nil, of a batch.
@@ -215,4 +224,40 @@ func (r *recording) storeFails(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastRecords)
 	defer cancel()
 	return r.d.cfg.Store.Ready(ctx) != nil
+}
+
+// drop drops from memory what is on disk now, or what the store will never take, and
+// looks at each lane again.
+func (r *recording) drop(batch []record, g *group, recorded bool) {
+	d, now := r.d, time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.recorder.done(batch, g)
+	for i := range batch {
+		m, o := batch[i].member, &batch[i].Outcome
+		m.setGroup(nil)
+		if recorded {
+			m.Recorded(o, now)
+		} else {
+			m.Refused(o)
+		}
+	}
+	for i := range batch {
+		if i == 0 || batch[i].member != batch[i-1].member {
+			batch[i].member.apply(now)
+		}
+	}
+	d.startAttempts(now)
+}
+
+// write records outcomes in one commit.
+func (r *recording) write(ctx context.Context, batch []record) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastRecords)
+	defer cancel()
+	defer survive(r.d.cfg.Logger, "recording outcomes", "", &err)
+	outcomes := make([]store.Outcome, len(batch))
+	for i := range batch {
+		outcomes[i] = batch[i].Outcome.Outcome
+	}
+	return r.d.cfg.Store.Record(ctx, outcomes, time.Now())
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // A resolver that is silent says nothing of an endpoint, and neither does a machine
-// without authorities: its lane is neither a slow one afterwards nor takes fewer
+// without authorities, nor what a proxy says: its lane is neither a slow one afterwards nor takes fewer
 // attempts at a time.
 func TestSilentResolverIsNoEndpointsSlowness(t *testing.T) {
 	for _, tt := range []struct {
@@ -22,6 +22,8 @@ func TestSilentResolverIsNoEndpointsSlowness(t *testing.T) {
 		{egress.Result{Kind: egress.DNSFailed, Detail: egress.DNSTimeout}, 0, 3},
 		{egress.Result{Kind: egress.DNSFailed, Detail: egress.DNSServerFailure}, 0, 3},
 		{egress.Result{Kind: egress.NoAuthorities}, 0, 3},
+		{egress.Result{Kind: egress.ConnectFailed, Detail: egress.ConnectTimeout, ByProxy: true}, 0, 3},
+		{egress.Result{Kind: egress.DestinationRefused, Detail: egress.NetworkDenied, ByProxy: true}, 0, 3},
 		{egress.Result{Kind: egress.ConnectFailed, Detail: egress.ConnectTimeout}, 1, 1},
 		{egress.Result{Kind: egress.TLSFailed, Detail: egress.HandshakeTimeout}, 1, 1},
 		{egress.Result{Kind: egress.Timeout, Detail: egress.NoAnswer}, 1, 1},

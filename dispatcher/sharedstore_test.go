@@ -136,13 +136,17 @@ func (s *slowStore) tail(source int) {
 	if dead {
 		return
 	}
+	var events []string
+	for i := range read {
+		events = append(events, read[i].Delivery.EventID)
+	}
+	s.show(events...) // at once: no page has a later one of them without an earlier one
 	var batch []store.Acceptance
 	for i := range read {
 		ctx, account, event := context.Background(), read[i].Delivery.AccountID, read[i].Delivery.EventID
-		s.show(event)
 		d, _, err := s.Delivery(ctx, account, event)
 		w, none := s.Webhook(ctx, account)
-		if s.owned(account) && err == nil && d.State == store.Pending && none == nil && d.Seq >= w.FirstSeq {
+		if s.owned(account) && err == nil && d.State == store.Pending && none == nil && !d.IsReplay() && d.GoesTo(&w) {
 			batch = append(batch, store.Acceptance{Delivery: d, Webhook: &w})
 		}
 	}
@@ -158,7 +162,9 @@ func (s *slowStore) backlog(ctx context.Context, q store.BacklogQuery) (store.Ba
 		q.Fresh = 1 << 20
 	}
 	b, err := s.Store.Backlog(ctx, q)
-	b.Fresh = slices.DeleteFunc(b.Fresh, s.isHidden)
+	s.mu.Lock()
+	b.Fresh = slices.DeleteFunc(b.Fresh, func(d store.Delivery) bool { return s.hidden[d.EventID] })
+	s.mu.Unlock()
 	b.Fresh = b.Fresh[:min(most, len(b.Fresh))]
 	return b, err
 }
@@ -169,10 +175,11 @@ func (s *slowStore) oldest(ctx context.Context, account string) (store.Backlog, 
 	if err != nil || len(b.Fresh) == 0 || !s.isHidden(b.Fresh[0]) {
 		return b, err
 	}
+	replays := b.Replays
 	b, err = s.backlog(ctx, store.BacklogQuery{AccountID: account, Now: time.Now().Add(10000 * time.Hour), Due: 1 << 20, Fresh: 1 << 20})
 	all := append(b.Due, b.Fresh...)
 	slices.SortFunc(all, func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
-	return store.Backlog{Webhook: b.Webhook, Fresh: all[:min(1, len(all))]}, err
+	return store.Backlog{Webhook: b.Webhook, Fresh: all[:min(1, len(all))], Replays: replays}, err
 }
 
 // unlessFenced does what the dispatcher writes.
@@ -276,13 +283,6 @@ func (w *world) move(account int) {
 			case <-over:
 			}
 		})
-		w.recv.mu.Lock()
-		defer w.recv.mu.Unlock()
-		for _, e := range w.events {
-			if index(e.id) == account {
-				e.due = time.Time{} // a PUT just before may not have made all due
-			}
-		}
 		return
 	}
 	select {
@@ -315,6 +315,8 @@ func (w *world) forget(account int) {
 	defer w.recv.mu.Unlock()
 	end := &w.accounts[account]
 	end.acked, end.failures, end.term, end.healthy, end.moved = false, 0, -1, time.Now(), time.Now()
+	end.probes = w.wasOpen(account)
+	end.wasOpen = end.probes
 }
 
 // refuse notes that the dispatcher has lost an outcome, so that the attempt is made
@@ -361,10 +363,10 @@ func (w *world) checkSettled(slow *slowStore, over <-chan struct{}, account int)
 		if index(id) != account {
 			continue
 		}
-		if w.open[e.message] == e {
+		if w.open[e.queue()] == e {
 			w.errorf("%s is under way, though its account has been given away", id)
 		}
-		if d, _, err := w.kept.Delivery(context.Background(), name(account), id); err == nil && e.acked > 0 && e.ackedIn == w.starts && d.State == store.Pending {
+		if d, _, err := w.kept.Delivery(context.Background(), name(account), id); err == nil && e.acked > 0 && e.ackedIn == w.starts && d.State == store.Pending && d.Replay.At.Equal(e.replayedAt) {
 			w.errorf("%s is PENDING, though its account has been given away after it was acknowledged", id)
 		}
 	}
@@ -392,13 +394,15 @@ func (w *world) attemptElsewhere(account int) {
 		e := w.events[d.EventID]
 		fails, again := first[d.MessageID]
 		switch {
-		case e == nil, d.Seq < hook.FirstSeq, w.open[e.message] != nil:
+		case e == nil, d.IsReplay(), !d.GoesTo(&hook), w.open[e.queue()] != nil:
 		case again && fails && d.DueAt.IsZero():
+			e.due = time.Time{}
 			outcomes = append(outcomes, store.Outcome{Delivery: d, State: store.Pending, Failures: d.Failures, DueAt: now.Add(time.Minute), Behind: true})
 		case !again && !d.DueAt.After(now):
 			fails = d.Failures == 0 && e.message[len(e.message)-1]%2 == 0
 			first[d.MessageID] = fails
 			o := store.Outcome{Delivery: d, State: store.Delivered, Failures: d.Failures, Attempt: &store.Attempt{Number: d.Attempts + 1, At: now, StatusCode: 204}}
+			e.due = time.Time{}
 			e.attempts++
 			if fails {
 				o.State, o.Failures, o.DueAt = store.Pending, 1, now.Add(minGap)

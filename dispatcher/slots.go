@@ -21,7 +21,7 @@ func newSlots(n int) slots {
 
 // eighths is how much the lanes of a class and of those after it may take together, of
 // slots and of memory. Something is always left for those before.
-var eighths = [lane.Classes]int{lane.Proven: 8, lane.Handed: 7, lane.Found: 4, lane.Suspect: 2}
+var eighths = [lane.Classes]int{lane.Proven: 8, lane.Handed: 7, lane.Found: 4, lane.Replaying: 3, lane.Suspect: 2}
 
 // take counts an attempt, giveBack ends its part in the counts.
 func (s *slots) take(a *attempt) {

@@ -111,6 +111,16 @@ func (s *earlier) Accepted(batch []store.Acceptance) {
 	s.later(func(store.Listener) { (*slowStore)(s).handOver(batch) })
 }
 
+func (s *earlier) Replayed(w *store.Webhook, seqs []int64) {
+	s.later(func(l store.Listener) {
+		if (*slowStore)(s).owned(w.AccountID) {
+			l.Replayed(w, seqs)
+		}
+	})
+}
+
+func (s *earlier) ReplayStarted() { s.later(func(l store.Listener) { l.ReplayStarted() }) }
+
 func (s *earlier) WebhookChanged(account string, w *store.Webhook) {
 	committed := time.Now()
 	s.later(func(l store.Listener) {
@@ -119,6 +129,10 @@ func (s *earlier) WebhookChanged(account string, w *store.Webhook) {
 			l.WebhookChanged(account, w)
 		}
 	})
+}
+
+func (s *earlier) HealthChanged(changes []store.HealthChange) {
+	s.later(func(l store.Listener) { l.HealthChanged(changes) })
 }
 
 func (s *earlier) Uncertain(accounts []string) {
@@ -269,6 +283,14 @@ func (s *slowStore) Record(ctx context.Context, outcomes []store.Outcome, now ti
 	return err
 }
 
+func (s *slowStore) RecordHealth(ctx context.Context, changes []store.HealthChange) error {
+	if s.failsForOne() && slices.ContainsFunc(changes, func(c store.HealthChange) bool { return c.AccountID == name(0) }) {
+		return errTrouble
+	}
+	_, err := slowWrite(s, unlessFenced(s, func() (struct{}, error) { return struct{}{}, s.Store.RecordHealth(ctx, changes) }))
+	return err
+}
+
 func (s *slowStore) MakeDue(ctx context.Context, account string, now time.Time, limit int) (int, error) {
 	return slowWrite(s, unlessFenced(s, func() (int, error) { return s.Store.MakeDue(ctx, account, now, limit) }))
 }
@@ -291,6 +313,27 @@ func (s *slowStore) ReplaceCallbackURL(ctx context.Context, account, url string,
 
 func (s *slowStore) RotateSecret(ctx context.Context, account string, secret []byte, until, now time.Time) (store.Webhook, error) {
 	return slowWrite(s, func() (store.Webhook, error) { return s.Store.RotateSecret(ctx, account, secret, until, now) }, account)
+}
+
+func (s *slowStore) Replay(ctx context.Context, account, event string, now time.Time) error {
+	_, err := slowWrite(s, func() (struct{}, error) { return struct{}{}, s.Store.Replay(ctx, account, event, now) }, account)
+	return err
+}
+
+func (s *slowStore) StartReplay(ctx context.Context, r store.BulkReplay) error {
+	_, err := slowWrite(s, func() (struct{}, error) { return struct{}{}, s.Store.StartReplay(ctx, r) })
+	return err
+}
+
+func (s *slowStore) RunningReplays(ctx context.Context, after string, limit int) ([]string, error) {
+	return slowRead(s, func() ([]string, error) {
+		accounts, err := s.Store.RunningReplays(ctx, after, limit)
+		return slices.DeleteFunc(accounts, func(a string) bool { return !s.owned(a) }), err
+	})
+}
+
+func (s *slowStore) ContinueReplay(ctx context.Context, account string, now time.Time, limit int) (bool, error) {
+	return slowWrite(s, unlessFenced(s, func() (bool, error) { return s.Store.ContinueReplay(ctx, account, now, limit) }), account)
 }
 
 func (s *slowStore) SuspendWebhook(ctx context.Context, seen store.Webhook, now time.Time) error {

@@ -1,6 +1,8 @@
 package dispatcher
 
 import (
+	"time"
+
 	"github.com/recapito/recapito/dispatcher/fair"
 	"github.com/recapito/recapito/dispatcher/lane"
 )
@@ -16,10 +18,15 @@ type Stats struct {
 	MaxSlots   int
 	HeldBytes  int // bodies waiting in memory
 	Unrecorded int // outcomes not yet on disk
+	// DueSince is since when the delivery has been due that has been so the longest
+	// and is not under way, by what Lanes are counted as: "healthy", "suspect",
+	// "open", "suspended". Those where nothing is due are not there.
+	DueSince map[string]time.Time
+	Swept    time.Time // when what is past its retention was last looked for; zero: not yet
 }
 
 // classWords name the classes in metrics.
-var classWords = [lane.Classes]string{lane.Proven: "proven", lane.Handed: "handed", lane.Found: "found", lane.Suspect: "suspect"}
+var classWords = [lane.Classes]string{lane.Proven: "proven", lane.Handed: "handed", lane.Found: "found", lane.Replaying: "replaying", lane.Suspect: "suspect"}
 
 // Stats returns the gauges without looking at any lane.
 func (d *Dispatcher) Stats() Stats {
@@ -29,8 +36,16 @@ func (d *Dispatcher) Stats() Stats {
 	for c, word := range classWords {
 		inUse[word] = d.slots.Taken(fair.Class(c))
 	}
+	due := map[string]time.Time{}
+	for s, word := range stateWords {
+		if since := d.counts.due[s].first(); !since.IsZero() {
+			due[word] = since
+		}
+	}
+	lanes := &d.counts.lanes
 	return Stats{
-		Lanes: len(d.lanes), Suspect: d.counts[doubted], Open: d.counts[probing], Suspended: d.counts[suspended],
+		Lanes: len(d.lanes), Suspect: lanes[doubted], Open: lanes[probing], Suspended: lanes[suspended],
+		DueSince: due, Swept: d.sweeper.last(),
 		SlotsInUse: d.slots.Total(), InUseBy: inUse, MaxSlots: d.cfg.MaxInFlight,
 		HeldBytes: d.jobs.memory.Total(), Unrecorded: d.recorder.len(),
 	}
@@ -47,6 +62,9 @@ const (
 	states
 )
 
+// stateWords name the states in metrics.
+var stateWords = [states]string{healthy: "healthy", doubted: "suspect", probing: "open", suspended: "suspended"}
+
 func (m *member) state() state {
 	switch {
 	case m.Suspended():
@@ -59,13 +77,23 @@ func (m *member) state() state {
 	return healthy
 }
 
-// counts are how many lanes there are in each state.
-type counts [states]int
-
-func (c *counts) count(m *member) {
-	c[m.counted]--
-	m.counted = m.state()
-	c[m.counted]++
+// counts are the lanes by state: how many, and since when something has been due.
+type counts struct {
+	lanes [states]int
+	due   [states]timeline
 }
 
-func (c *counts) leave(m *member) { c[m.counted]-- }
+func (c *counts) count(m *member, now time.Time) {
+	since := m.DueSince(now)
+	if is := m.state(); is != m.counted {
+		c.leave(m)
+		m.counted = is
+		c.lanes[is]++
+	}
+	c.due[m.counted].set(&m.dueSince, since)
+}
+
+func (c *counts) leave(m *member) {
+	c.lanes[m.counted]--
+	c.due[m.counted].set(&m.dueSince, time.Time{})
+}

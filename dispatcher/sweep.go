@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,9 +44,14 @@ func (o *owing) removed(n, of int) (gap time.Duration) {
 	return sweepPause
 }
 
-// sweep removes finished deliveries when their retention ends, in small
-// batches, until ctx ends.
-func (d *Dispatcher) sweep(ctx context.Context) {
+// sweeper removes finished deliveries when their retention ends.
+type sweeper struct {
+	accepted atomic.Int64              // deliveries, since it last looked
+	swept    atomic.Pointer[time.Time] // when it did; nil: not yet
+}
+
+// run removes them in small batches, until ctx ends.
+func (s *sweeper) run(ctx context.Context, cfg *Config) {
 	timer := time.NewTimer(sweepGap)
 	defer timer.Stop()
 	var owed owing
@@ -55,21 +61,24 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		owed.accepted(d.takeAccepted())
+		owed.accepted(int(s.accepted.Swap(0)))
 		size := owed.next()
-		n, err := d.cfg.Store.Sweep(ctx, time.Now(), d.cfg.Retention, size)
-		if err != nil && ctx.Err() == nil {
-			d.cfg.Logger.Error("removing old deliveries failed", "error", err)
+		n, err := cfg.Store.Sweep(ctx, time.Now(), cfg.Retention, size)
+		switch {
+		case err == nil:
+			now := time.Now()
+			s.swept.Store(&now)
+		case ctx.Err() == nil:
+			cfg.Logger.Error("removing old deliveries failed", "error", err)
 		}
 		timer.Reset(owed.removed(n, size))
 	}
 }
 
-// takeAccepted says how many deliveries were accepted since it was last asked.
-func (d *Dispatcher) takeAccepted() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.accepted
-	d.accepted = 0
-	return n
+// last is when it last looked; zero: not yet.
+func (s *sweeper) last() (at time.Time) {
+	if swept := s.swept.Load(); swept != nil {
+		at = *swept
+	}
+	return at
 }

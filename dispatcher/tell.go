@@ -13,6 +13,7 @@ import (
 // Observation is what metrics learn of an attempt.
 type Observation struct {
 	Outcome    string // an error kind's word, or ACKNOWLEDGED
+	StatusCode int    // of its answer; 0: there was none
 	Duration   time.Duration
 	State      store.State // of the delivery, after it
 	AcceptedAt time.Time
@@ -24,13 +25,16 @@ type Observation struct {
 func (a *attempt) tell(o *store.Outcome, err error, now time.Time) {
 	d := a.member.d
 	var panicked error
-	defer d.survive("telling of an attempt", a.member.Account(), &panicked)
+	defer survive(d.cfg.Logger, "telling of an attempt", a.member.Account(), &panicked)
 	seen := Observation{
-		Outcome: outcomeWord(o.Attempt), Duration: o.Attempt.Duration, State: o.State,
+		Outcome: outcomeWord(o.Attempt), StatusCode: o.Attempt.StatusCode, Duration: o.Attempt.Duration, State: o.State,
 		AcceptedAt: a.Delivery().AcceptedAt, Now: now, Probe: a.Probe,
 	}
 	a.log(d.cfg.Logger, o, seen.Outcome, err)
-	d.cfg.Observe(seen)
+	d.cfg.Tell.Attempt(seen)
+	if a.followed != nil {
+		a.followed(o)
+	}
 }
 
 func outcomeWord(a *store.Attempt) string {

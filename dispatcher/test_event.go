@@ -24,7 +24,7 @@ func (d *Dispatcher) Test(ctx context.Context, w *store.Webhook, eventID string,
 		Deadline: started.Add(min(d.cfg.AttemptTimeout, maxTestTimeout)), Test: true,
 	})
 	switch res.Kind {
-	case egress.Interrupted, egress.Exhausted, egress.Withdrawn:
+	case egress.Interrupted, egress.Exhausted, egress.NoWayOut, egress.Withdrawn:
 		res.Kind = egress.Internal
 	}
 	a := attemptOf(&res, started, time.Now())

@@ -84,6 +84,7 @@ func TestTestEventThatWasNotMade(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, answer := range map[string]func(context.Context, call) egress.Result{
+			"no way out":  func(context.Context, call) egress.Result { return egress.Result{Kind: egress.NoWayOut} },
 			"no file":     func(context.Context, call) egress.Result { return egress.Result{Kind: egress.Exhausted} },
 			"interrupted": func(context.Context, call) egress.Result { return egress.Result{Kind: egress.Interrupted} },
 			"panic":       func(context.Context, call) egress.Result { panic("a fault") },

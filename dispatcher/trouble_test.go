@@ -22,6 +22,7 @@ type hookedStore struct {
 	accounts func()                // after they were read
 	record   func([]store.Outcome) // before it is done
 	recorded func([]store.Outcome) // when it is on disk
+	makeDue  func() error          // before it
 	damaged  string                // event
 }
 
@@ -51,6 +52,15 @@ func (s *hookedStore) Record(ctx context.Context, o []store.Outcome, now time.Ti
 		s.recorded(o)
 	}
 	return err
+}
+
+func (s *hookedStore) MakeDue(ctx context.Context, account string, now time.Time, limit int) (int, error) {
+	if s.makeDue != nil {
+		if err := s.makeDue(); err != nil {
+			return 0, err
+		}
+	}
+	return s.Store.MakeDue(ctx, account, now, limit)
 }
 
 func (s *hookedStore) Backlog(ctx context.Context, q store.BacklogQuery) (store.Backlog, error) {
@@ -458,19 +468,22 @@ func TestWhatAPageHadIsNotTakenAgainAtItsHandOff(t *testing.T) {
 // What is read back damaged is never sent, and holds up neither what comes after
 // it nor the probes.
 func TestDamagedDeliveryFailsUnsent(t *testing.T) {
-	for name, down := range map[string]time.Duration{"at its retry": time.Second, "as a probe": 10 * time.Minute} {
+	for name, n := range map[string]int{"at its retry": 5, "as a probe": 20} { // ten failures open the breaker
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, s := newHookedRig(t)
 				r.account("a")
 				r.recv.set(status(503))
-				events := r.accept("a", many(20)...)
-				r.after(down)
+				events := r.accept("a", many(n)...)
+				r.after(time.Second)
+				if open := r.disp.IsOpen("a"); open != (n >= 10) {
+					t.Fatalf("the breaker is open: %t, after %d failures", open, n)
+				}
 				s.damaged = events[0]
 				_, before := r.delivery("a", events[0])
 				r.recv.set(ok)
 				r.after(time.Hour)
-				r.wantStates(map[store.State]int64{store.Delivered: 19, store.Failed: 1})
+				r.wantStates(map[store.State]int64{store.Delivered: int64(n) - 1, store.Failed: 1})
 				_, attempts := r.delivery("a", events[0])
 				if len(attempts) != len(before)+1 || attempts[len(before)].Error != store.PayloadDamaged {
 					t.Errorf("attempts of the damaged delivery: %+v, want one more that is %s", attempts, store.PayloadDamaged)

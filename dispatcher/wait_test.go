@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +99,26 @@ func TestWaitsForItsTurnBeforeAnEarlierEvent(t *testing.T) {
 	})
 }
 
+// Nothing is said to wait for an earlier event while a later one is under way that has
+// overtaken it.
+func TestWaitsForItsTurnBehindALaterEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		r.recv.set(failing(func(c call) bool { return c.ID == "a-m-1" }))
+		ev := r.accept("a", "m")
+		r.after(150 * time.Second)
+		r.wantWaits("a", map[string]string{ev[0]: "RETRY 5s"})
+		r.recv.set(func(ctx context.Context, c call) egress.Result {
+			time.Sleep(8 * time.Second)
+			return ok(ctx, c)
+		})
+		ev = append(ev, r.accept("a", "m")...)
+		r.after(6 * time.Second)
+		r.wantWaits("a", map[string]string{ev[0]: "QUEUE", ev[1]: "IN_FLIGHT"})
+	})
+}
+
 func TestWaitsForAProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -124,6 +145,26 @@ func TestWaitsForAProbe(t *testing.T) {
 		r.recv.set(ok)
 		r.after(18 * time.Second)
 		r.wantWaits("a", map[string]string{})
+	})
+}
+
+// A probe goes with a replay only as long as there is no new event.
+func TestReplayDoesNotWaitForTheProbeOfANewEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.account("a")
+		old := r.ended("a", many(10)...)
+		r.recv.set(status(500))
+		r.replay("a", old...)
+		r.after(4 * time.Minute) // the breaker opens, and the probe goes with the first replay
+		if got := r.waits("a")[old[0]]; !strings.HasPrefix(got, "PROBE ") {
+			t.Fatalf("the oldest replay waits for %q, want for a PROBE at some time", got)
+		}
+		fresh := r.accept("a", "new")[0]
+		r.settle()
+		if got := r.waits("a"); got[old[0]] != "PROBE" || !strings.HasPrefix(got[fresh], "PROBE ") {
+			t.Errorf("the oldest replay waits for %q, want for a PROBE with another; the new event waits for %q, want for one at some time", got[old[0]], got[fresh])
+		}
 	})
 }
 

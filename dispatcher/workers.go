@@ -16,20 +16,25 @@ import (
 // the garbage collector has not shrunk its stack yet. Dispatcher.mu guards all but
 // group.
 type workers struct {
-	ctx    context.Context // ends attempts under way
+	ctx    context.Context // ends attempts under way; nil: none may begin yet
 	group  sync.WaitGroup
 	idle   []worker // the longest first
 	closed bool
 	// spare is the least that were idle since then.
 	spare int
 	since time.Time
-	// exhausted: no file could be opened; authorities: this machine knows none.
-	exhausted, authorities notice
+	// exhausted: no file could be opened; authorities: this machine knows none; wayless:
+	// the proxy or the source address fails.
+	exhausted, authorities, wayless notice
 }
 
 // worker is the channel on which one of them gets its next attempt; nil ends it. Its
 // buffer of one keeps the sender from waiting.
 type worker chan *attempt
+
+// running reports whether attempts may begin: between the start of [Dispatcher.Run] and
+// its soft stop.
+func (w *workers) running() bool { return w.ctx != nil && !w.closed }
 
 // run begins an attempt.
 func (w *workers) run(a *attempt) {
@@ -70,6 +75,8 @@ func (w *workers) notice(res *egress.Result, log *slog.Logger, now time.Time) {
 		log.Error("no more files can be opened; attempts wait until others are closed (see ulimit -n)", "error", res.Err)
 	case res.Kind == egress.NoAuthorities && w.authorities.due("", now):
 		log.Error("this machine knows no certificate authority, so no endpoint's certificate can be verified; install the system's (ca-certificates) or give --callback-ca, and start again", "error", res.Err)
+	case res.Kind == egress.NoWayOut && w.wayless.due("", now):
+		log.Error("the way out of this machine fails; attempts wait, and no endpoint is blamed (see --egress-proxy and --egress-address)", "error", res.Err)
 	}
 }
 
@@ -94,4 +101,19 @@ func (w *workers) end(n int) {
 		own <- nil
 	}
 	w.idle = slices.Delete(w.idle, 0, n)
+}
+
+// await returns when no attempt is under way; those that take longer than the soft stop
+// are cut short.
+func (w *workers) await(softStop time.Duration, hardStop context.CancelFunc) {
+	finished := make(chan struct{})
+	go func() { w.group.Wait(); close(finished) }()
+	soft := time.NewTimer(softStop)
+	defer soft.Stop()
+	select {
+	case <-finished:
+	case <-soft.C:
+		hardStop()
+		<-finished
+	}
 }

@@ -16,6 +16,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AccountReplayState.
+const (
+	AccountReplayStateDONE    AccountReplayState = "DONE"
+	AccountReplayStateRUNNING AccountReplayState = "RUNNING"
+	AccountReplayStateSTOPPED AccountReplayState = "STOPPED"
+)
+
+// Valid indicates whether the value is a known member of the AccountReplayState enum.
+func (e AccountReplayState) Valid() bool {
+	switch e {
+	case AccountReplayStateDONE:
+		return true
+	case AccountReplayStateRUNNING:
+		return true
+	case AccountReplayStateSTOPPED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AttemptDetail.
 const (
 	AttemptDetailADDRESSNOTPUBLIC            AttemptDetail = "ADDRESS_NOT_PUBLIC"
@@ -27,6 +48,7 @@ const (
 	AttemptDetailCERTIFICATEOTHERNAME        AttemptDetail = "CERTIFICATE_OTHER_NAME"
 	AttemptDetailCERTIFICATESELFSIGNED       AttemptDetail = "CERTIFICATE_SELF_SIGNED"
 	AttemptDetailCERTIFICATEUNKNOWNAUTHORITY AttemptDetail = "CERTIFICATE_UNKNOWN_AUTHORITY"
+	AttemptDetailCLIENTCERTIFICATEREFUSED    AttemptDetail = "CLIENT_CERTIFICATE_REFUSED"
 	AttemptDetailCLIENTCERTIFICATEREQUIRED   AttemptDetail = "CLIENT_CERTIFICATE_REQUIRED"
 	AttemptDetailCONNECTIONCLOSED            AttemptDetail = "CONNECTION_CLOSED"
 	AttemptDetailCONNECTIONREFUSED           AttemptDetail = "CONNECTION_REFUSED"
@@ -74,6 +96,8 @@ func (e AttemptDetail) Valid() bool {
 	case AttemptDetailCERTIFICATESELFSIGNED:
 		return true
 	case AttemptDetailCERTIFICATEUNKNOWNAUTHORITY:
+		return true
+	case AttemptDetailCLIENTCERTIFICATEREFUSED:
 		return true
 	case AttemptDetailCLIENTCERTIFICATEREQUIRED:
 		return true
@@ -172,6 +196,48 @@ func (e AttemptError) Valid() bool {
 	}
 }
 
+// Defines values for AttemptErrorInput.
+const (
+	AttemptErrorInputCONNECTFAILED      AttemptErrorInput = "CONNECT_FAILED"
+	AttemptErrorInputCONNECTIONLOST     AttemptErrorInput = "CONNECTION_LOST"
+	AttemptErrorInputDESTINATIONREFUSED AttemptErrorInput = "DESTINATION_REFUSED"
+	AttemptErrorInputDNSFAILED          AttemptErrorInput = "DNS_FAILED"
+	AttemptErrorInputHTTPSTATUS         AttemptErrorInput = "HTTP_STATUS"
+	AttemptErrorInputINTERNALERROR      AttemptErrorInput = "INTERNAL_ERROR"
+	AttemptErrorInputPAYLOADDAMAGED     AttemptErrorInput = "PAYLOAD_DAMAGED"
+	AttemptErrorInputRESPONSEINVALID    AttemptErrorInput = "RESPONSE_INVALID"
+	AttemptErrorInputTIMEOUT            AttemptErrorInput = "TIMEOUT"
+	AttemptErrorInputTLSFAILED          AttemptErrorInput = "TLS_FAILED"
+)
+
+// Valid indicates whether the value is a known member of the AttemptErrorInput enum.
+func (e AttemptErrorInput) Valid() bool {
+	switch e {
+	case AttemptErrorInputCONNECTFAILED:
+		return true
+	case AttemptErrorInputCONNECTIONLOST:
+		return true
+	case AttemptErrorInputDESTINATIONREFUSED:
+		return true
+	case AttemptErrorInputDNSFAILED:
+		return true
+	case AttemptErrorInputHTTPSTATUS:
+		return true
+	case AttemptErrorInputINTERNALERROR:
+		return true
+	case AttemptErrorInputPAYLOADDAMAGED:
+		return true
+	case AttemptErrorInputRESPONSEINVALID:
+		return true
+	case AttemptErrorInputTIMEOUT:
+		return true
+	case AttemptErrorInputTLSFAILED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AttemptOutcome.
 const (
 	AttemptOutcomeACKNOWLEDGED AttemptOutcome = "ACKNOWLEDGED"
@@ -211,6 +277,27 @@ func (e Channel) Valid() bool {
 	}
 }
 
+// Defines values for ChannelInput.
+const (
+	ChannelInputRCS      ChannelInput = "RCS"
+	ChannelInputSMS      ChannelInput = "SMS"
+	ChannelInputWHATSAPP ChannelInput = "WHATSAPP"
+)
+
+// Valid indicates whether the value is a known member of the ChannelInput enum.
+func (e ChannelInput) Valid() bool {
+	switch e {
+	case ChannelInputRCS:
+		return true
+	case ChannelInputSMS:
+		return true
+	case ChannelInputWHATSAPP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryState.
 const (
 	DeliveryStateCANCELLED DeliveryState = "CANCELLED"
@@ -229,6 +316,57 @@ func (e DeliveryState) Valid() bool {
 	case DeliveryStateFAILED:
 		return true
 	case DeliveryStatePENDING:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EndedState.
+const (
+	EndedStateCANCELLED EndedState = "CANCELLED"
+	EndedStateDELIVERED EndedState = "DELIVERED"
+	EndedStateFAILED    EndedState = "FAILED"
+)
+
+// Valid indicates whether the value is a known member of the EndedState enum.
+func (e EndedState) Valid() bool {
+	switch e {
+	case EndedStateCANCELLED:
+		return true
+	case EndedStateDELIVERED:
+		return true
+	case EndedStateFAILED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EndpointState.
+const (
+	EndpointStateFAILING   EndpointState = "FAILING"
+	EndpointStateHEALTHY   EndpointState = "HEALTHY"
+	EndpointStateIDLE      EndpointState = "IDLE"
+	EndpointStatePROBING   EndpointState = "PROBING"
+	EndpointStateSLOWED    EndpointState = "SLOWED"
+	EndpointStateSUSPENDED EndpointState = "SUSPENDED"
+)
+
+// Valid indicates whether the value is a known member of the EndpointState enum.
+func (e EndpointState) Valid() bool {
+	switch e {
+	case EndpointStateFAILING:
+		return true
+	case EndpointStateHEALTHY:
+		return true
+	case EndpointStateIDLE:
+		return true
+	case EndpointStatePROBING:
+		return true
+	case EndpointStateSLOWED:
+		return true
+	case EndpointStateSUSPENDED:
 		return true
 	default:
 		return false
@@ -319,6 +457,39 @@ func (e MessageStatus) Valid() bool {
 	}
 }
 
+// Defines values for OperationalEventType.
+const (
+	OperationalEventTypeDELIVERYGIVENUP   OperationalEventType = "DELIVERY_GIVEN_UP"
+	OperationalEventTypeENDPOINTFAILING   OperationalEventType = "ENDPOINT_FAILING"
+	OperationalEventTypeENDPOINTRECOVERED OperationalEventType = "ENDPOINT_RECOVERED"
+	OperationalEventTypeENDPOINTSUSPENDED OperationalEventType = "ENDPOINT_SUSPENDED"
+	OperationalEventTypeWEBHOOKREGISTERED OperationalEventType = "WEBHOOK_REGISTERED"
+	OperationalEventTypeWEBHOOKREMOVED    OperationalEventType = "WEBHOOK_REMOVED"
+	OperationalEventTypeWEBHOOKREPLACED   OperationalEventType = "WEBHOOK_REPLACED"
+)
+
+// Valid indicates whether the value is a known member of the OperationalEventType enum.
+func (e OperationalEventType) Valid() bool {
+	switch e {
+	case OperationalEventTypeDELIVERYGIVENUP:
+		return true
+	case OperationalEventTypeENDPOINTFAILING:
+		return true
+	case OperationalEventTypeENDPOINTRECOVERED:
+		return true
+	case OperationalEventTypeENDPOINTSUSPENDED:
+		return true
+	case OperationalEventTypeWEBHOOKREGISTERED:
+		return true
+	case OperationalEventTypeWEBHOOKREMOVED:
+		return true
+	case OperationalEventTypeWEBHOOKREPLACED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Order.
 const (
 	OrderAsc  Order = "asc"
@@ -348,18 +519,25 @@ const (
 	ProblemCodeBODYTOOLARGE         ProblemCode = "BODY_TOO_LARGE"
 	ProblemCodeBODYUNREADABLE       ProblemCode = "BODY_UNREADABLE"
 	ProblemCodeDELIVERYNOTFOUND     ProblemCode = "DELIVERY_NOT_FOUND"
+	ProblemCodeDELIVERYPENDING      ProblemCode = "DELIVERY_PENDING"
 	ProblemCodeINTERNALERROR        ProblemCode = "INTERNAL_ERROR"
 	ProblemCodeMEDIATYPEUNSUPPORTED ProblemCode = "MEDIA_TYPE_UNSUPPORTED"
 	ProblemCodeMETHODNOTALLOWED     ProblemCode = "METHOD_NOT_ALLOWED"
+	ProblemCodeNOTPROBING           ProblemCode = "NOT_PROBING"
 	ProblemCodePARAMETERINVALID     ProblemCode = "PARAMETER_INVALID"
 	ProblemCodePATHUNKNOWN          ProblemCode = "PATH_UNKNOWN"
+	ProblemCodePAYLOADDAMAGED       ProblemCode = "PAYLOAD_DAMAGED"
 	ProblemCodePLATFORMKEYREQUIRED  ProblemCode = "PLATFORM_KEY_REQUIRED"
 	ProblemCodeRATELIMITED          ProblemCode = "RATE_LIMITED"
+	ProblemCodeREPLAYNOTFOUND       ProblemCode = "REPLAY_NOT_FOUND"
+	ProblemCodeREPLAYRUNNING        ProblemCode = "REPLAY_RUNNING"
 	ProblemCodeSTOREUNAVAILABLE     ProblemCode = "STORE_UNAVAILABLE"
 	ProblemCodeTOOMANYSECRETS       ProblemCode = "TOO_MANY_SECRETS"
 	ProblemCodeTOOMANYWAITING       ProblemCode = "TOO_MANY_WAITING"
 	ProblemCodeWEBHOOKEXISTS        ProblemCode = "WEBHOOK_EXISTS"
+	ProblemCodeWEBHOOKMISSING       ProblemCode = "WEBHOOK_MISSING"
 	ProblemCodeWEBHOOKNOTFOUND      ProblemCode = "WEBHOOK_NOT_FOUND"
+	ProblemCodeWEBHOOKSUSPENDED     ProblemCode = "WEBHOOK_SUSPENDED"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
@@ -383,19 +561,29 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeDELIVERYNOTFOUND:
 		return true
+	case ProblemCodeDELIVERYPENDING:
+		return true
 	case ProblemCodeINTERNALERROR:
 		return true
 	case ProblemCodeMEDIATYPEUNSUPPORTED:
 		return true
 	case ProblemCodeMETHODNOTALLOWED:
 		return true
+	case ProblemCodeNOTPROBING:
+		return true
 	case ProblemCodePARAMETERINVALID:
 		return true
 	case ProblemCodePATHUNKNOWN:
 		return true
+	case ProblemCodePAYLOADDAMAGED:
+		return true
 	case ProblemCodePLATFORMKEYREQUIRED:
 		return true
 	case ProblemCodeRATELIMITED:
+		return true
+	case ProblemCodeREPLAYNOTFOUND:
+		return true
+	case ProblemCodeREPLAYRUNNING:
 		return true
 	case ProblemCodeSTOREUNAVAILABLE:
 		return true
@@ -405,7 +593,38 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeWEBHOOKEXISTS:
 		return true
+	case ProblemCodeWEBHOOKMISSING:
+		return true
 	case ProblemCodeWEBHOOKNOTFOUND:
+		return true
+	case ProblemCodeWEBHOOKSUSPENDED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReplayState.
+const (
+	ReplayStateCANCELLED ReplayState = "CANCELLED"
+	ReplayStateCOUNTING  ReplayState = "COUNTING"
+	ReplayStateDONE      ReplayState = "DONE"
+	ReplayStateRUNNING   ReplayState = "RUNNING"
+	ReplayStateSTOPPED   ReplayState = "STOPPED"
+)
+
+// Valid indicates whether the value is a known member of the ReplayState enum.
+func (e ReplayState) Valid() bool {
+	switch e {
+	case ReplayStateCANCELLED:
+		return true
+	case ReplayStateCOUNTING:
+		return true
+	case ReplayStateDONE:
+		return true
+	case ReplayStateRUNNING:
+		return true
+	case ReplayStateSTOPPED:
 		return true
 	default:
 		return false
@@ -417,6 +636,7 @@ const (
 	SkipReasonACCOUNTUNREADABLE SkipReason = "ACCOUNT_UNREADABLE"
 	SkipReasonIDREUSED          SkipReason = "ID_REUSED"
 	SkipReasonNOWEBHOOK         SkipReason = "NO_WEBHOOK"
+	SkipReasonOVERQUOTA         SkipReason = "OVER_QUOTA"
 	SkipReasonUNKNOWNACCOUNT    SkipReason = "UNKNOWN_ACCOUNT"
 )
 
@@ -428,6 +648,8 @@ func (e SkipReason) Valid() bool {
 	case SkipReasonIDREUSED:
 		return true
 	case SkipReasonNOWEBHOOK:
+		return true
+	case SkipReasonOVERQUOTA:
 		return true
 	case SkipReasonUNKNOWNACCOUNT:
 		return true
@@ -747,20 +969,158 @@ type Account struct {
 	ID AccountID `json:"id"`
 }
 
+// AccountHealth An account with what is known of its endpoint.
+type AccountHealth struct {
+	// CallbackHost Host and port of the callback URL. Absent without a webhook.
+	CallbackHost *string `json:"callbackHost,omitempty"`
+
+	// ConsecutiveFailures Attempts in a row that failed, since the last acknowledgement or PUT.
+	ConsecutiveFailures int64 `json:"consecutiveFailures"`
+	CreatedAt           Time  `json:"createdAt"`
+
+	// ID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
+	ID AccountID `json:"id"`
+
+	// LastFailure The last failed attempt. Absent if there was none.
+	LastFailure *LastFailure `json:"lastFailure,omitempty"`
+
+	// OldestPendingAt Since when the first of them waits. Null if none does.
+	OldestPendingAt *Time `json:"oldestPendingAt"`
+
+	// Pending Deliveries that are PENDING.
+	Pending int64 `json:"pending"`
+
+	// Since Since when it is so, or since the last PUT. Without a webhook there is neither state nor since.
+	Since *Time `json:"since,omitempty"`
+
+	// State How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	State *EndpointState `json:"state,omitempty"`
+}
+
 // AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 type AccountID = string
 
-// AccountList A page of accounts, in order of id.
+// AccountList A page of accounts, the worst first.
 type AccountList struct {
-	Accounts []Account `json:"accounts"`
+	Accounts []AccountHealth `json:"accounts"`
 
 	// NextCursor Absent only on the last page.
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
+// AccountReplay A replay of several accounts.
+type AccountReplay struct {
+	// AccountIds Of these accounts; null if of all.
+	AccountIds *[]AccountID `json:"accountIds"`
+
+	// Accounts How many accounts.
+	Accounts AccountReplayCount `json:"accounts"`
+
+	// EndedAt Null while it goes on.
+	EndedAt *Time `json:"endedAt"`
+
+	// Filters Which deliveries. The filters are those of the listing of deliveries.
+	Filters ReplayFilters `json:"filters"`
+
+	// ID Identifies a bulk replay.
+	ID ReplayID `json:"id"`
+
+	// LeftOut How many deliveries are not sent again, by the reason.
+	LeftOut ReplayLeftOut `json:"leftOut"`
+
+	// Matched How many deliveries the filters list; it grows while accounts are begun.
+	Matched int64 `json:"matched"`
+
+	// Rate How many a second have been attempted, from its beginning until now or its end.
+	Rate float64 `json:"rate"`
+
+	// Remaining How many have been neither attempted nor left out, of the accounts that have begun.
+	Remaining int64 `json:"remaining"`
+
+	// SentAgain How many of these have been attempted since.
+	SentAgain int64 `json:"sentAgain"`
+
+	// StartedAt When it was asked for.
+	StartedAt Time `json:"startedAt"`
+
+	// State Where a replay of several accounts stands. RUNNING: it goes on. DONE: the bulk replay of each account has ended. STOPPED: on request.
+	State AccountReplayState `json:"state"`
+}
+
+// AccountReplayCount How many accounts.
+type AccountReplayCount struct {
+	// Begun Have, or had, a bulk replay.
+	Begun int64 `json:"begun"`
+
+	// Running Of these it goes on.
+	Running int64 `json:"running"`
+
+	// Skipped Are unknown, or had no webhook or a bulk replay of their own.
+	Skipped int64 `json:"skipped"`
+}
+
+// AccountReplayInput Which deliveries of which accounts are sent again.
+type AccountReplayInput struct {
+	// AccountIds Of these accounts; of all if it is null or absent.
+	AccountIds *[]AccountID `json:"accountIds,omitempty"`
+
+	// Filters Which deliveries. The filters are those of the listing of deliveries.
+	Filters ReplayFilters `json:"filters"`
+}
+
+// AccountReplayList Replays of several accounts, newest first.
+type AccountReplayList struct {
+	Replays []AccountReplay `json:"replays"`
+}
+
+// AccountReplayState Where a replay of several accounts stands. RUNNING: it goes on. DONE: the bulk replay of each account has ended. STOPPED: on request.
+type AccountReplayState string
+
+// AccountsAtWork Accounts with work that waits or was done lately, by how their endpoint is treated.
+type AccountsAtWork struct {
+	// Healthy As usual.
+	Healthy int64 `json:"healthy"`
+
+	// Probing Only probes are made.
+	Probing int64 `json:"probing"`
+
+	// Suspect They time out or fail, and share a quarter of the slots.
+	Suspect int64 `json:"suspect"`
+
+	// Suspended They have answered 410.
+	Suspended int64 `json:"suspended"`
+}
+
+// AnswerTimes The time within which half of the answers came, 95 of a hundred, and 99; whole
+// attempts in milliseconds, right to an eighth. Null if there were no answers.
+type AnswerTimes struct {
+	// P50 Half.
+	P50 *float64 `json:"p50"`
+
+	// P95 95 of a hundred.
+	P95 *float64 `json:"p95"`
+
+	// P99 99 of a hundred.
+	P99 *float64 `json:"p99"`
+}
+
 // APIKey A credential of an account.
 type APIKey struct {
 	CreatedAt Time `json:"createdAt"`
+
+	// ExpiresAt When it ends by itself, as that of a link into the console does; absent if it does not.
+	ExpiresAt *Time `json:"expiresAt,omitempty"`
 
 	// Hint The key's last four characters; absent if it was imported.
 	Hint *string `json:"hint,omitempty"`
@@ -772,6 +1132,9 @@ type APIKey struct {
 // APIKeyCreated A new API key.
 type APIKeyCreated struct {
 	CreatedAt Time `json:"createdAt"`
+
+	// ExpiresAt When it ends by itself, as that of a link into the console does; absent if it does not.
+	ExpiresAt *Time `json:"expiresAt,omitempty"`
 
 	// Hint The key's last four characters; absent if it was imported.
 	Hint *string `json:"hint,omitempty"`
@@ -827,7 +1190,9 @@ type Attempt struct {
 	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
 	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
 	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
-	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
 	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
 	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
@@ -891,6 +1256,26 @@ type Attempt struct {
 	StatusCode *int32 `json:"statusCode,omitempty"`
 }
 
+// AttemptCounts How the attempts of a time ended, probes included; the present minute is part
+// of it. Minutes of more than a day ago are counted by the hour.
+type AttemptCounts struct {
+	// Acknowledged Attempts that were acknowledged.
+	Acknowledged int64 `json:"acknowledged"`
+
+	// AcknowledgedShare The share of all attempts that was acknowledged, from 0 to 1. Null if there were none.
+	AcknowledgedShare *float64 `json:"acknowledgedShare"`
+
+	// AnswerTimeMs The time within which half of the answers came, 95 of a hundred, and 99; whole
+	// attempts in milliseconds, right to an eighth. Null if there were no answers.
+	AnswerTimeMs AnswerTimes `json:"answerTimeMs"`
+
+	// Errors The failed ones by their error; those that did not happen are left out.
+	Errors []ErrorCount `json:"errors"`
+
+	// Failed Attempts that failed.
+	Failed int64 `json:"failed"`
+}
+
 // AttemptDetail What more is known of `error`.
 //
 // DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
@@ -912,7 +1297,9 @@ type Attempt struct {
 // its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
 // that is not known has signed it. CERTIFICATE_INVALID: it is not for
 // servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
-// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+// a certificate of Recapito, which has none to show.
+// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+// TLS_VERSION: the server has neither TLS 1.2 nor
 // 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 // does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
 // PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
@@ -943,6 +1330,9 @@ type AttemptDetail string
 // endpoint has no part in it.
 type AttemptError string
 
+// AttemptErrorInput The error of the last attempt, as in `AttemptError`.
+type AttemptErrorInput string
+
 // AttemptList A page of attempts, newest first.
 type AttemptList struct {
 	Attempts []DeliveryAttempt `json:"attempts"`
@@ -959,7 +1349,7 @@ type AttemptOutcome string
 // connection was made by an earlier one, and an address in the URL needs no DNS.
 // The time that it waited for Recapito itself is in `durationMs` alone.
 type AttemptPhases struct {
-	// ConnectMs The TCP connection.
+	// ConnectMs The TCP connection, to the operator's proxy if there is one.
 	ConnectMs *int64 `json:"connectMs,omitempty"`
 
 	// DNSMs The look-up of the host's name.
@@ -968,8 +1358,30 @@ type AttemptPhases struct {
 	// FirstByteMs The wait for the first byte of the answer, from when the request was sent.
 	FirstByteMs *int64 `json:"firstByteMs,omitempty"`
 
+	// ProxyMs How long the operator's proxy took to make a way to the host.
+	ProxyMs *int64 `json:"proxyMs,omitempty"`
+
 	// TLSMs The TLS handshake.
 	TLSMs *int64 `json:"tlsMs,omitempty"`
+}
+
+// AttemptSlots Attempts at a time, of all accounts.
+type AttemptSlots struct {
+	// InUse Under way now.
+	InUse int64 `json:"inUse"`
+
+	// Most So many may be.
+	Most int64 `json:"most"`
+}
+
+// CallbackSources Where callbacks come from.
+type CallbackSources struct {
+	// Networks Networks in CIDR notation, of IPv4 and IPv6. Every callback comes from one
+	// of them. Empty if the operator has stated none.
+	Networks []string `json:"networks"`
+
+	// Stated Whether the operator has stated it.
+	Stated bool `json:"stated"`
 }
 
 // Certificate A certificate of an endpoint. Texts are cut at their greatest length; what cannot be shown is replaced.
@@ -996,6 +1408,36 @@ type Certificate struct {
 
 // Channel The channel of the message.
 type Channel string
+
+// ChannelInput The channel of the message.
+type ChannelInput string
+
+// CommitTimes How long a commit took until it was on disk, in milliseconds. Null if there was none.
+type CommitTimes struct {
+	// Longest The one that took the longest.
+	Longest *float64 `json:"longest"`
+
+	// Mean On the average.
+	Mean *float64 `json:"mean"`
+}
+
+// ConsoleLink A link into the console, for one account.
+type ConsoleLink struct {
+	// ExpiresAt When the link ends, and what it signs in.
+	ExpiresAt Time `json:"expiresAt"`
+
+	// KeyID Identifies an API key; not a secret.
+	KeyID APIKeyID `json:"keyId"`
+
+	// Path What stands behind the origin of the service, the base path included.
+	Path string `json:"path"`
+}
+
+// ConsoleLinkInput How long a link into the console lasts.
+type ConsoleLinkInput struct {
+	// Minutes So many minutes.
+	Minutes *int32 `json:"minutes,omitempty"`
+}
 
 // Delivery The work of bringing one event to the callback URL.
 type Delivery struct {
@@ -1033,6 +1475,14 @@ type Delivery struct {
 	// known, for the reason in `waitingFor`, and if the delivery is not
 	// PENDING.
 	NextAttemptAt *Time `json:"nextAttemptAt"`
+
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
+	Payload *json.RawMessage `json:"payload,omitempty"`
+
+	// ReplayedAt When it was asked for to be sent again; absent if it was not, and if it is not PENDING.
+	ReplayedAt *Time `json:"replayedAt,omitempty"`
 
 	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
 	// because every attempt failed or the horizon has passed. CANCELLED: the
@@ -1109,6 +1559,9 @@ type DeliveryDetail struct {
 	// characters. Ignore members that you do not know. If you do not know a
 	// `status`, use `final`.
 	Payload *json.RawMessage `json:"payload,omitempty"`
+
+	// ReplayedAt When it was asked for to be sent again; absent if it was not, and if it is not PENDING.
+	ReplayedAt *Time `json:"replayedAt,omitempty"`
 
 	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
 	// because every attempt failed or the horizon has passed. CANCELLED: the
@@ -1187,6 +1640,40 @@ type Diagnosis struct {
 	//
 	// NOT_TESTED: Recapito could not send the test.
 	Verdict Verdict `json:"verdict"`
+}
+
+// EndedState A state in which a delivery has ended.
+type EndedState string
+
+// EndpointState How an endpoint does:
+//
+//   - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+//   - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+//     second to answer.
+//   - FAILING: three attempts in a row or more have failed; it is still attempted.
+//   - PROBING: ten in a row have failed. Only the event that was accepted first is
+//     attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+//     nothing of their schedule.
+//   - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+//     callback URL.
+//   - IDLE: nothing has been attempted for a day, and nothing waits.
+type EndpointState string
+
+// ErrorCount How many attempts failed in one way.
+type ErrorCount struct {
+	// Attempts So many.
+	Attempts int64 `json:"attempts"`
+
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	Error AttemptError `json:"error"`
 }
 
 // EventBatch Status events.
@@ -1297,6 +1784,241 @@ type FeedEvent struct {
 	Payload *json.RawMessage `json:"payload,omitempty"`
 }
 
+// Health The health of an endpoint.
+type Health struct {
+	// Concurrency How many attempts the endpoint gets at a time. It grows as they are acknowledged, to 64.
+	Concurrency int32 `json:"concurrency"`
+
+	// ConsecutiveFailures Attempts in a row that failed, since the last acknowledgement or PUT.
+	ConsecutiveFailures int64 `json:"consecutiveFailures"`
+
+	// FirstGivenUpAt When that delivery is given up, unless it is acknowledged before. Null if none
+	// waits.
+	FirstGivenUpAt *Time `json:"firstGivenUpAt"`
+
+	// LastDay How the attempts of a time ended, probes included; the present minute is part
+	// of it. Minutes of more than a day ago are counted by the hour.
+	LastDay AttemptCounts `json:"lastDay"`
+
+	// LastFailure The last failed attempt. Absent if there was none.
+	LastFailure *LastFailure `json:"lastFailure,omitempty"`
+
+	// LastHour How the attempts of a time ended, probes included; the present minute is part
+	// of it. Minutes of more than a day ago are counted by the hour.
+	LastHour AttemptCounts `json:"lastHour"`
+
+	// LastSuccess The last acknowledged attempt. Absent if there was none.
+	LastSuccess *LastSuccess `json:"lastSuccess,omitempty"`
+
+	// LastWeek How the attempts of a time ended, probes included; the present minute is part
+	// of it. Minutes of more than a day ago are counted by the hour.
+	LastWeek AttemptCounts `json:"lastWeek"`
+
+	// NextAttemptAt When the next attempt is to begin. Null if one is under way or is about to begin, or if none is known.
+	NextAttemptAt *Time `json:"nextAttemptAt"`
+
+	// OldestPendingAt Since when the delivery waits that was accepted first of those PENDING. One
+	// that is sent again waits since that was asked for. Null if none waits.
+	OldestPendingAt *Time `json:"oldestPendingAt"`
+
+	// Pending Deliveries that are PENDING.
+	Pending int64 `json:"pending"`
+
+	// Secrets The secrets that sign a callback now, the present one first.
+	Secrets []SecretInUse `json:"secrets"`
+
+	// Since Since when it is so, or since the last PUT.
+	Since Time `json:"since"`
+
+	// Skipped Events of the last 24 hours that were not accepted, since the account had no webhook.
+	Skipped int64 `json:"skipped"`
+
+	// State How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	State EndpointState `json:"state"`
+
+	// Summary The same in one sentence, for people.
+	Summary string `json:"summary"`
+}
+
+// HealthChange A change of an endpoint's state.
+type HealthChange struct {
+	// At When it changed.
+	At Time `json:"at"`
+
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	Error *AttemptError `json:"error,omitempty"`
+
+	// From How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	From EndpointState `json:"from"`
+
+	// StatusCode The status of the last failed attempt before it, if the change is for the worse; absent without an answer.
+	StatusCode *int32 `json:"statusCode,omitempty"`
+
+	// To How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	To EndpointState `json:"to"`
+}
+
+// HealthChangeList A page of changes, newest first.
+type HealthChangeList struct {
+	Changes []HealthChange `json:"changes"`
+
+	// NextCursor Absent only on the last page.
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// HealthMinute What happened in a minute.
+type HealthMinute struct {
+	// Acknowledged Attempts that were acknowledged, probes included.
+	Acknowledged int64 `json:"acknowledged"`
+
+	// AnswerTimeMs The time within which half of the answers came, 95 of a hundred, and 99; whole
+	// attempts in milliseconds, right to an eighth. Null if there were no answers.
+	AnswerTimeMs AnswerTimes `json:"answerTimeMs"`
+
+	// At Its beginning.
+	At Time `json:"at"`
+
+	// Errors The failed ones by their error; those that did not happen are left out.
+	Errors []ErrorCount `json:"errors"`
+
+	// Failed Attempts that failed.
+	Failed int64 `json:"failed"`
+
+	// Pending Deliveries that were PENDING at its end.
+	Pending int64 `json:"pending"`
+}
+
+// HealthMinutes How an endpoint did, minute by minute.
+type HealthMinutes struct {
+	// From The beginning of the first minute that is told of.
+	From Time `json:"from"`
+
+	// Minutes Those in which something happened, the oldest first.
+	Minutes []HealthMinute `json:"minutes"`
+
+	// Pending Deliveries that were PENDING at `from`.
+	Pending int64 `json:"pending"`
+
+	// To The end of the last one.
+	To Time `json:"to"`
+}
+
+// LastFailure The last failed attempt. Absent if there was none.
+type LastFailure struct {
+	// At When it began.
+	At Time `json:"at"`
+
+	// Detail What more is known of `error`.
+	//
+	// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+	// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+	// they answered with a failure, or could not be reached.
+	//
+	// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+	// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+	// address.
+	//
+	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+	// reserved. NETWORK_DENIED: the operator has closed its network.
+	// PORT_NOT_ALLOWED: the operator has not opened the port.
+	//
+	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+	// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+	// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
+	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
+	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+	// connection.
+	//
+	// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+	// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+	// header did not end; also of CONNECTION_LOST.
+	//
+	// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+	// CONNECTION_RESET: broken off before a byte of an answer.
+	//
+	// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+	// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+	// status. PROTOCOL_SWITCHED: 101.
+	Detail *AttemptDetail `json:"detail,omitempty"`
+
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	Error AttemptError `json:"error"`
+
+	// Response The first KiB of the answer's body. Absent if it was empty, or if the delivery has been removed since.
+	Response *string `json:"response,omitempty"`
+
+	// StatusCode The status of the answer; absent without one.
+	StatusCode *int32 `json:"statusCode,omitempty"`
+}
+
+// LastSuccess The last acknowledged attempt. Absent if there was none.
+type LastSuccess struct {
+	// At When it began.
+	At Time `json:"at"`
+
+	// StatusCode The status of the answer.
+	StatusCode int32 `json:"statusCode"`
+}
+
 // MessageID The platform's id of the message. Opaque; no control characters.
 type MessageID = string
 
@@ -1305,6 +2027,24 @@ type MessageID = string
 // CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
 // READ does not occur on SMS. READ may come without DELIVERED.
 type MessageStatus string
+
+// MinuteOfService What the process did in the last minute, or since its start if that is less.
+type MinuteOfService struct {
+	// Accepted Events that were accepted.
+	Accepted int64 `json:"accepted"`
+
+	// Acknowledged Attempts that were acknowledged.
+	Acknowledged int64 `json:"acknowledged"`
+
+	// CommitMs How long a commit took until it was on disk, in milliseconds. Null if there was none.
+	CommitMs CommitTimes `json:"commitMs"`
+
+	// Commits Commits to the store.
+	Commits int64 `json:"commits"`
+
+	// Failed Attempts that failed.
+	Failed int64 `json:"failed"`
+}
 
 // Network The recipient's mobile network.
 type Network struct {
@@ -1326,6 +2066,122 @@ type NetworkInput struct {
 
 	// Operator Example: TIM
 	Operator *string `json:"operator,omitempty"`
+}
+
+// OperationalEvent What the platform is told of an account. Ignore members that you do not know.
+type OperationalEvent struct {
+	// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
+	AccountID AccountID `json:"accountId"`
+
+	// CallbackHost With WEBHOOK_REGISTERED and WEBHOOK_REPLACED, the host of the callback URL, and its port if it names one. The path and the query may be secret, and are not told.
+	//
+	// Example: example.com
+	CallbackHost *string `json:"callbackHost,omitempty"`
+
+	// Deliveries With DELIVERY_GIVEN_UP, how many.
+	Deliveries *int32 `json:"deliveries,omitempty"`
+
+	// Error With ENDPOINT_FAILING, how its last attempt failed before `timestamp`. The document has the words at `error` of an attempt; be ready for new ones.
+	//
+	// Example: HTTP_STATUS
+	Error *string `json:"error,omitempty"`
+
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
+	EventID EventID `json:"eventId"`
+
+	// EventType What happened. Be ready for new ones.
+	EventType OperationalEventType `json:"eventType"`
+
+	// FailingSince With ENDPOINT_RECOVERED, since when it had failed.
+	FailingSince *Time `json:"failingSince,omitempty"`
+
+	// Sequence Counts the operational events of the account, from 1, while they are retained.
+	Sequence int64 `json:"sequence"`
+
+	// StatusCode With ENDPOINT_FAILING, the status of that attempt's answer, if there was one.
+	StatusCode *int32 `json:"statusCode,omitempty"`
+
+	// Timestamp When it happened; of a sum, when the first did.
+	Timestamp Time `json:"timestamp"`
+
+	// Version The version of this format.
+	//
+	// Example: 1
+	Version int32 `json:"version"`
+
+	// WebhookID The account's webhook. Absent if it had been removed when a delivery was given up.
+	//
+	// Example: wh_5vqk3zj7m4c2x6w0t8e1r9y3ua
+	WebhookID *string `json:"webhookId,omitempty"`
+}
+
+// OperationalEventType What happened. Be ready for new ones.
+type OperationalEventType string
+
+// OperationsDelivery The work of bringing an operational event to the platform's callback URL, with the
+// event. There is no payload if what the service kept of it is damaged.
+type OperationsDelivery struct {
+	// AcceptedAt When what it tells of was noted.
+	AcceptedAt Time `json:"acceptedAt"`
+
+	// AttemptCount Attempts made so far.
+	AttemptCount int32 `json:"attemptCount"`
+
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
+	EventID EventID `json:"eventId"`
+
+	// FinishedAt Null while it is PENDING.
+	FinishedAt *Time `json:"finishedAt"`
+
+	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	LastError *AttemptError `json:"lastError,omitempty"`
+
+	// LastStatusCode The HTTP status that answered the last attempt; absent if there was none.
+	LastStatusCode *int32 `json:"lastStatusCode,omitempty"`
+
+	// NextAttemptAt When the next attempt begins. Null if no time is known, for the reason in `waitingFor`, and if the delivery is not PENDING.
+	NextAttemptAt *Time `json:"nextAttemptAt"`
+
+	// Payload What the platform is told of an account. Ignore members that you do not know.
+	Payload *json.RawMessage `json:"payload,omitempty"`
+
+	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+	// because every attempt failed or the horizon has passed. CANCELLED: the
+	// webhook was removed.
+	State DeliveryState `json:"state"`
+
+	// WaitingFor What a PENDING delivery waits for when the answer is given. Absent if it
+	// is not PENDING.
+	//
+	// RETRY: its last attempt failed, and the next one begins at
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+	// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
+	// for the time that the operator sets (60 s unless changed). PROBE: the last
+	// 10 attempts of the webhook failed, so only its oldest delivery is
+	// attempted, now and then; when that is acknowledged, all others follow. The
+	// oldest has the time of the next probe as its `nextAttemptAt`. SUSPENDED:
+	// the endpoint has answered 410; nothing is attempted until a PUT of the
+	// webhook. IN_FLIGHT: an attempt is under way, or its outcome is being
+	// stored. QUEUE: its turn, as soon as there is room.
+	//
+	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
+	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
+}
+
+// OperationsDeliveryList A page of operational events.
+type OperationsDeliveryList struct {
+	Deliveries []OperationsDelivery `json:"deliveries"`
+
+	// NextCursor Absent only on the last page.
+	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
 // Order The order of a listing.
@@ -1369,6 +2225,12 @@ type PriceInput struct {
 	Currency string `json:"currency"`
 }
 
+// Probe A probe that begins now.
+type Probe struct {
+	// EventID The event whose delivery it attempts, the oldest that is PENDING. Null means that there is none.
+	EventID *string `json:"eventId"`
+}
+
 // Problem What went wrong (RFC 9457).
 type Problem struct {
 	// Code What went wrong, as a stable word. Programs use it; people read
@@ -1384,9 +2246,13 @@ type Problem struct {
 	// - MEDIA_TYPE_UNSUPPORTED (415; 400 where this document has no 415).
 	// - API_KEY_REQUIRED, PLATFORM_KEY_REQUIRED (401).
 	// - PATH_UNKNOWN (404), METHOD_NOT_ALLOWED (405): no such operation.
-	// - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-	//   API_KEY_NOT_FOUND (404).
-	// - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
+	// - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, REPLAY_NOT_FOUND,
+	//   ACCOUNT_NOT_FOUND, API_KEY_NOT_FOUND (404).
+	// - WEBHOOK_EXISTS, API_KEY_EXISTS, DELIVERY_PENDING, REPLAY_RUNNING (409).
+	// - WEBHOOK_MISSING (409): there is nowhere to send it; register a webhook.
+	// - PAYLOAD_DAMAGED (409): what was kept of the event cannot be sent.
+	// - NOT_PROBING (409): deliveries are attempted as usual.
+	// - WEBHOOK_SUSPENDED (409): only a PUT of the callback URL ends that.
 	// - RATE_LIMITED (429): try again after `Retry-After`.
 	// - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 	//   `Retry-After`, when the oldest ends.
@@ -1428,9 +2294,13 @@ type Problem struct {
 //   - MEDIA_TYPE_UNSUPPORTED (415; 400 where this document has no 415).
 //   - API_KEY_REQUIRED, PLATFORM_KEY_REQUIRED (401).
 //   - PATH_UNKNOWN (404), METHOD_NOT_ALLOWED (405): no such operation.
-//   - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-//     API_KEY_NOT_FOUND (404).
-//   - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
+//   - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, REPLAY_NOT_FOUND,
+//     ACCOUNT_NOT_FOUND, API_KEY_NOT_FOUND (404).
+//   - WEBHOOK_EXISTS, API_KEY_EXISTS, DELIVERY_PENDING, REPLAY_RUNNING (409).
+//   - WEBHOOK_MISSING (409): there is nowhere to send it; register a webhook.
+//   - PAYLOAD_DAMAGED (409): what was kept of the event cannot be sent.
+//   - NOT_PROBING (409): deliveries are attempted as usual.
+//   - WEBHOOK_SUSPENDED (409): only a PUT of the callback URL ends that.
 //   - RATE_LIMITED (429): try again after `Retry-After`.
 //   - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 //     `Retry-After`, when the oldest ends.
@@ -1473,10 +2343,147 @@ type ProviderErrorInput struct {
 	Name string `json:"name"`
 }
 
+// Replay A bulk replay.
+type Replay struct {
+	// EndedAt Null while it goes on.
+	EndedAt *Time `json:"endedAt"`
+
+	// Filters Which deliveries. The filters are those of the listing of deliveries.
+	Filters ReplayFilters `json:"filters"`
+
+	// ID Identifies a bulk replay.
+	ID ReplayID `json:"id"`
+
+	// LeftOut How many deliveries are not sent again, by the reason.
+	LeftOut ReplayLeftOut `json:"leftOut"`
+
+	// Matched How many deliveries the filters list; it grows while they are COUNTING.
+	Matched int64 `json:"matched"`
+
+	// Rate How many a second have been attempted, from its beginning until now or its end.
+	Rate float64 `json:"rate"`
+
+	// Remaining How many have been neither attempted nor left out.
+	Remaining int64 `json:"remaining"`
+
+	// SentAgain How many of these have been attempted since.
+	SentAgain int64 `json:"sentAgain"`
+
+	// StartedAt When it was asked for.
+	StartedAt Time `json:"startedAt"`
+
+	// State Where a bulk replay stands. COUNTING: what it lists is being counted. RUNNING:
+	// it is being sent again. DONE: each was attempted, or left out. STOPPED: on
+	// request. CANCELLED: the webhook was removed.
+	State ReplayState `json:"state"`
+}
+
+// ReplayFilters Which deliveries. The filters are those of the listing of deliveries.
+type ReplayFilters struct {
+	// Channel The channel of the message.
+	Channel *ChannelInput `json:"channel,omitempty"`
+
+	// CustomerMessageID Only deliveries of events of the message that has this id of your own.
+	CustomerMessageID *string `json:"customerMessageId,omitempty"`
+
+	// Destination Only deliveries of events of messages to this number, E.164.
+	Destination *string `json:"destination,omitempty"`
+
+	// Error The error of the last attempt, as in `AttemptError`.
+	Error *AttemptErrorInput `json:"error,omitempty"`
+
+	// FailedSince Only deliveries with an attempt that failed, begun at this time or later, whatever came after it; from 1970 to 2261.
+	FailedSince *Time `json:"failedSince,omitempty"`
+
+	// FinishedFrom Only deliveries finished at this time or later; from 1970 to 2261.
+	FinishedFrom *Time `json:"finishedFrom,omitempty"`
+
+	// FinishedTo Only deliveries finished before this time; from 1970 to 2261.
+	FinishedTo *Time `json:"finishedTo,omitempty"`
+
+	// From Only events accepted at this time or later; from 1970 to 2261.
+	From *Time `json:"from,omitempty"`
+
+	// MessageID Only deliveries of events of this message.
+	MessageID *string `json:"messageId,omitempty"`
+
+	// State Only deliveries in one of these states. Without it, those that are FAILED.
+	State *[]EndedState `json:"state,omitempty"`
+
+	// Status Only deliveries whose last attempt was answered with this HTTP status.
+	Status *int32 `json:"status,omitempty"`
+
+	// To Only events accepted before this time; from 1970 to 2261.
+	To *Time `json:"to,omitempty"`
+}
+
+// ReplayID Identifies a bulk replay.
+type ReplayID = string
+
+// ReplayLeftOut How many deliveries are not sent again, by the reason.
+type ReplayLeftOut struct {
+	// Changed It was counted, and then removed when its retention ended, or sent again by itself. Known at the end.
+	Changed int64 `json:"changed"`
+
+	// Damaged What the service kept of the event is damaged.
+	Damaged int64 `json:"damaged"`
+}
+
+// ReplayList Bulk replays, newest first.
+type ReplayList struct {
+	Replays []Replay `json:"replays"`
+}
+
+// ReplayState Where a bulk replay stands. COUNTING: what it lists is being counted. RUNNING:
+// it is being sent again. DONE: each was attempted, or left out. STOPPED: on
+// request. CANCELLED: the webhook was removed.
+type ReplayState string
+
 // SecretInUse A secret that signs. The secret itself is not shown.
 type SecretInUse struct {
 	// Until It signs before this time. Null for the present secret, which has no end yet.
 	Until *Time `json:"until"`
+}
+
+// ServiceStatus How a process of the service does.
+type ServiceStatus struct {
+	// Accounts Accounts with work that waits or was done lately, by how their endpoint is treated.
+	Accounts AccountsAtWork `json:"accounts"`
+
+	// At Its clock.
+	At Time `json:"at"`
+
+	// Attempting Whether attempts may begin. False while another process serves the store, or while the database cannot be reached.
+	Attempting bool `json:"attempting"`
+
+	// Damaged Damaged rows that were met in the store since the start.
+	Damaged int64 `json:"damaged"`
+
+	// Disk The disk that the store is on. Absent if it is on none, or on another machine's.
+	Disk *StoreDisk `json:"disk,omitempty"`
+
+	// LastMinute What the process did in the last minute, or since its start if that is less.
+	LastMinute MinuteOfService `json:"lastMinute"`
+
+	// Nodes The processes that serve one database. Absent if there can be only one.
+	Nodes *StoreNodes `json:"nodes,omitempty"`
+
+	// OldestDueAt Since when the event has been due that has been so the longest and is not
+	// under way, of those whose endpoint is well. Null: there is none. An old one
+	// is the service's fault, and no endpoint's.
+	OldestDueAt *Time `json:"oldestDueAt"`
+
+	// Pending Deliveries that are PENDING.
+	Pending int64 `json:"pending"`
+
+	// Slots Attempts at a time, of all accounts.
+	Slots AttemptSlots `json:"slots"`
+
+	// Unrecorded Attempts whose outcome is not on disk yet.
+	Unrecorded int64 `json:"unrecorded"`
+
+	// Version What runs.
+	Version string `json:"version"`
 }
 
 // SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no
@@ -1484,6 +2491,9 @@ type SecretInUse struct {
 // with other content. Hand this one in with an `id` of its own.
 // ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
 // operator has been told. Hand the event in again after the repair.
+// OVER_QUOTA: as many events as may, or as many bytes of them, wait for
+// the account's endpoint already. Hand the event in again later, or drop
+// it.
 type SkipReason string
 
 // SkippedEvent An event that was not stored.
@@ -1496,6 +2506,9 @@ type SkippedEvent struct {
 	// with other content. Hand this one in with an `id` of its own.
 	// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
 	// operator has been told. Hand the event in again after the repair.
+	// OVER_QUOTA: as many events as may, or as many bytes of them, wait for
+	// the account's endpoint already. Hand the event in again later, or drop
+	// it.
 	Reason SkipReason `json:"reason"`
 }
 
@@ -1621,8 +2634,32 @@ type StatusEvent struct {
 // absent.
 type StatusEventStatusCode int32
 
+// StoreDisk The disk that the store is on. Absent if it is on none, or on another machine's.
+type StoreDisk struct {
+	// BackedUpAt When it was last backed up by the command; null: never.
+	BackedUpAt *Time `json:"backedUpAt"`
+
+	// Bytes Size of its files.
+	Bytes int64 `json:"bytes"`
+
+	// FreeBytes What is left for them; null if that is not known.
+	FreeBytes *int64 `json:"freeBytes"`
+}
+
+// StoreNodes The processes that serve one database. Absent if there can be only one.
+type StoreNodes struct {
+	// Live So many, the one that answers among them.
+	Live int64 `json:"live"`
+
+	// Shards Of 256 parts of the accounts this one attempts for so many.
+	Shards int64 `json:"shards"`
+}
+
 // TestEventInput What a test sends.
 type TestEventInput struct {
+	// CallbackURL The URL to test, by the rules of a registration; the webhook's if it is null or absent.
+	CallbackURL *string `json:"callbackUrl,omitempty"`
+
 	// Sample A sample of the callback, each an example of *Receiving*.
 	Sample *TestSampleInput `json:"sample,omitempty"`
 }
@@ -1748,6 +2785,9 @@ type Registration = WebhookInput
 
 // ListAccountsParams defines parameters for ListAccounts.
 type ListAccountsParams struct {
+	// State Only accounts whose endpoint is in one of these states.
+	State *[]EndpointState `form:"state,omitempty" json:"state,omitempty"`
+
 	// IDPrefix Only accounts whose id begins so.
 	IDPrefix *string `form:"idPrefix,omitempty" json:"idPrefix,omitempty"`
 
@@ -1793,6 +2833,9 @@ type ListDeliveriesParams struct {
 	// CustomerMessageID Only deliveries of events of the message that has this id of your own.
 	CustomerMessageID *string `form:"customerMessageId,omitempty" json:"customerMessageId,omitempty"`
 
+	// Destination Only deliveries of events of messages to this number, E.164.
+	Destination *string `form:"destination,omitempty" json:"destination,omitempty"`
+
 	// Channel Only deliveries of events on this channel.
 	Channel *Channel `form:"channel,omitempty" json:"channel,omitempty"`
 
@@ -1818,6 +2861,9 @@ type ListDeliveriesParams struct {
 	// came after it; from 1970 to 2261.
 	FailedSince *Time `form:"failedSince,omitempty" json:"failedSince,omitempty"`
 
+	// Payload Whether each delivery is listed with its payload.
+	Payload *bool `form:"payload,omitempty" json:"payload,omitempty"`
+
 	// Order By acceptance: `desc` begins with the newest, `asc` with the oldest.
 	Order *Order `form:"order,omitempty" json:"order,omitempty"`
 
@@ -1840,11 +2886,59 @@ type ReadEventsParams struct {
 	Wait *int32 `form:"wait,omitempty" json:"wait,omitempty"`
 }
 
+// ListHealthChangesParams defines parameters for ListHealthChanges.
+type ListHealthChangesParams struct {
+	// Limit The largest number of changes in the page.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before, of this account. Opaque.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListHealthMinutesParams defines parameters for ListHealthMinutes.
+type ListHealthMinutesParams struct {
+	// From Only minutes that end after this time; from 1970 to 2261. Nothing is told of those of more than 24 hours ago.
+	From *Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only minutes that begin before this time; from 1970 to 2261.
+	To *Time `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// ListOperationsDeliveriesParams defines parameters for ListOperationsDeliveries.
+type ListOperationsDeliveriesParams struct {
+	// State Only deliveries in one of these states.
+	State *[]DeliveryState `form:"state,omitempty" json:"state,omitempty"`
+
+	// AccountID Only events that tell of this account.
+	AccountID *AccountID `form:"accountId,omitempty" json:"accountId,omitempty"`
+
+	// From Only events accepted at this time or later; from 1970 to 2261.
+	From *Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only events accepted before this time; from 1970 to 2261.
+	To *Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Order By acceptance: `desc` begins with the newest, `asc` with the oldest.
+	Order *Order `form:"order,omitempty" json:"order,omitempty"`
+
+	// Limit The largest number of events in the page.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before. Opaque.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyInput
 
+// CreateConsoleLinkJSONRequestBody defines body for CreateConsoleLink for application/json ContentType.
+type CreateConsoleLinkJSONRequestBody = ConsoleLinkInput
+
 // SendEventsJSONRequestBody defines body for SendEvents for application/json ContentType.
 type SendEventsJSONRequestBody = EventBatch
+
+// StartAccountReplayJSONRequestBody defines body for StartAccountReplay for application/json ContentType.
+type StartAccountReplayJSONRequestBody = AccountReplayInput
 
 // CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
 type CreateWebhookJSONRequestBody = WebhookInput
@@ -1852,8 +2946,17 @@ type CreateWebhookJSONRequestBody = WebhookInput
 // ReplaceWebhookJSONRequestBody defines body for ReplaceWebhook for application/json ContentType.
 type ReplaceWebhookJSONRequestBody = WebhookInput
 
+// StartReplayJSONRequestBody defines body for StartReplay for application/json ContentType.
+type StartReplayJSONRequestBody = ReplayFilters
+
 // SendTestEventJSONRequestBody defines body for SendTestEvent for application/json ContentType.
 type SendTestEventJSONRequestBody = TestEventInput
+
+// CreateOperationsWebhookJSONRequestBody defines body for CreateOperationsWebhook for application/json ContentType.
+type CreateOperationsWebhookJSONRequestBody = WebhookInput
+
+// ReplaceOperationsWebhookJSONRequestBody defines body for ReplaceOperationsWebhook for application/json ContentType.
+type ReplaceOperationsWebhookJSONRequestBody = WebhookInput
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1878,9 +2981,27 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /accounts/{accountId}/api-keys/{keyId})
 	DeleteAPIKey(ctx echo.Context, accountID PathAccountID, keyID APIKeyID) error
+	// CreateConsoleLink Make a link into the console
+	// (POST /accounts/{accountId}/console-links)
+	CreateConsoleLink(ctx echo.Context, accountID PathAccountID) error
 	// SendEvents Hand in status events
 	// (POST /events)
 	SendEvents(ctx echo.Context) error
+	// ListAccountReplays List replays of several accounts
+	// (GET /replays)
+	ListAccountReplays(ctx echo.Context) error
+	// StartAccountReplay Send events of several accounts again
+	// (POST /replays)
+	StartAccountReplay(ctx echo.Context) error
+	// StopAccountReplay Stop a replay of several accounts
+	// (DELETE /replays/{replayId})
+	StopAccountReplay(ctx echo.Context, replayID ReplayID) error
+	// GetAccountReplay Read a replay of several accounts
+	// (GET /replays/{replayId})
+	GetAccountReplay(ctx echo.Context, replayID ReplayID) error
+	// GetStatus See how the service does
+	// (GET /status)
+	GetStatus(ctx echo.Context) error
 	// DeleteWebhook Remove the webhook
 	// (DELETE /webhooks/delivery-status)
 	DeleteWebhook(ctx echo.Context) error
@@ -1902,15 +3023,63 @@ type ServerInterface interface {
 	// GetDelivery Read a delivery
 	// (GET /webhooks/delivery-status/deliveries/{eventId})
 	GetDelivery(ctx echo.Context, eventID EventID) error
+	// ReplayDelivery Send an event again
+	// (POST /webhooks/delivery-status/deliveries/{eventId}/replay)
+	ReplayDelivery(ctx echo.Context, eventID EventID) error
 	// ReadEvents Read the feed of events
 	// (GET /webhooks/delivery-status/events)
 	ReadEvents(ctx echo.Context, params ReadEventsParams) error
+	// GetHealth See whether the endpoint is well
+	// (GET /webhooks/delivery-status/health)
+	GetHealth(ctx echo.Context) error
+	// ListHealthChanges List the changes of the endpoint's state
+	// (GET /webhooks/delivery-status/health/changes)
+	ListHealthChanges(ctx echo.Context, params ListHealthChangesParams) error
+	// ListHealthMinutes See the last day minute by minute
+	// (GET /webhooks/delivery-status/health/minutes)
+	ListHealthMinutes(ctx echo.Context, params ListHealthMinutesParams) error
+	// ProbeEndpoint Probe the endpoint now
+	// (POST /webhooks/delivery-status/probe)
+	ProbeEndpoint(ctx echo.Context) error
+	// ListReplays List bulk replays
+	// (GET /webhooks/delivery-status/replays)
+	ListReplays(ctx echo.Context) error
+	// StartReplay Send events again in bulk
+	// (POST /webhooks/delivery-status/replays)
+	StartReplay(ctx echo.Context) error
+	// StopReplay Stop a bulk replay
+	// (DELETE /webhooks/delivery-status/replays/{replayId})
+	StopReplay(ctx echo.Context, replayID ReplayID) error
+	// GetReplay Read a bulk replay
+	// (GET /webhooks/delivery-status/replays/{replayId})
+	GetReplay(ctx echo.Context, replayID ReplayID) error
 	// RotateSigningSecret Rotate the signing secret
 	// (POST /webhooks/delivery-status/signing-secret)
 	RotateSigningSecret(ctx echo.Context) error
+	// GetCallbackSources Read where callbacks come from
+	// (GET /webhooks/delivery-status/sources)
+	GetCallbackSources(ctx echo.Context) error
 	// SendTestEvent Send yourself a test
 	// (POST /webhooks/delivery-status/test-event)
 	SendTestEvent(ctx echo.Context) error
+	// DeleteOperationsWebhook Remove the platform's webhook
+	// (DELETE /webhooks/operations)
+	DeleteOperationsWebhook(ctx echo.Context) error
+	// GetOperationsWebhook Read the platform's webhook
+	// (GET /webhooks/operations)
+	GetOperationsWebhook(ctx echo.Context) error
+	// CreateOperationsWebhook Register the platform's webhook
+	// (POST /webhooks/operations)
+	CreateOperationsWebhook(ctx echo.Context) error
+	// ReplaceOperationsWebhook Change the platform's callback URL
+	// (PUT /webhooks/operations)
+	ReplaceOperationsWebhook(ctx echo.Context) error
+	// ListOperationsDeliveries List operational events
+	// (GET /webhooks/operations/deliveries)
+	ListOperationsDeliveries(ctx echo.Context, params ListOperationsDeliveriesParams) error
+	// RotateOperationsSecret Rotate the platform's signing secret
+	// (POST /webhooks/operations/signing-secret)
+	RotateOperationsSecret(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1924,6 +3093,13 @@ func (w *ServerInterfaceWrapper) ListAccounts(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListAccountsParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
 	// ------------- Optional query parameter "idPrefix" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "idPrefix", ctx.QueryParams(), &params.IDPrefix, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2054,12 +3230,87 @@ func (w *ServerInterfaceWrapper) DeleteAPIKey(ctx echo.Context) error {
 	return err
 }
 
+// CreateConsoleLink converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateConsoleLink(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "accountId" -------------
+	var accountID PathAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "accountId", ctx.Param("accountId"), &accountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter accountId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateConsoleLink(ctx, accountID)
+	return err
+}
+
 // SendEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) SendEvents(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SendEvents(ctx)
+	return err
+}
+
+// ListAccountReplays converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAccountReplays(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAccountReplays(ctx)
+	return err
+}
+
+// StartAccountReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) StartAccountReplay(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartAccountReplay(ctx)
+	return err
+}
+
+// StopAccountReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) StopAccountReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "replayId" -------------
+	var replayID ReplayID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "replayId", ctx.Param("replayId"), &replayID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter replayId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StopAccountReplay(ctx, replayID)
+	return err
+}
+
+// GetAccountReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAccountReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "replayId" -------------
+	var replayID ReplayID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "replayId", ctx.Param("replayId"), &replayID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter replayId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAccountReplay(ctx, replayID)
+	return err
+}
+
+// GetStatus converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStatus(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStatus(ctx)
 	return err
 }
 
@@ -2186,6 +3437,13 @@ func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter customerMessageId: %s", err))
 	}
 
+	// ------------- Optional query parameter "destination" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "destination", ctx.QueryParams(), &params.Destination, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter destination: %s", err))
+	}
+
 	// ------------- Optional query parameter "channel" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "channel", ctx.QueryParams(), &params.Channel, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2242,6 +3500,13 @@ func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter failedSince: %s", err))
 	}
 
+	// ------------- Optional query parameter "payload" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "payload", ctx.QueryParams(), &params.Payload, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter payload: %s", err))
+	}
+
 	// ------------- Optional query parameter "order" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", ctx.QueryParams(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2284,6 +3549,22 @@ func (w *ServerInterfaceWrapper) GetDelivery(ctx echo.Context) error {
 	return err
 }
 
+// ReplayDelivery converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplayDelivery(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "eventId" -------------
+	var eventID EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "eventId", ctx.Param("eventId"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter eventId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplayDelivery(ctx, eventID)
+	return err
+}
+
 // ReadEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) ReadEvents(ctx echo.Context) error {
 	var err error
@@ -2316,6 +3597,124 @@ func (w *ServerInterfaceWrapper) ReadEvents(ctx echo.Context) error {
 	return err
 }
 
+// GetHealth converts echo context to params.
+func (w *ServerInterfaceWrapper) GetHealth(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetHealth(ctx)
+	return err
+}
+
+// ListHealthChanges converts echo context to params.
+func (w *ServerInterfaceWrapper) ListHealthChanges(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListHealthChangesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListHealthChanges(ctx, params)
+	return err
+}
+
+// ListHealthMinutes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListHealthMinutes(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListHealthMinutesParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListHealthMinutes(ctx, params)
+	return err
+}
+
+// ProbeEndpoint converts echo context to params.
+func (w *ServerInterfaceWrapper) ProbeEndpoint(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ProbeEndpoint(ctx)
+	return err
+}
+
+// ListReplays converts echo context to params.
+func (w *ServerInterfaceWrapper) ListReplays(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListReplays(ctx)
+	return err
+}
+
+// StartReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) StartReplay(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartReplay(ctx)
+	return err
+}
+
+// StopReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) StopReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "replayId" -------------
+	var replayID ReplayID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "replayId", ctx.Param("replayId"), &replayID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter replayId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StopReplay(ctx, replayID)
+	return err
+}
+
+// GetReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) GetReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "replayId" -------------
+	var replayID ReplayID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "replayId", ctx.Param("replayId"), &replayID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter replayId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetReplay(ctx, replayID)
+	return err
+}
+
 // RotateSigningSecret converts echo context to params.
 func (w *ServerInterfaceWrapper) RotateSigningSecret(ctx echo.Context) error {
 	var err error
@@ -2325,12 +3724,126 @@ func (w *ServerInterfaceWrapper) RotateSigningSecret(ctx echo.Context) error {
 	return err
 }
 
+// GetCallbackSources converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCallbackSources(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCallbackSources(ctx)
+	return err
+}
+
 // SendTestEvent converts echo context to params.
 func (w *ServerInterfaceWrapper) SendTestEvent(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SendTestEvent(ctx)
+	return err
+}
+
+// DeleteOperationsWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteOperationsWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteOperationsWebhook(ctx)
+	return err
+}
+
+// GetOperationsWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) GetOperationsWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetOperationsWebhook(ctx)
+	return err
+}
+
+// CreateOperationsWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateOperationsWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateOperationsWebhook(ctx)
+	return err
+}
+
+// ReplaceOperationsWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceOperationsWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceOperationsWebhook(ctx)
+	return err
+}
+
+// ListOperationsDeliveries converts echo context to params.
+func (w *ServerInterfaceWrapper) ListOperationsDeliveries(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOperationsDeliveriesParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "accountId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "accountId", ctx.QueryParams(), &params.AccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter accountId: %s", err))
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", ctx.QueryParams(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListOperationsDeliveries(ctx, params)
+	return err
+}
+
+// RotateOperationsSecret converts echo context to params.
+func (w *ServerInterfaceWrapper) RotateOperationsSecret(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RotateOperationsSecret(ctx)
 	return err
 }
 
@@ -2388,7 +3901,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/accounts/:accountId/api-keys", wrapper.ListAPIKeys, options.OperationMiddlewares["listApiKeys"]...)
 	router.POST(options.BaseURL+"/accounts/:accountId/api-keys", wrapper.CreateAPIKey, options.OperationMiddlewares["createApiKey"]...)
 	router.DELETE(options.BaseURL+"/accounts/:accountId/api-keys/:keyId", wrapper.DeleteAPIKey, options.OperationMiddlewares["deleteApiKey"]...)
+	router.POST(options.BaseURL+"/accounts/:accountId/console-links", wrapper.CreateConsoleLink, options.OperationMiddlewares["createConsoleLink"]...)
 	router.POST(options.BaseURL+"/events", wrapper.SendEvents, options.OperationMiddlewares["sendEvents"]...)
+	router.GET(options.BaseURL+"/replays", wrapper.ListAccountReplays, options.OperationMiddlewares["listAccountReplays"]...)
+	router.POST(options.BaseURL+"/replays", wrapper.StartAccountReplay, options.OperationMiddlewares["startAccountReplay"]...)
+	router.DELETE(options.BaseURL+"/replays/:replayId", wrapper.StopAccountReplay, options.OperationMiddlewares["stopAccountReplay"]...)
+	router.GET(options.BaseURL+"/replays/:replayId", wrapper.GetAccountReplay, options.OperationMiddlewares["getAccountReplay"]...)
+	router.GET(options.BaseURL+"/status", wrapper.GetStatus, options.OperationMiddlewares["getStatus"]...)
 	router.DELETE(options.BaseURL+"/webhooks/delivery-status", wrapper.DeleteWebhook, options.OperationMiddlewares["deleteWebhook"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status", wrapper.GetWebhook, options.OperationMiddlewares["getWebhook"]...)
 	router.POST(options.BaseURL+"/webhooks/delivery-status", wrapper.CreateWebhook, options.OperationMiddlewares["createWebhook"]...)
@@ -2396,9 +3915,25 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/webhooks/delivery-status/attempts", wrapper.ListAttempts, options.OperationMiddlewares["listAttempts"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/deliveries", wrapper.ListDeliveries, options.OperationMiddlewares["listDeliveries"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/deliveries/:eventId", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
+	router.POST(options.BaseURL+"/webhooks/delivery-status/deliveries/:eventId/replay", wrapper.ReplayDelivery, options.OperationMiddlewares["replayDelivery"]...)
 	router.GET(options.BaseURL+"/webhooks/delivery-status/events", wrapper.ReadEvents, options.OperationMiddlewares["readEvents"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/health/changes", wrapper.ListHealthChanges, options.OperationMiddlewares["listHealthChanges"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/health/minutes", wrapper.ListHealthMinutes, options.OperationMiddlewares["listHealthMinutes"]...)
+	router.POST(options.BaseURL+"/webhooks/delivery-status/probe", wrapper.ProbeEndpoint, options.OperationMiddlewares["probeEndpoint"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/replays", wrapper.ListReplays, options.OperationMiddlewares["listReplays"]...)
+	router.POST(options.BaseURL+"/webhooks/delivery-status/replays", wrapper.StartReplay, options.OperationMiddlewares["startReplay"]...)
+	router.DELETE(options.BaseURL+"/webhooks/delivery-status/replays/:replayId", wrapper.StopReplay, options.OperationMiddlewares["stopReplay"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/replays/:replayId", wrapper.GetReplay, options.OperationMiddlewares["getReplay"]...)
 	router.POST(options.BaseURL+"/webhooks/delivery-status/signing-secret", wrapper.RotateSigningSecret, options.OperationMiddlewares["rotateSigningSecret"]...)
+	router.GET(options.BaseURL+"/webhooks/delivery-status/sources", wrapper.GetCallbackSources, options.OperationMiddlewares["getCallbackSources"]...)
 	router.POST(options.BaseURL+"/webhooks/delivery-status/test-event", wrapper.SendTestEvent, options.OperationMiddlewares["sendTestEvent"]...)
+	router.DELETE(options.BaseURL+"/webhooks/operations", wrapper.DeleteOperationsWebhook, options.OperationMiddlewares["deleteOperationsWebhook"]...)
+	router.GET(options.BaseURL+"/webhooks/operations", wrapper.GetOperationsWebhook, options.OperationMiddlewares["getOperationsWebhook"]...)
+	router.POST(options.BaseURL+"/webhooks/operations", wrapper.CreateOperationsWebhook, options.OperationMiddlewares["createOperationsWebhook"]...)
+	router.PUT(options.BaseURL+"/webhooks/operations", wrapper.ReplaceOperationsWebhook, options.OperationMiddlewares["replaceOperationsWebhook"]...)
+	router.GET(options.BaseURL+"/webhooks/operations/deliveries", wrapper.ListOperationsDeliveries, options.OperationMiddlewares["listOperationsDeliveries"]...)
+	router.POST(options.BaseURL+"/webhooks/operations/signing-secret", wrapper.RotateOperationsSecret, options.OperationMiddlewares["rotateOperationsSecret"]...)
 
 }
 
@@ -2576,6 +4111,29 @@ func (response DeleteAPIKey204Response) VisitDeleteAPIKeyResponse(w http.Respons
 	return nil
 }
 
+type CreateConsoleLinkRequestObject struct {
+	AccountID PathAccountID `json:"accountId"`
+	Body      *CreateConsoleLinkJSONRequestBody
+}
+
+type CreateConsoleLinkResponseObject interface {
+	VisitCreateConsoleLinkResponse(w http.ResponseWriter) error
+}
+
+type CreateConsoleLink201JSONResponse ConsoleLink
+
+func (response CreateConsoleLink201JSONResponse) VisitCreateConsoleLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SendEventsRequestObject struct {
 	Body *SendEventsJSONRequestBody
 }
@@ -2594,6 +4152,122 @@ func (response SendEvents202JSONResponse) VisitSendEventsResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAccountReplaysRequestObject struct {
+}
+
+type ListAccountReplaysResponseObject interface {
+	VisitListAccountReplaysResponse(w http.ResponseWriter) error
+}
+
+type ListAccountReplays200JSONResponse AccountReplayList
+
+func (response ListAccountReplays200JSONResponse) VisitListAccountReplaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartAccountReplayRequestObject struct {
+	Body *StartAccountReplayJSONRequestBody
+}
+
+type StartAccountReplayResponseObject interface {
+	VisitStartAccountReplayResponse(w http.ResponseWriter) error
+}
+
+type StartAccountReplay202ResponseHeaders struct {
+	Location string
+}
+
+type StartAccountReplay202JSONResponse struct {
+	Body    AccountReplay
+	Headers StartAccountReplay202ResponseHeaders
+}
+
+func (response StartAccountReplay202JSONResponse) VisitStartAccountReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopAccountReplayRequestObject struct {
+	ReplayID ReplayID `json:"replayId"`
+}
+
+type StopAccountReplayResponseObject interface {
+	VisitStopAccountReplayResponse(w http.ResponseWriter) error
+}
+
+type StopAccountReplay200JSONResponse AccountReplay
+
+func (response StopAccountReplay200JSONResponse) VisitStopAccountReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountReplayRequestObject struct {
+	ReplayID ReplayID `json:"replayId"`
+}
+
+type GetAccountReplayResponseObject interface {
+	VisitGetAccountReplayResponse(w http.ResponseWriter) error
+}
+
+type GetAccountReplay200JSONResponse AccountReplay
+
+func (response GetAccountReplay200JSONResponse) VisitGetAccountReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatusRequestObject struct {
+}
+
+type GetStatusResponseObject interface {
+	VisitGetStatusResponse(w http.ResponseWriter) error
+}
+
+type GetStatus200JSONResponse ServiceStatus
+
+func (response GetStatus200JSONResponse) VisitGetStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2838,6 +4512,28 @@ func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.Respo
 	return err
 }
 
+type ReplayDeliveryRequestObject struct {
+	EventID EventID `json:"eventId"`
+}
+
+type ReplayDeliveryResponseObject interface {
+	VisitReplayDeliveryResponse(w http.ResponseWriter) error
+}
+
+type ReplayDelivery202JSONResponse Delivery
+
+func (response ReplayDelivery202JSONResponse) VisitReplayDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ReadEventsRequestObject struct {
 	Params ReadEventsParams
 }
@@ -2849,6 +4545,187 @@ type ReadEventsResponseObject interface {
 type ReadEvents200JSONResponse EventFeed
 
 func (response ReadEvents200JSONResponse) VisitReadEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHealthRequestObject struct {
+}
+
+type GetHealthResponseObject interface {
+	VisitGetHealthResponse(w http.ResponseWriter) error
+}
+
+type GetHealth200JSONResponse Health
+
+func (response GetHealth200JSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListHealthChangesRequestObject struct {
+	Params ListHealthChangesParams
+}
+
+type ListHealthChangesResponseObject interface {
+	VisitListHealthChangesResponse(w http.ResponseWriter) error
+}
+
+type ListHealthChanges200JSONResponse HealthChangeList
+
+func (response ListHealthChanges200JSONResponse) VisitListHealthChangesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListHealthMinutesRequestObject struct {
+	Params ListHealthMinutesParams
+}
+
+type ListHealthMinutesResponseObject interface {
+	VisitListHealthMinutesResponse(w http.ResponseWriter) error
+}
+
+type ListHealthMinutes200JSONResponse HealthMinutes
+
+func (response ListHealthMinutes200JSONResponse) VisitListHealthMinutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ProbeEndpointRequestObject struct {
+}
+
+type ProbeEndpointResponseObject interface {
+	VisitProbeEndpointResponse(w http.ResponseWriter) error
+}
+
+type ProbeEndpoint202JSONResponse Probe
+
+func (response ProbeEndpoint202JSONResponse) VisitProbeEndpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReplaysRequestObject struct {
+}
+
+type ListReplaysResponseObject interface {
+	VisitListReplaysResponse(w http.ResponseWriter) error
+}
+
+type ListReplays200JSONResponse ReplayList
+
+func (response ListReplays200JSONResponse) VisitListReplaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartReplayRequestObject struct {
+	Body *StartReplayJSONRequestBody
+}
+
+type StartReplayResponseObject interface {
+	VisitStartReplayResponse(w http.ResponseWriter) error
+}
+
+type StartReplay202ResponseHeaders struct {
+	Location string
+}
+
+type StartReplay202JSONResponse struct {
+	Body    Replay
+	Headers StartReplay202ResponseHeaders
+}
+
+func (response StartReplay202JSONResponse) VisitStartReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopReplayRequestObject struct {
+	ReplayID ReplayID `json:"replayId"`
+}
+
+type StopReplayResponseObject interface {
+	VisitStopReplayResponse(w http.ResponseWriter) error
+}
+
+type StopReplay200JSONResponse Replay
+
+func (response StopReplay200JSONResponse) VisitStopReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplayRequestObject struct {
+	ReplayID ReplayID `json:"replayId"`
+}
+
+type GetReplayResponseObject interface {
+	VisitGetReplayResponse(w http.ResponseWriter) error
+}
+
+type GetReplay200JSONResponse Replay
+
+func (response GetReplay200JSONResponse) VisitGetReplayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -2881,6 +4758,27 @@ func (response RotateSigningSecret200JSONResponse) VisitRotateSigningSecretRespo
 	return err
 }
 
+type GetCallbackSourcesRequestObject struct {
+}
+
+type GetCallbackSourcesResponseObject interface {
+	VisitGetCallbackSourcesResponse(w http.ResponseWriter) error
+}
+
+type GetCallbackSources200JSONResponse CallbackSources
+
+func (response GetCallbackSources200JSONResponse) VisitGetCallbackSourcesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SendTestEventRequestObject struct {
 	Body *SendTestEventJSONRequestBody
 }
@@ -2892,6 +4790,137 @@ type SendTestEventResponseObject interface {
 type SendTestEvent200JSONResponse Diagnosis
 
 func (response SendTestEvent200JSONResponse) VisitSendTestEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOperationsWebhookRequestObject struct {
+}
+
+type DeleteOperationsWebhookResponseObject interface {
+	VisitDeleteOperationsWebhookResponse(w http.ResponseWriter) error
+}
+
+type DeleteOperationsWebhook204Response struct {
+}
+
+func (response DeleteOperationsWebhook204Response) VisitDeleteOperationsWebhookResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetOperationsWebhookRequestObject struct {
+}
+
+type GetOperationsWebhookResponseObject interface {
+	VisitGetOperationsWebhookResponse(w http.ResponseWriter) error
+}
+
+type GetOperationsWebhook200JSONResponse Webhook
+
+func (response GetOperationsWebhook200JSONResponse) VisitGetOperationsWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOperationsWebhookRequestObject struct {
+	Body *CreateOperationsWebhookJSONRequestBody
+}
+
+type CreateOperationsWebhookResponseObject interface {
+	VisitCreateOperationsWebhookResponse(w http.ResponseWriter) error
+}
+
+type CreateOperationsWebhook201ResponseHeaders struct {
+	Location string
+}
+
+type CreateOperationsWebhook201JSONResponse struct {
+	Body    WebhookWithSecret
+	Headers CreateOperationsWebhook201ResponseHeaders
+}
+
+func (response CreateOperationsWebhook201JSONResponse) VisitCreateOperationsWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceOperationsWebhookRequestObject struct {
+	Body *ReplaceOperationsWebhookJSONRequestBody
+}
+
+type ReplaceOperationsWebhookResponseObject interface {
+	VisitReplaceOperationsWebhookResponse(w http.ResponseWriter) error
+}
+
+type ReplaceOperationsWebhook200JSONResponse Webhook
+
+func (response ReplaceOperationsWebhook200JSONResponse) VisitReplaceOperationsWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOperationsDeliveriesRequestObject struct {
+	Params ListOperationsDeliveriesParams
+}
+
+type ListOperationsDeliveriesResponseObject interface {
+	VisitListOperationsDeliveriesResponse(w http.ResponseWriter) error
+}
+
+type ListOperationsDeliveries200JSONResponse OperationsDeliveryList
+
+func (response ListOperationsDeliveries200JSONResponse) VisitListOperationsDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateOperationsSecretRequestObject struct {
+}
+
+type RotateOperationsSecretResponseObject interface {
+	VisitRotateOperationsSecretResponse(w http.ResponseWriter) error
+}
+
+type RotateOperationsSecret200JSONResponse WebhookWithSecret
+
+func (response RotateOperationsSecret200JSONResponse) VisitRotateOperationsSecretResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -2926,9 +4955,27 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /accounts/{accountId}/api-keys/{keyId})
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
+	// CreateConsoleLink Make a link into the console
+	// (POST /accounts/{accountId}/console-links)
+	CreateConsoleLink(ctx context.Context, request CreateConsoleLinkRequestObject) (CreateConsoleLinkResponseObject, error)
 	// SendEvents Hand in status events
 	// (POST /events)
 	SendEvents(ctx context.Context, request SendEventsRequestObject) (SendEventsResponseObject, error)
+	// ListAccountReplays List replays of several accounts
+	// (GET /replays)
+	ListAccountReplays(ctx context.Context, request ListAccountReplaysRequestObject) (ListAccountReplaysResponseObject, error)
+	// StartAccountReplay Send events of several accounts again
+	// (POST /replays)
+	StartAccountReplay(ctx context.Context, request StartAccountReplayRequestObject) (StartAccountReplayResponseObject, error)
+	// StopAccountReplay Stop a replay of several accounts
+	// (DELETE /replays/{replayId})
+	StopAccountReplay(ctx context.Context, request StopAccountReplayRequestObject) (StopAccountReplayResponseObject, error)
+	// GetAccountReplay Read a replay of several accounts
+	// (GET /replays/{replayId})
+	GetAccountReplay(ctx context.Context, request GetAccountReplayRequestObject) (GetAccountReplayResponseObject, error)
+	// GetStatus See how the service does
+	// (GET /status)
+	GetStatus(ctx context.Context, request GetStatusRequestObject) (GetStatusResponseObject, error)
 	// DeleteWebhook Remove the webhook
 	// (DELETE /webhooks/delivery-status)
 	DeleteWebhook(ctx context.Context, request DeleteWebhookRequestObject) (DeleteWebhookResponseObject, error)
@@ -2950,15 +4997,63 @@ type StrictServerInterface interface {
 	// GetDelivery Read a delivery
 	// (GET /webhooks/delivery-status/deliveries/{eventId})
 	GetDelivery(ctx context.Context, request GetDeliveryRequestObject) (GetDeliveryResponseObject, error)
+	// ReplayDelivery Send an event again
+	// (POST /webhooks/delivery-status/deliveries/{eventId}/replay)
+	ReplayDelivery(ctx context.Context, request ReplayDeliveryRequestObject) (ReplayDeliveryResponseObject, error)
 	// ReadEvents Read the feed of events
 	// (GET /webhooks/delivery-status/events)
 	ReadEvents(ctx context.Context, request ReadEventsRequestObject) (ReadEventsResponseObject, error)
+	// GetHealth See whether the endpoint is well
+	// (GET /webhooks/delivery-status/health)
+	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
+	// ListHealthChanges List the changes of the endpoint's state
+	// (GET /webhooks/delivery-status/health/changes)
+	ListHealthChanges(ctx context.Context, request ListHealthChangesRequestObject) (ListHealthChangesResponseObject, error)
+	// ListHealthMinutes See the last day minute by minute
+	// (GET /webhooks/delivery-status/health/minutes)
+	ListHealthMinutes(ctx context.Context, request ListHealthMinutesRequestObject) (ListHealthMinutesResponseObject, error)
+	// ProbeEndpoint Probe the endpoint now
+	// (POST /webhooks/delivery-status/probe)
+	ProbeEndpoint(ctx context.Context, request ProbeEndpointRequestObject) (ProbeEndpointResponseObject, error)
+	// ListReplays List bulk replays
+	// (GET /webhooks/delivery-status/replays)
+	ListReplays(ctx context.Context, request ListReplaysRequestObject) (ListReplaysResponseObject, error)
+	// StartReplay Send events again in bulk
+	// (POST /webhooks/delivery-status/replays)
+	StartReplay(ctx context.Context, request StartReplayRequestObject) (StartReplayResponseObject, error)
+	// StopReplay Stop a bulk replay
+	// (DELETE /webhooks/delivery-status/replays/{replayId})
+	StopReplay(ctx context.Context, request StopReplayRequestObject) (StopReplayResponseObject, error)
+	// GetReplay Read a bulk replay
+	// (GET /webhooks/delivery-status/replays/{replayId})
+	GetReplay(ctx context.Context, request GetReplayRequestObject) (GetReplayResponseObject, error)
 	// RotateSigningSecret Rotate the signing secret
 	// (POST /webhooks/delivery-status/signing-secret)
 	RotateSigningSecret(ctx context.Context, request RotateSigningSecretRequestObject) (RotateSigningSecretResponseObject, error)
+	// GetCallbackSources Read where callbacks come from
+	// (GET /webhooks/delivery-status/sources)
+	GetCallbackSources(ctx context.Context, request GetCallbackSourcesRequestObject) (GetCallbackSourcesResponseObject, error)
 	// SendTestEvent Send yourself a test
 	// (POST /webhooks/delivery-status/test-event)
 	SendTestEvent(ctx context.Context, request SendTestEventRequestObject) (SendTestEventResponseObject, error)
+	// DeleteOperationsWebhook Remove the platform's webhook
+	// (DELETE /webhooks/operations)
+	DeleteOperationsWebhook(ctx context.Context, request DeleteOperationsWebhookRequestObject) (DeleteOperationsWebhookResponseObject, error)
+	// GetOperationsWebhook Read the platform's webhook
+	// (GET /webhooks/operations)
+	GetOperationsWebhook(ctx context.Context, request GetOperationsWebhookRequestObject) (GetOperationsWebhookResponseObject, error)
+	// CreateOperationsWebhook Register the platform's webhook
+	// (POST /webhooks/operations)
+	CreateOperationsWebhook(ctx context.Context, request CreateOperationsWebhookRequestObject) (CreateOperationsWebhookResponseObject, error)
+	// ReplaceOperationsWebhook Change the platform's callback URL
+	// (PUT /webhooks/operations)
+	ReplaceOperationsWebhook(ctx context.Context, request ReplaceOperationsWebhookRequestObject) (ReplaceOperationsWebhookResponseObject, error)
+	// ListOperationsDeliveries List operational events
+	// (GET /webhooks/operations/deliveries)
+	ListOperationsDeliveries(ctx context.Context, request ListOperationsDeliveriesRequestObject) (ListOperationsDeliveriesResponseObject, error)
+	// RotateOperationsSecret Rotate the platform's signing secret
+	// (POST /webhooks/operations/signing-secret)
+	RotateOperationsSecret(ctx context.Context, request RotateOperationsSecretRequestObject) (RotateOperationsSecretResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -3175,6 +5270,57 @@ func (sh *strictHandler) DeleteAPIKey(ctx echo.Context, accountID PathAccountID,
 	return nil
 }
 
+// CreateConsoleLink operation middleware
+func (sh *strictHandler) CreateConsoleLink(ctx echo.Context, accountID PathAccountID) error {
+	var request CreateConsoleLinkRequestObject
+
+	request.AccountID = accountID
+
+	var body CreateConsoleLinkJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateConsoleLink(ctx.Request().Context(), request.(CreateConsoleLinkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateConsoleLink")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateConsoleLinkResponseObject); ok {
+		return validResponse.VisitCreateConsoleLinkResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // SendEvents operation middleware
 func (sh *strictHandler) SendEvents(ctx echo.Context) error {
 	var request SendEventsRequestObject
@@ -3215,6 +5361,148 @@ func (sh *strictHandler) SendEvents(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(SendEventsResponseObject); ok {
 		return validResponse.VisitSendEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAccountReplays operation middleware
+func (sh *strictHandler) ListAccountReplays(ctx echo.Context) error {
+	var request ListAccountReplaysRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAccountReplays(ctx.Request().Context(), request.(ListAccountReplaysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAccountReplays")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAccountReplaysResponseObject); ok {
+		return validResponse.VisitListAccountReplaysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartAccountReplay operation middleware
+func (sh *strictHandler) StartAccountReplay(ctx echo.Context) error {
+	var request StartAccountReplayRequestObject
+
+	var body StartAccountReplayJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartAccountReplay(ctx.Request().Context(), request.(StartAccountReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartAccountReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartAccountReplayResponseObject); ok {
+		return validResponse.VisitStartAccountReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StopAccountReplay operation middleware
+func (sh *strictHandler) StopAccountReplay(ctx echo.Context, replayID ReplayID) error {
+	var request StopAccountReplayRequestObject
+
+	request.ReplayID = replayID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StopAccountReplay(ctx.Request().Context(), request.(StopAccountReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopAccountReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StopAccountReplayResponseObject); ok {
+		return validResponse.VisitStopAccountReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAccountReplay operation middleware
+func (sh *strictHandler) GetAccountReplay(ctx echo.Context, replayID ReplayID) error {
+	var request GetAccountReplayRequestObject
+
+	request.ReplayID = replayID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAccountReplay(ctx.Request().Context(), request.(GetAccountReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAccountReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAccountReplayResponseObject); ok {
+		return validResponse.VisitGetAccountReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStatus operation middleware
+func (sh *strictHandler) GetStatus(ctx echo.Context) error {
+	var request GetStatusRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStatus(ctx.Request().Context(), request.(GetStatusRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStatus")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStatusResponseObject); ok {
+		return validResponse.VisitGetStatusResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3434,6 +5722,31 @@ func (sh *strictHandler) GetDelivery(ctx echo.Context, eventID EventID) error {
 	return nil
 }
 
+// ReplayDelivery operation middleware
+func (sh *strictHandler) ReplayDelivery(ctx echo.Context, eventID EventID) error {
+	var request ReplayDeliveryRequestObject
+
+	request.EventID = eventID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayDelivery(ctx.Request().Context(), request.(ReplayDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayDelivery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplayDeliveryResponseObject); ok {
+		return validResponse.VisitReplayDeliveryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ReadEvents operation middleware
 func (sh *strictHandler) ReadEvents(ctx echo.Context, params ReadEventsParams) error {
 	var request ReadEventsRequestObject
@@ -3459,6 +5772,221 @@ func (sh *strictHandler) ReadEvents(ctx echo.Context, params ReadEventsParams) e
 	return nil
 }
 
+// GetHealth operation middleware
+func (sh *strictHandler) GetHealth(ctx echo.Context) error {
+	var request GetHealthRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetHealth(ctx.Request().Context(), request.(GetHealthRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetHealth")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetHealthResponseObject); ok {
+		return validResponse.VisitGetHealthResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListHealthChanges operation middleware
+func (sh *strictHandler) ListHealthChanges(ctx echo.Context, params ListHealthChangesParams) error {
+	var request ListHealthChangesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListHealthChanges(ctx.Request().Context(), request.(ListHealthChangesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListHealthChanges")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListHealthChangesResponseObject); ok {
+		return validResponse.VisitListHealthChangesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListHealthMinutes operation middleware
+func (sh *strictHandler) ListHealthMinutes(ctx echo.Context, params ListHealthMinutesParams) error {
+	var request ListHealthMinutesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListHealthMinutes(ctx.Request().Context(), request.(ListHealthMinutesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListHealthMinutes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListHealthMinutesResponseObject); ok {
+		return validResponse.VisitListHealthMinutesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ProbeEndpoint operation middleware
+func (sh *strictHandler) ProbeEndpoint(ctx echo.Context) error {
+	var request ProbeEndpointRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ProbeEndpoint(ctx.Request().Context(), request.(ProbeEndpointRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ProbeEndpoint")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ProbeEndpointResponseObject); ok {
+		return validResponse.VisitProbeEndpointResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListReplays operation middleware
+func (sh *strictHandler) ListReplays(ctx echo.Context) error {
+	var request ListReplaysRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReplays(ctx.Request().Context(), request.(ListReplaysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReplays")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListReplaysResponseObject); ok {
+		return validResponse.VisitListReplaysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartReplay operation middleware
+func (sh *strictHandler) StartReplay(ctx echo.Context) error {
+	var request StartReplayRequestObject
+
+	var body StartReplayJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartReplay(ctx.Request().Context(), request.(StartReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartReplayResponseObject); ok {
+		return validResponse.VisitStartReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StopReplay operation middleware
+func (sh *strictHandler) StopReplay(ctx echo.Context, replayID ReplayID) error {
+	var request StopReplayRequestObject
+
+	request.ReplayID = replayID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StopReplay(ctx.Request().Context(), request.(StopReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StopReplayResponseObject); ok {
+		return validResponse.VisitStopReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetReplay operation middleware
+func (sh *strictHandler) GetReplay(ctx echo.Context, replayID ReplayID) error {
+	var request GetReplayRequestObject
+
+	request.ReplayID = replayID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetReplay(ctx.Request().Context(), request.(GetReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetReplayResponseObject); ok {
+		return validResponse.VisitGetReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // RotateSigningSecret operation middleware
 func (sh *strictHandler) RotateSigningSecret(ctx echo.Context) error {
 	var request RotateSigningSecretRequestObject
@@ -3476,6 +6004,29 @@ func (sh *strictHandler) RotateSigningSecret(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(RotateSigningSecretResponseObject); ok {
 		return validResponse.VisitRotateSigningSecretResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCallbackSources operation middleware
+func (sh *strictHandler) GetCallbackSources(ctx echo.Context) error {
+	var request GetCallbackSourcesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCallbackSources(ctx.Request().Context(), request.(GetCallbackSourcesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCallbackSources")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCallbackSourcesResponseObject); ok {
+		return validResponse.VisitGetCallbackSourcesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3525,6 +6076,192 @@ func (sh *strictHandler) SendTestEvent(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(SendTestEventResponseObject); ok {
 		return validResponse.VisitSendTestEventResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteOperationsWebhook operation middleware
+func (sh *strictHandler) DeleteOperationsWebhook(ctx echo.Context) error {
+	var request DeleteOperationsWebhookRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteOperationsWebhook(ctx.Request().Context(), request.(DeleteOperationsWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteOperationsWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteOperationsWebhookResponseObject); ok {
+		return validResponse.VisitDeleteOperationsWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetOperationsWebhook operation middleware
+func (sh *strictHandler) GetOperationsWebhook(ctx echo.Context) error {
+	var request GetOperationsWebhookRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetOperationsWebhook(ctx.Request().Context(), request.(GetOperationsWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetOperationsWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetOperationsWebhookResponseObject); ok {
+		return validResponse.VisitGetOperationsWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateOperationsWebhook operation middleware
+func (sh *strictHandler) CreateOperationsWebhook(ctx echo.Context) error {
+	var request CreateOperationsWebhookRequestObject
+
+	var body CreateOperationsWebhookJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateOperationsWebhook(ctx.Request().Context(), request.(CreateOperationsWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateOperationsWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateOperationsWebhookResponseObject); ok {
+		return validResponse.VisitCreateOperationsWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceOperationsWebhook operation middleware
+func (sh *strictHandler) ReplaceOperationsWebhook(ctx echo.Context) error {
+	var request ReplaceOperationsWebhookRequestObject
+
+	var body ReplaceOperationsWebhookJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceOperationsWebhook(ctx.Request().Context(), request.(ReplaceOperationsWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceOperationsWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceOperationsWebhookResponseObject); ok {
+		return validResponse.VisitReplaceOperationsWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListOperationsDeliveries operation middleware
+func (sh *strictHandler) ListOperationsDeliveries(ctx echo.Context, params ListOperationsDeliveriesParams) error {
+	var request ListOperationsDeliveriesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListOperationsDeliveries(ctx.Request().Context(), request.(ListOperationsDeliveriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListOperationsDeliveries")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListOperationsDeliveriesResponseObject); ok {
+		return validResponse.VisitListOperationsDeliveriesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RotateOperationsSecret operation middleware
+func (sh *strictHandler) RotateOperationsSecret(ctx echo.Context) error {
+	var request RotateOperationsSecretRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RotateOperationsSecret(ctx.Request().Context(), request.(RotateOperationsSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RotateOperationsSecret")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RotateOperationsSecretResponseObject); ok {
+		return validResponse.VisitRotateOperationsSecretResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/store"
@@ -29,6 +30,7 @@ func (s *server) PutAccount(ctx context.Context, r gen.PutAccountRequestObject) 
 		return nil, when(err, store.ErrErasing, errErasing)
 	}
 	if !created {
+		unchanged(ctx)
 		return gen.PutAccount200JSONResponse(showAccount(a)), nil
 	}
 	return gen.PutAccount201JSONResponse{
@@ -46,22 +48,47 @@ func (s *server) GetAccount(ctx context.Context, r gen.GetAccountRequestObject) 
 }
 
 func (s *server) ListAccounts(ctx context.Context, r gen.ListAccountsRequestObject) (gen.ListAccountsResponseObject, error) {
-	q := store.AccountQuery{Prefix: value(r.Params.IDPrefix), Limit: limitOf(r.Params.Limit)}
+	q := store.AccountQuery{Prefix: value(r.Params.IDPrefix), Limit: limitOf(r.Params.Limit), Now: s.Now()}
+	for _, state := range value(r.Params.State) {
+		q.States = append(q.States, store.HealthState(state))
+	}
 	if cursor := r.Params.Cursor; cursor != nil {
 		var err error
 		if q.After, err = s.cursors.toAccounts(*cursor); err != nil {
 			return nil, err
 		}
 	}
+	done, err := s.listings.take(ctx, store.Operations)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	page, err := s.Store.Accounts(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	out := gen.ListAccounts200JSONResponse{Accounts: make([]gen.Account, 0, len(page.Accounts)), NextCursor: s.cursors.ofAccounts(page.Next)}
-	for _, a := range page.Accounts {
-		out.Accounts = append(out.Accounts, showAccount(a))
+	out := gen.ListAccounts200JSONResponse{Accounts: make([]gen.AccountHealth, 0, len(page.Accounts)), NextCursor: s.cursors.ofAccounts(page.Next)}
+	for i := range page.Accounts {
+		out.Accounts = append(out.Accounts, showAccountHealth(&page.Accounts[i]))
 	}
 	return out, nil
+}
+
+func showAccountHealth(h *store.AccountHealth) gen.AccountHealth {
+	out := gen.AccountHealth{
+		ID: h.ID, CreatedAt: showTime(h.CreatedAt), State: (*gen.EndpointState)(optional(string(h.State))), Since: showOptionalTime(h.Since),
+		Pending: h.Pending, ConsecutiveFailures: h.InARow, LastFailure: showLastFailure(h.LastFailure),
+	}
+	if u, err := url.Parse(h.CallbackURL); err == nil {
+		out.CallbackHost = optional(u.Host)
+	}
+	if h.Pending > 0 {
+		out.OldestPendingAt = showOptionalTime(h.OldestPending)
+	}
+	if out.LastFailure != nil {
+		out.LastFailure.Response = nil // the account's health has it
+	}
+	return out
 }
 
 func (s *server) DeleteAccount(ctx context.Context, r gen.DeleteAccountRequestObject) (gen.DeleteAccountResponseObject, error) {
@@ -78,7 +105,9 @@ func (s *server) ListAPIKeys(ctx context.Context, r gen.ListAPIKeysRequestObject
 	}
 	out := gen.ListAPIKeys200JSONResponse{APIKeys: make([]gen.APIKey, 0, len(keys))}
 	for _, k := range keys {
-		out.APIKeys = append(out.APIKeys, gen.APIKey{ID: k.ID, Hint: optional(k.Hint), CreatedAt: showTime(k.CreatedAt)})
+		if !k.Expired(s.Now()) {
+			out.APIKeys = append(out.APIKeys, gen.APIKey{ID: k.ID, Hint: optional(k.Hint), CreatedAt: showTime(k.CreatedAt), ExpiresAt: showOptionalTime(k.ExpiresAt)})
+		}
 	}
 	return out, nil
 }
@@ -94,6 +123,7 @@ func (s *server) CreateAPIKey(ctx context.Context, r gen.CreateAPIKeyRequestObje
 		key = store.NewKey()
 		k.Hash, k.Hint = store.HashKey(key), key[len(key)-hintSize:]
 	}
+	note(ctx, "key", k.ID)
 	if err := s.Store.AddAPIKey(ctx, k); err != nil {
 		err = when(err, store.ErrConflict, errKeyExists)
 		return nil, when(err, store.ErrNotFound, errNoAccount)
@@ -105,6 +135,7 @@ func (s *server) CreateAPIKey(ctx context.Context, r gen.CreateAPIKeyRequestObje
 }
 
 func (s *server) DeleteAPIKey(ctx context.Context, r gen.DeleteAPIKeyRequestObject) (gen.DeleteAPIKeyResponseObject, error) {
+	note(ctx, "key", r.KeyID)
 	if err := s.Store.RevokeAPIKey(ctx, r.AccountID, r.KeyID); err != nil {
 		return nil, when(err, store.ErrNotFound, errNoKey)
 	}

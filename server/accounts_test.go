@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/store"
 )
 
 func TestAccountLife(t *testing.T) {
@@ -199,4 +200,51 @@ func (s *service) feedCursor(t *testing.T, key string) string {
 	t.Helper()
 	_, next := s.readFeed(t, key, "")
 	return next
+}
+
+func TestAccountsAreListedTheWorstFirst(t *testing.T) {
+	s := start(t)
+	s.do(call{method: "PUT", path: "/accounts/none", platform: true}).want(t, http.StatusCreated)
+	well, _ := s.subscriber()
+	bad, _ := s.subscriber()
+	s.accept(t, event("evt_1", well), event("evt_2", bad), event("evt_3", bad, `messageId:"m-2"`))
+	s.record(t, s.stored(t, bad, "evt_2"), store.Outcome{State: store.Pending, Failures: 1, DueAt: epoch.Add(time.Hour), Attempt: &store.Attempt{
+		Number: 1, At: epoch, StatusCode: 503, Error: store.HTTPStatus, Response: []byte("down"),
+	}}, epoch)
+	s.change(t, bad, store.HealthFailing, epoch)
+	s.setNow(epoch.Add(time.Hour))
+	list := func(query string) gen.AccountList {
+		return decode[gen.AccountList](t, s.do(call{method: "GET", path: "/accounts?" + query, platform: true}).want(t, http.StatusOK))
+	}
+	var ids []string
+	for query := "limit=1"; ; {
+		page := list(query)
+		ids = append(ids, page.Accounts[0].ID)
+		if page.NextCursor == nil {
+			break
+		}
+		query = "limit=1&cursor=" + *page.NextCursor
+	}
+	if want := []string{bad, well, "none"}; !slices.Equal(ids, want) {
+		t.Errorf("listed %v, want %v", ids, want)
+	}
+	all := list("")
+	since := epoch.UTC().Format("2006-01-02T15:04:05.000Z")
+	want := map[string]any{
+		"id": bad, "createdAt": since, "state": "FAILING", "since": since, "pending": 2.0, "oldestPendingAt": since, "consecutiveFailures": 1.0,
+		"lastFailure": map[string]any{"at": since, "error": "HTTP_STATUS", "statusCode": 503.0}, "callbackHost": "example.com",
+	}
+	if diff := cmp.Diff(want, members(t, all.Accounts[0])); diff != "" {
+		t.Errorf("the worst (-want +got):\n%s", diff)
+	}
+	want = map[string]any{"id": "none", "createdAt": since, "pending": 0.0, "oldestPendingAt": nil, "consecutiveFailures": 0.0}
+	if diff := cmp.Diff(want, members(t, all.Accounts[2])); diff != "" {
+		t.Errorf("without a webhook (-want +got):\n%s", diff)
+	}
+	for query, want := range map[string]int{"state=FAILING": 1, "state=FAILING&state=HEALTHY": 2, "state=SUSPENDED": 0, "state=FAILING&idPrefix=none": 0} {
+		if got := list(query); len(got.Accounts) != want {
+			t.Errorf("%s: %d accounts, want %d", query, len(got.Accounts), want)
+		}
+	}
+	s.do(call{method: "GET", path: "/accounts?state=BROKEN", platform: true}).want(t, http.StatusBadRequest)
 }

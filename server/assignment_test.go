@@ -27,10 +27,14 @@ func TestMassAssignment(t *testing.T) {
 	}
 	bodies := map[string]string{
 		"createWebhook": `{"callbackUrl":"` + goodURL + `"%s}`, "replaceWebhook": `{"callbackUrl":"` + goodURL + `"%s}`,
-		"createApiKey":  `{"sha256":"` + strings.Repeat("0a", 32) + `"%s}`,
-		"sendTestEvent": `{"sample":"RCS_READ"%s}`,
-		"sendEvents":    `{"events":[` + event("evt_1", id) + `]%s}`,
-		"sendEvents 2":  `{"events":[` + strings.TrimSuffix(event("evt_1", id), "}") + `%s}]}`,
+		"createOperationsWebhook": `{"callbackUrl":"` + goodURL + `"%s}`, "replaceOperationsWebhook": `{"callbackUrl":"` + goodURL + `"%s}`,
+		"createApiKey":       `{"sha256":"` + strings.Repeat("0a", 32) + `"%s}`,
+		"createConsoleLink":  `{"minutes":5%s}`,
+		"sendTestEvent":      `{"sample":"RCS_READ"%s}`,
+		"startReplay":        `{"messageId":"m-1"%s}`,
+		"startAccountReplay": `{"filters":{"messageId":"m-1"}%s}`,
+		"sendEvents":         `{"events":[` + event("evt_1", id) + `]%s}`,
+		"sendEvents 2":       `{"events":[` + strings.TrimSuffix(event("evt_1", id), "}") + `%s}]}`,
 	}
 	for _, o := range c.operations(t) {
 		if o.op.RequestBody == nil {

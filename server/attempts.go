@@ -83,7 +83,7 @@ func showAttempt(a store.Attempt) gen.Attempt {
 	out.ResponseHeader, out.Address = optional(a.Header), optional(a.Address)
 	if a.Phases != (store.Phases{}) {
 		out.Phases = &gen.AttemptPhases{
-			DNSMs: millis(a.Phases.DNS), ConnectMs: millis(a.Phases.Connect), TLSMs: millis(a.Phases.TLS), FirstByteMs: millis(a.Phases.FirstByte),
+			DNSMs: millis(a.Phases.DNS), ConnectMs: millis(a.Phases.Connect), ProxyMs: millis(a.Phases.Proxy), TLSMs: millis(a.Phases.TLS), FirstByteMs: millis(a.Phases.FirstByte),
 		}
 	}
 	if a.Phases.FirstByte > 0 {

@@ -97,7 +97,7 @@ func (s *server) authenticateAccount(c echo.Context) error {
 		return errNoAPIKey
 	}
 	k, err := s.Store.APIKeyByHash(r.Context(), store.HashKey(keys[0]))
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && k.Expired(s.Now()) {
 		return errNoAPIKey
 	}
 	if err != nil {
@@ -136,8 +136,11 @@ func (s *server) authenticatePlatform(c echo.Context) error {
 	}
 	scheme, token, _ := strings.Cut(credentials[0], " ")
 	hash := store.HashKey(strings.TrimLeft(token, " ")) // one space or more: RFC 9110, section 11.4
-	same := subtle.ConstantTimeCompare(hash[:], s.PlatformKeyHash[:]) == 1
-	if !strings.EqualFold(scheme, "Bearer") || !same {
+	same := 0
+	for _, key := range s.PlatformKeys() {
+		same |= subtle.ConstantTimeCompare(hash[:], key[:])
+	}
+	if !strings.EqualFold(scheme, "Bearer") || same == 0 {
 		return errNoPlatformKey
 	}
 	return nil

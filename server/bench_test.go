@@ -40,7 +40,7 @@ func BenchmarkSendEvents(b *testing.B) {
 	}
 	body.WriteString(`]}`)
 	h, err := server.New(server.Config{
-		Store: acceptAll{}, Spec: spec(b), PlatformKeyHash: store.HashKey(platformKey), CheckURL: checkURL,
+		Store: acceptAll{}, Spec: spec(b), PlatformKeys: keys(platformKey), CheckURL: checkURL,
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -177,7 +177,7 @@ func (c *contract) operations(t testing.TB) []exampleOperation {
 	t.Helper()
 	var all []exampleOperation
 	for template, item := range c.doc.Paths.Map() {
-		path := strings.NewReplacer("{accountId}", "acc_x", "{keyId}", "key_x", "{eventId}", "evt_x").Replace(template)
+		path := strings.NewReplacer("{accountId}", "acc_x", "{keyId}", "key_x", "{eventId}", "evt_x", "{replayId}", "rpl_x").Replace(template)
 		for method, op := range item.Operations() {
 			all = append(all, exampleOperation{op.OperationID, method, path, op})
 		}
@@ -367,7 +367,7 @@ func TestNewRefusesADocumentThatLosesChecks(t *testing.T) {
 				t.Fatalf("%q is not in the document any more", tt.old)
 			}
 			_, err := server.New(server.Config{
-				Store: acceptAll{}, Spec: []byte(changed), PlatformKeyHash: store.HashKey("k"), CheckURL: checkURL,
+				Store: acceptAll{}, Spec: []byte(changed), PlatformKeys: keys("k"), CheckURL: checkURL,
 			})
 			if got := fmt.Sprint(err); !strings.Contains(got, tt.want) {
 				t.Errorf("error: got %s, want one with %q", got, tt.want)
@@ -377,7 +377,7 @@ func TestNewRefusesADocumentThatLosesChecks(t *testing.T) {
 }
 
 func TestNewRefusesAnIncompleteConfig(t *testing.T) {
-	whole := server.Config{Store: acceptAll{}, Spec: spec(t), PlatformKeyHash: store.HashKey("k"), CheckURL: checkURL}
+	whole := server.Config{Store: acceptAll{}, Spec: spec(t), PlatformKeys: keys("k"), CheckURL: checkURL}
 	for _, tt := range []struct {
 		name  string
 		spoil func(*server.Config)
@@ -385,7 +385,7 @@ func TestNewRefusesAnIncompleteConfig(t *testing.T) {
 	}{
 		{"no store", func(c *server.Config) { c.Store = nil }, "no store"},
 		{"no check", func(c *server.Config) { c.CheckURL = nil }, "no check of callback URLs"},
-		{"no platform key", func(c *server.Config) { c.PlatformKeyHash = store.KeyHash{} }, "no platform key"},
+		{"no platform key", func(c *server.Config) { c.PlatformKeys = keys() }, "no platform key"},
 		{"no document", func(c *server.Config) { c.Spec = nil }, "document"},
 		{"base path without a slash", func(c *server.Config) { c.BasePath = "api" }, "base path"},
 		{"base path with a slash at the end", func(c *server.Config) { c.BasePath = "/api/" }, "base path"},

@@ -12,7 +12,7 @@ import (
 // travel in headers of their own, so credentials (cookies) are not allowed.
 const (
 	corsMethods  = "GET, HEAD, POST, PUT, DELETE"
-	corsRequest  = "Authorization, Content-Type, If-None-Match, X-API-Key, X-Account-Id, X-Request-Id"
+	corsRequest  = "Authorization, Content-Type, If-None-Match, X-API-Key, X-Account-Id, X-Reason, X-Request-Id"
 	corsResponse = "Allow, ETag, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
 	corsMaxAge   = "7200" // seconds; browsers keep a preflight no longer
 )
@@ -41,6 +41,14 @@ func allowOrigin(origins []string, h http.Header, r *http.Request) {
 	h.Set("Access-Control-Allow-Methods", corsMethods)
 	h.Set("Access-Control-Allow-Headers", corsRequest)
 	h.Set("Access-Control-Max-Age", corsMaxAge)
+}
+
+// CheckAncestor returns what is wrong with an origin of [Config.ConsoleAncestors].
+func CheckAncestor(origin string) error {
+	if origin == "*" || strings.ContainsAny(origin, "; ,") {
+		return fmt.Errorf("%q: want scheme://host[:port]: any page in a frame could be made to look like another", origin)
+	}
+	return CheckOrigin(origin)
 }
 
 // CheckOrigin returns what is wrong with an origin of [Config.CORSOrigins].

@@ -18,15 +18,16 @@ const CursorKeySize = 32
 // nanoseconds since 1970 and places in the order of acceptance, 8 bytes each.
 // That order includes all accounts and would show the others' volume, so a cursor
 // is encrypted (AES-256-GCM), for its listing and its account. That of a listing
-// of accounts is the last one's ID, for no account.
+// of accounts is a minute, a harm and the last one's ID, for no account.
 type cursors struct{ aead cipher.AEAD }
 
 // The listings.
 const (
-	deliveriesCursor = "deliveries"
-	attemptsCursor   = "attempts"
-	feedCursor       = "feed"
-	accountsCursor   = "accounts"
+	deliveriesCursor    = "deliveries"
+	healthChangesCursor = "health changes"
+	attemptsCursor      = "attempts"
+	feedCursor          = "feed"
+	accountsCursor      = "accounts"
 )
 
 func newCursors(key []byte) (cursors, error) {
@@ -123,15 +124,20 @@ func (c cursors) toAttempts(text, accountID string) (p store.AttemptPlace, err e
 	return p, err
 }
 
-// ofAccounts is nil if there is none after the ID.
-func (c cursors) ofAccounts(id string) *string {
-	if id == "" {
+// ofAccounts is nil if the listing is complete.
+func (c cursors) ofAccounts(p store.AccountPlace) *string {
+	if p == (store.AccountPlace{}) {
 		return nil
 	}
-	return new(c.seal(accountsCursor, "", []byte(id)))
+	b := binary.BigEndian.AppendUint64(nil, uint64(p.Minute))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Harm))
+	return new(c.seal(accountsCursor, "", append(b, p.ID...)))
 }
 
-func (c cursors) toAccounts(text string) (id string, err error) {
+func (c cursors) toAccounts(text string) (p store.AccountPlace, err error) {
 	b, err := c.open(text, accountsCursor, "")
-	return string(b), err
+	if err != nil || len(b) < 16 {
+		return p, errBadCursor
+	}
+	return store.AccountPlace{Minute: int64(binary.BigEndian.Uint64(b)), Harm: int64(binary.BigEndian.Uint64(b[8:])), ID: string(b[16:])}, nil
 }

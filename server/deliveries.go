@@ -30,7 +30,7 @@ func (s *server) ListDeliveries(ctx context.Context, r gen.ListDeliveriesRequest
 	}
 	read := func(limit int) ([]gen.Delivery, *string, error) {
 		q.Limit = limit
-		return s.deliveries(ctx, &q)
+		return s.deliveries(ctx, &q, value(r.Params.Payload))
 	}
 	if wantsLines(ctx) {
 		return deliveryLines{newLines(ctx, s, r.Params.Limit, read)}, nil
@@ -64,14 +64,23 @@ func deliveryQuery(account string, p *gen.ListDeliveriesParams) store.DeliveryQu
 	for _, state := range value(p.State) {
 		q.States = append(q.States, store.State(state))
 	}
-	if p.CustomerMessageID != nil {
-		q.Holding = payloadMember("customerMessageId", *p.CustomerMessageID)
-	}
+	q.Holding, q.HoldingToo = holding(p.CustomerMessageID, p.Destination)
 	return q
 }
 
+// holding is what the payload of an event of such a message holds.
+func holding(customerMessageID, destination *string) (id, number []byte) {
+	if customerMessageID != nil {
+		id = payloadMember("customerMessageId", *customerMessageID)
+	}
+	if destination != nil {
+		number = payloadMember("destination", *destination)
+	}
+	return id, number
+}
+
 // deliveries reads a page, in the account's turn, and moves the query to the next.
-func (s *server) deliveries(ctx context.Context, q *store.DeliveryQuery) ([]gen.Delivery, *string, error) {
+func (s *server) deliveries(ctx context.Context, q *store.DeliveryQuery, payload bool) ([]gen.Delivery, *string, error) {
 	done, err := s.listings.take(ctx, q.AccountID)
 	if err != nil {
 		return nil, nil, err
@@ -83,9 +92,13 @@ func (s *server) deliveries(ctx context.Context, q *store.DeliveryQuery) ([]gen.
 	}
 	q.After = found.Next
 	shown := make([]gen.Delivery, 0, len(found.Deliveries))
-	waits := s.waits(ctx, found.Deliveries)
+	waits := s.waits(ctx, q.AccountID, found.Deliveries)
 	for _, d := range found.Deliveries {
-		shown = append(shown, showDelivery(d, waits[d.Seq]))
+		line := showDelivery(d, waits[d.Seq])
+		if payload {
+			line.Payload = showPayload(&d)
+		}
+		shown = append(shown, line)
 	}
 	return shown, s.cursors.ofDeliveries(found.Next, q.AccountID), nil
 }
@@ -95,26 +108,31 @@ func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject
 	if err != nil {
 		return nil, when(err, store.ErrNotFound, errNoDelivery)
 	}
-	line := showDelivery(d, s.waits(ctx, []store.Delivery{d})[d.Seq])
+	line := showDelivery(d, s.waits(ctx, d.AccountID, []store.Delivery{d})[d.Seq])
 	out := gen.GetDelivery200JSONResponse{
 		EventID: line.EventID, MessageID: line.MessageID, State: line.State, AttemptCount: line.AttemptCount,
-		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, WaitingFor: line.WaitingFor, WaitingForEventID: line.WaitingForEventID,
+		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, WaitingFor: line.WaitingFor, WaitingForEventID: line.WaitingForEventID, ReplayedAt: line.ReplayedAt,
 		FinishedAt: line.FinishedAt, LastError: line.LastError, LastStatusCode: line.LastStatusCode,
 		Attempts: make([]gen.Attempt, 0, len(attempts)),
 	}
-	if !d.Damaged {
-		payload := json.RawMessage(d.Body)
-		out.Payload = &payload
-	}
+	out.Payload = showPayload(&d)
 	for _, a := range attempts {
 		out.Attempts = append(out.Attempts, showAttempt(a))
 	}
 	return out, nil
 }
 
+// showPayload is what is sent, or nil if that is damaged.
+func showPayload(d *store.Delivery) *json.RawMessage {
+	if d.Damaged {
+		return nil
+	}
+	return (*json.RawMessage)(&d.Body)
+}
+
 // waits says what those of the account's deliveries that are PENDING wait for, by
 // Seq.
-func (s *server) waits(ctx context.Context, ds []store.Delivery) map[int64]store.Wait {
+func (s *server) waits(ctx context.Context, account string, ds []store.Delivery) map[int64]store.Wait {
 	var pending []store.Delivery
 	for _, d := range ds {
 		if d.State == store.Pending {
@@ -125,11 +143,11 @@ func (s *server) waits(ctx context.Context, ds []store.Delivery) map[int64]store
 		return nil
 	}
 	var webhook *store.Webhook // nil if it cannot be read: then nothing can be attempted
-	if w, err := s.Store.Webhook(ctx, accountOf(ctx)); err == nil {
+	if w, err := s.Store.Webhook(ctx, account); err == nil {
 		webhook = &w
 	}
 	waits := map[int64]store.Wait{}
-	for i, wait := range s.Engine.Waits(accountOf(ctx), webhook, pending, s.Now()) {
+	for i, wait := range s.Engine.Waits(account, webhook, pending, s.Now()) {
 		waits[pending[i].Seq] = wait
 	}
 	return waits
@@ -146,6 +164,10 @@ func (noEngine) Waits(_ string, w *store.Webhook, pending []store.Delivery, now 
 	return waits
 }
 
+func (noEngine) Probe(string, time.Time) store.Probing { return store.NotOpen }
+
+func (noEngine) Pace(w *store.Webhook, next, _ time.Time) store.Pace { return w.Pace(next) }
+
 func (noEngine) Test(context.Context, *store.Webhook, string, []byte) (store.Attempt, *tls.ConnectionState) {
 	return store.Attempt{Number: 1, At: time.Now(), Error: store.InternalError}, nil
 }
@@ -160,6 +182,7 @@ func showDelivery(d store.Delivery, wait store.Wait) gen.Delivery {
 	}
 	if d.State == store.Pending {
 		out.WaitingFor, out.WaitingForEventID = new(gen.WaitingFor(wait.For)), optional(wait.EventID)
+		out.ReplayedAt = showOptionalTime(d.Replay.At)
 	}
 	if !wait.NextAttempt.IsZero() {
 		out.NextAttemptAt = showOptionalTime(wait.NextAttempt.Add(time.Millisecond - 1))

@@ -64,7 +64,7 @@ func TestListDeliveries(t *testing.T) {
 	}
 	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{State: store.Delivered, Attempt: &store.Attempt{Number: 1, At: epoch}}, epoch)
 	s.record(t, s.stored(t, id, "evt_4"), store.Outcome{State: store.Failed}, epoch.Add(time.Hour))
-	s.accept(t, event("evt_6", id, `messageId:"m-6"`, `customerMessageId:"order \"1\"/é<"`, `channel:"RCS"`))
+	s.accept(t, event("evt_6", id, `messageId:"m-6"`, `customerMessageId:"order \"1\"/é<"`, `channel:"RCS"`, `destination:"+393401234599"`))
 	s.record(t, s.stored(t, id, "evt_6"), store.Outcome{State: store.Pending, Failures: 1, DueAt: epoch.Add(time.Hour),
 		Attempt: &store.Attempt{Number: 1, At: epoch.Add(6 * time.Minute), StatusCode: 503, Error: store.HTTPStatus}}, epoch)
 	at := func(minutes int) string {
@@ -84,6 +84,9 @@ func TestListDeliveries(t *testing.T) {
 		{"order=asc&state=FAILED&state=DELIVERED&state=FAILED", []string{"evt_1", "evt_4"}},
 		{"customerMessageId=" + url.QueryEscape(`order "1"/é<`), []string{"evt_6"}},
 		{"customerMessageId=order", []string{}},
+		{"destination=%2B393401234599", []string{"evt_6"}},
+		{"destination=%2B39340123459", []string{}},
+		{"destination=%2B393401234599&customerMessageId=none", []string{}},
 		{"channel=RCS", []string{"evt_6"}},
 		{"channel=WHATSAPP", []string{}},
 		{"error=HTTP_STATUS", []string{"evt_6"}},
@@ -111,6 +114,19 @@ func TestListDeliveries(t *testing.T) {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestListedPayload: with payload=true a listing shows what getDelivery shows of each.
+func TestListedPayload(t *testing.T) {
+	s := start(t)
+	id, key := s.subscriber()
+	s.accept(t, event("evt_1", id, `description:"<é>"`))
+	want := decode[gen.DeliveryDetail](t, s.do(call{method: "GET", path: webhookPath + "/deliveries/evt_1", apiKey: key}).want(t, http.StatusOK)).Payload
+	for query, want := range map[string]*json.RawMessage{"payload=true": want, "payload=false": nil, "": nil} {
+		if got := s.list(t, key, query).Deliveries[0].Payload; !cmp.Equal(got, want) {
+			t.Errorf("%q: got payload %s, want %s", query, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"net/http"
+
 	"github.com/labstack/echo/v4"
 
 	"github.com/recapito/recapito/server/docs"
@@ -12,6 +14,12 @@ func (s *server) routeDocs(e *echo.Echo) error {
 	if err != nil {
 		return err
 	}
+	s.routeFiles(e, all, "docs")
+	return nil
+}
+
+// routeFiles serves what is in the binary below the base path.
+func (s *server) routeFiles(e *echo.Echo, all map[string]http.Handler, name string) {
 	for path, h := range all {
 		e.GET(s.BasePath+path, func(c echo.Context) error {
 			if out, ok := c.Response().Writer.(*response); ok {
@@ -19,7 +27,6 @@ func (s *server) routeDocs(e *echo.Echo) error {
 			}
 			h.ServeHTTP(c.Response(), c.Request())
 			return nil
-		}, s.name("docs"))
+		}, s.name(name))
 	}
-	return nil
 }

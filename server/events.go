@@ -22,16 +22,30 @@ func (s *server) SendEvents(ctx context.Context, r gen.SendEventsRequestObject) 
 	if len(wrong) > 0 {
 		return nil, invalid(wrong)
 	}
-	verdicts, err := s.Store.Accept(ctx, events, now)
-	s.waiting.wake(events) // also if it failed: it may have happened
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	result, err := tally(verdicts)
+	result, err := s.accept(ctx, events, now)
 	if err != nil {
 		return nil, err
 	}
+	s.OnEvents(result)
 	return gen.SendEvents202JSONResponse(result), nil
+}
+
+// accept has the store accept events, and follows that.
+func (s *server) accept(ctx context.Context, events []store.Event, now time.Time) (result gen.EventsResult, err error) {
+	if kept, ended := s.followed(ctx); ended != nil {
+		for i := range events {
+			events[i].Traceparent = kept
+		}
+		from := s.Now()
+		defer func() { ended(Acceptance{from, s.Now(), result, err}) }()
+	}
+	verdicts, err := s.Store.Accept(ctx, events, now)
+	s.waiting.wake(events) // also if it failed: it may have happened
+	if err != nil {
+		return result, unavailable(err)
+	}
+	s.quotas.note(events, verdicts, now)
+	return tally(verdicts)
 }
 
 // unavailable answers every failure of the store. It is not known whether the
@@ -157,6 +171,8 @@ func tally(verdicts []store.Verdict) (gen.EventsResult, error) {
 			skip(i, gen.SkipReasonIDREUSED)
 		case store.Unreadable:
 			skip(i, gen.SkipReasonACCOUNTUNREADABLE)
+		case store.OverQuota:
+			skip(i, gen.SkipReasonOVERQUOTA)
 		default:
 			return r, fmt.Errorf("verdict %d on event %d", v, i)
 		}

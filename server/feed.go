@@ -71,6 +71,12 @@ func (s *server) awaitEvents(ctx context.Context, q *store.FeedQuery, wait time.
 	defer own.leave()
 	end := time.NewTimer(wait)
 	defer end.Stop()
+	var others <-chan time.Time
+	if s.FeedGap > 0 {
+		look := time.NewTicker(s.FeedGap)
+		defer look.Stop()
+		others = look.C
+	}
 	for {
 		woken := own.next()
 		page, err := s.feedPage(ctx, q)
@@ -79,6 +85,7 @@ func (s *server) awaitEvents(ctx context.Context, q *store.FeedQuery, wait time.
 		}
 		select {
 		case <-woken:
+		case <-others:
 		case <-end.C:
 			return page, nil
 		case <-s.Stop:

@@ -16,7 +16,6 @@ import (
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
-	"github.com/recapito/recapito/store"
 )
 
 func (s *service) readFeed(t *testing.T, key, query string) (ids []string, next string) {
@@ -77,7 +76,7 @@ func TestFeed(t *testing.T) {
 func feedOf(t *testing.T, adjust func(*server.Config)) (read func(ctx context.Context, query string) (int, gen.EventFeed), accept func(ids ...string)) {
 	t.Helper()
 	st := furnished(t)
-	cfg := server.Config{Store: st, Spec: spec(t), PlatformKeyHash: store.HashKey(platformKey), CheckURL: checkURL}
+	cfg := server.Config{Store: st, Spec: spec(t), PlatformKeys: keys(platformKey), CheckURL: checkURL}
 	adjust(&cfg)
 	h, err := server.New(cfg)
 	if err != nil {

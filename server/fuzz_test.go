@@ -43,7 +43,7 @@ func FuzzSendEvents(f *testing.F) {
 	f.Add(batch(event("evt_1", "acc_1", `part:{"number":1e0,"total":10e-1}`, `price:{"amount":"-1.5","currency":"EUR"}`, `network:{"mccmnc":"22201"}`)))
 	kept := &keepAll{}
 	h, err := server.New(server.Config{
-		Store: kept, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), CheckURL: checkURL,
+		Store: kept, Spec: spec(f), PlatformKeys: keys(platformKey), CheckURL: checkURL,
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -84,7 +84,7 @@ func FuzzCreateWebhook(f *testing.F) {
 	var checkedURL string
 	kept := &keepWebhook{}
 	h, err := server.New(server.Config{
-		Store: kept, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey),
+		Store: kept, Spec: spec(f), PlatformKeys: keys(platformKey),
 		CheckURL: func(raw string) error { checkedURL = raw; return checkURL(raw) },
 	})
 	if err != nil {

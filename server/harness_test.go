@@ -46,6 +46,15 @@ type service struct {
 	serial atomic.Int64
 }
 
+// keys gives the platform these keys.
+func keys(all ...string) func() []store.KeyHash {
+	hashes := make([]store.KeyHash, len(all))
+	for i, key := range all {
+		hashes[i] = store.HashKey(key)
+	}
+	return func() []store.KeyHash { return hashes }
+}
+
 // start runs a service until the test ends; adjust changes its configuration.
 func start(t *testing.T, adjust ...func(*server.Config)) *service {
 	t.Helper()
@@ -53,7 +62,7 @@ func start(t *testing.T, adjust ...func(*server.Config)) *service {
 	s := &service{t: t, store: st, log: &bytes.Buffer{}}
 	s.setNow(epoch)
 	cfg := server.Config{
-		Store: st, Spec: spec(t), PlatformKeyHash: store.HashKey(platformKey), CheckURL: checkURL,
+		Store: st, Spec: spec(t), PlatformKeys: keys(platformKey), CheckURL: checkURL,
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 		Now:    func() time.Time { return *s.now.Load() },
 	}

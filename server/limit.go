@@ -41,6 +41,11 @@ func newLimiter(perSecond float64) *limiter {
 	}
 }
 
+// perMinute is a limiter of so many a minute, which may come at once.
+func perMinute(n int) *limiter {
+	return &limiter{rate: rate.Limit(n) / 60, burst: n, window: time.Minute, buckets: map[string]*rate.Limiter{}}
+}
+
 // allowance is what a caller has after a request.
 type allowance struct {
 	granted   bool
@@ -114,4 +119,11 @@ func (s *server) limit(o *operation) []echo.MiddlewareFunc {
 			header: map[string]string{"Retry-After": strconv.Itoa(max(1, int(left.retry.Seconds())))},
 		}
 	})}
+}
+
+func tooMany(why string, retry time.Duration) error {
+	return &refusal{
+		status: http.StatusTooManyRequests, code: gen.ProblemCodeRATELIMITED, detail: why + " Try again after Retry-After.",
+		header: map[string]string{"Retry-After": strconv.Itoa(max(1, int(retry.Seconds())))},
+	}
 }

@@ -53,7 +53,7 @@ func TestRateLimit(t *testing.T) {
 func TestRateLimitIsForOperationsThatDocumentIt(t *testing.T) {
 	s := start(t, rateLimit(0.1)) // 1 at once
 	_, key := s.account()
-	limited := map[string]string{"listDeliveries": "account", "getDelivery": "account", "listAttempts": "account", "readEvents": "account", "rotateSigningSecret": "account", "sendTestEvent": "account", "sendEvents": "platform"}
+	limited := map[string]string{"listDeliveries": "account", "getDelivery": "account", "replayDelivery": "account", "startReplay": "account", "listReplays": "account", "getReplay": "account", "stopReplay": "account", "listAttempts": "account", "getHealth": "account", "listHealthChanges": "account", "listHealthMinutes": "account", "readEvents": "account", "rotateSigningSecret": "account", "sendTestEvent": "account", "probeEndpoint": "account", "sendEvents": "platform", "rotateOperationsSecret": "platform"}
 	for _, o := range loadContract(t).operations(t) {
 		t.Run(o.id, func(t *testing.T) {
 			who := limited[o.id]

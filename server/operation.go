@@ -69,7 +69,7 @@ func (s *server) operationChecks(doc *openapi3.T) (checks map[string][]echo.Midd
 			}
 			routes = append(routes, method+" "+s.BasePath+routeParams.Replace(path))
 			checks[o.id] = slices.Concat(
-				[]echo.MiddlewareFunc{s.name(o.id), authenticate}, s.limit(o), []echo.MiddlewareFunc{validate(o, formats)}, negotiate(o), s.audit(o))
+				[]echo.MiddlewareFunc{s.name(o.id)}, s.follow(o), []echo.MiddlewareFunc{authenticate}, s.limit(o), []echo.MiddlewareFunc{validate(o, formats)}, negotiate(o), s.audit(o))
 		}
 	}
 	return checks, routes, nil

@@ -41,7 +41,7 @@ func FuzzOperations(f *testing.F) {
 	stopped := make(chan struct{}) // nothing is waited for
 	close(stopped)
 	h, err := server.New(server.Config{
-		Stop: stopped, Store: at, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), Logger: slog.New(slog.DiscardHandler),
+		Stop: stopped, Store: at, Spec: spec(f), PlatformKeys: keys(platformKey), Logger: slog.New(slog.DiscardHandler),
 		CheckURL: func(raw string) error { return egress.CheckURL(raw, egress.Destinations{}) },
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (k *keepQuery) Deliveries(_ context.Context, q store.DeliveryQuery) (store.
 // everything else is a 400, and the store is not asked.
 func FuzzCursor(f *testing.F) {
 	kept := &keepQuery{}
-	h, err := server.New(server.Config{Store: kept, Spec: spec(f), PlatformKeyHash: store.HashKey(platformKey), CheckURL: checkURL})
+	h, err := server.New(server.Config{Store: kept, Spec: spec(f), PlatformKeys: keys(platformKey), CheckURL: checkURL})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -8,7 +8,10 @@ import (
 
 // payloadLimit bounds what is sent, in bytes; the last bytes are kept for the
 // sequence, which the store adds.
-const payloadLimit = 16<<10 - len(`,"sequence":9223372036854775807`)
+const payloadLimit = MaxPayload - len(`,"sequence":9223372036854775807`)
+
+// MaxPayload is how long a callback's body is at most.
+const MaxPayload = 16 << 10
 
 // payloadSize is the room for a usual payload.
 const payloadSize = 640

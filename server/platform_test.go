@@ -2,14 +2,13 @@ package server_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/server"
+	"github.com/recapito/recapito/store"
 )
 
 // TestPlatformActsForAnAccount: with its key and the account's id it gets the
@@ -49,57 +48,6 @@ func withoutCursor(t *testing.T, body string) string {
 	return string(text)
 }
 
-// TestWhatThePlatformChangesForAnAccountIsInTheLog: who, what and the request;
-// no reading, and nothing that was refused.
-func TestWhatThePlatformChangesForAnAccountIsInTheLog(t *testing.T) {
-	s := start(t)
-	id, key := s.account()
-	for i, tt := range []struct {
-		method, path, body string
-		status             int
-		operation          string // empty: not in the log
-	}{
-		{"POST", webhookPath, `{"callbackUrl":"` + goodURL + `?token=secret"}`, 201, "createWebhook"},
-		{"POST", webhookPath, `{"callbackUrl":"` + goodURL + `"}`, 409, ""},
-		{"GET", webhookPath, "", 200, ""},
-		{"PUT", webhookPath, `{"callbackUrl":"` + goodURL + `"}`, 200, "replaceWebhook"},
-		{"PUT", webhookPath, `{}`, 400, ""},
-		{"POST", webhookPath + "/signing-secret", "", 200, "rotateSigningSecret"},
-		{"DELETE", webhookPath, "", 204, "deleteWebhook"},
-		{"DELETE", webhookPath, "", 404, ""},
-	} {
-		s.log.Reset()
-		request := fmt.Sprint("req_", i)
-		s.do(call{method: tt.method, path: tt.path, body: tt.body, platform: true, header: map[string]string{"X-Account-Id": id, "X-Request-Id": request}}).want(t, tt.status)
-		line := s.log.String()
-		if tt.operation == "" {
-			if line != "" {
-				t.Errorf("%s %s, %d: log: got %s, want nothing", tt.method, tt.path, tt.status, line)
-			}
-			continue
-		}
-		for _, want := range []string{"level=INFO", "account=" + id, "operation=" + tt.operation, "request_id=" + request, "outcome=done", "the platform"} {
-			if !strings.Contains(line, want) {
-				t.Errorf("%s %s: log: got %s, want one with %q", tt.method, tt.path, line, want)
-			}
-		}
-		if strings.Contains(line, "secret\"") || strings.Contains(line, platformKey) {
-			t.Errorf("%s %s: log: got %s, want no secret", tt.method, tt.path, line)
-		}
-	}
-	s.log.Reset()
-	s.do(call{method: "POST", path: webhookPath, apiKey: key, body: `{"callbackUrl":"` + goodURL + `"}`}).want(t, http.StatusCreated)
-	if s.log.Len() > 0 {
-		t.Errorf("the account itself: log: got %s, want nothing", s.log)
-	}
-	broken := start(t, func(c *server.Config) { c.Store = &lost{c.Store} })
-	other, _ := broken.subscriber()
-	broken.do(call{method: "DELETE", path: webhookPath, platform: true, header: map[string]string{"X-Account-Id": other}}).want(t, http.StatusInternalServerError)
-	if !strings.Contains(broken.log.String(), "outcome=unknown") {
-		t.Errorf("a change that failed inside: log: got %s, want one with an unknown outcome", broken.log)
-	}
-}
-
 // TestPlatformActingForAnAccountHasALimitOfItsOwn: support takes nothing from the
 // account, nor from the intake.
 func TestPlatformActingForAnAccountHasALimitOfItsOwn(t *testing.T) {
@@ -115,5 +63,33 @@ func TestPlatformActingForAnAccountHasALimitOfItsOwn(t *testing.T) {
 	}
 	if p := decode[gen.Problem](t, s.do(acting)); p.Code != gen.ProblemCodeRATELIMITED {
 		t.Errorf("code: got %s, want RATE_LIMITED", p.Code)
+	}
+}
+
+// TestThePlatformsKeyIsChangedWithoutAGap: while there are two each is as good, and
+// a change is seen by the next request.
+func TestThePlatformsKeyIsChangedWithoutAGap(t *testing.T) {
+	present := keys("old-platform-key")
+	s := start(t, func(cfg *server.Config) {
+		cfg.PlatformKeys = func() []store.KeyHash { return present() }
+	})
+	get := func(key string) int {
+		return s.do(call{method: http.MethodGet, path: "/accounts", header: map[string]string{"Authorization": "Bearer " + key}}).status
+	}
+	for _, tt := range []struct {
+		keys     []string
+		old, new int
+	}{
+		{[]string{"old-platform-key"}, 200, 401},
+		{[]string{"new-platform-key", "old-platform-key"}, 200, 200},
+		{[]string{"new-platform-key"}, 401, 200},
+	} {
+		present = keys(tt.keys...)
+		if got := get("old-platform-key"); got != tt.old {
+			t.Errorf("keys %q: the old one gets %d, want %d", tt.keys, got, tt.old)
+		}
+		if got := get("new-platform-key"); got != tt.new {
+			t.Errorf("keys %q: the new one gets %d, want %d", tt.keys, got, tt.new)
+		}
 	}
 }

@@ -104,11 +104,16 @@ func logFailure(log *slog.Logger, w http.ResponseWriter, r *http.Request, ref *r
 	if ref.cause != nil {
 		err = ref.cause
 	}
-	log.LogAttrs(r.Context(), level, "request failed",
+	attrs := []slog.Attr{
 		slog.String("request_id", w.Header().Get(requestIDHeader)),
 		slog.String("operation", operationOf(w)),
 		slog.Int("status", ref.status),
-		slog.Any("error", err))
+		slog.Any("error", err),
+	}
+	if t, ok := r.Context().Value(trailContext{}).(*trail); ok {
+		attrs = append(attrs, t.attrs...)
+	}
+	log.LogAttrs(r.Context(), level, "request failed", attrs...)
 }
 
 func operationOf(w http.ResponseWriter) string {

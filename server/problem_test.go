@@ -35,8 +35,15 @@ func TestEveryCode(t *testing.T) {
 	}
 	erasing := start(t, func(c *server.Config) { c.Store = down{store.ErrErasing} })
 	broken := start(t, func(c *server.Config) { c.Store = down{errDown} })
+	damaged := start(t, func(c *server.Config) { c.Store = down{store.ErrDamaged} })
+	left, without := s.subscriber()
+	s.do(call{method: "POST", path: webhookPath + "/replays", apiKey: key, body: "{}"}).want(t, http.StatusAccepted)
+	s.accept(t, event("evt_1", id), event("evt_old", left))
+	s.do(call{method: "DELETE", path: webhookPath, apiKey: without}).want(t, http.StatusNoContent)
 	crowded := start(t, func(c *server.Config) { c.MaxWaiting = -1 })
 	_, reader := crowded.account()
+	gone, suspended := s.account()
+	s.enter(t, gone, "suspended")
 	digest := fmt.Sprintf(`{"sha256":"%064d"}`, 7)
 	s.do(call{method: "POST", path: "/accounts/" + id + "/api-keys", platform: true, body: digest}).want(t, http.StatusCreated)
 	url := `{"callbackUrl":"` + goodURL + `"}`
@@ -66,6 +73,13 @@ func TestEveryCode(t *testing.T) {
 		{s, call{method: "DELETE", path: "/accounts/" + id + "/api-keys/key_1", platform: true}, 404, "API_KEY_NOT_FOUND"},
 		{s, call{method: "POST", path: webhookPath, apiKey: key, body: url}, 409, "WEBHOOK_EXISTS"},
 		{s, call{method: "POST", path: "/accounts/" + id + "/api-keys", platform: true, body: digest}, 409, "API_KEY_EXISTS"},
+		{s, call{method: "POST", path: webhookPath + "/deliveries/evt_1/replay", apiKey: key}, 409, "DELIVERY_PENDING"},
+		{s, call{method: "POST", path: webhookPath + "/deliveries/evt_old/replay", apiKey: without}, 409, "WEBHOOK_MISSING"},
+		{s, call{method: "POST", path: webhookPath + "/replays", apiKey: key, body: "{}"}, 409, "REPLAY_RUNNING"},
+		{s, call{method: "GET", path: webhookPath + "/replays/rpl_01234567890123456789abcdef", apiKey: key}, 404, "REPLAY_NOT_FOUND"},
+		{damaged, call{method: "POST", path: webhookPath + "/deliveries/evt_1/replay", apiKey: key}, 409, "PAYLOAD_DAMAGED"},
+		{s, call{method: "POST", path: webhookPath + "/probe", apiKey: key}, 409, "NOT_PROBING"},
+		{s, call{method: "POST", path: webhookPath + "/probe", apiKey: suspended}, 409, "WEBHOOK_SUSPENDED"},
 		{s, call{method: "GET", path: webhookPath + "/deliveries", apiKey: hasty}, 429, "RATE_LIMITED"},
 		{s, call{method: "POST", path: webhookPath + "/signing-secret", apiKey: rotated}, 429, "TOO_MANY_SECRETS"},
 		{crowded, call{method: "GET", path: webhookPath + "/events?wait=1", apiKey: reader}, 429, "TOO_MANY_WAITING"},

@@ -1,6 +1,6 @@
 // Package server implements openapi.yaml: it authenticates, validates, hands over
 // to the store and turns errors into problems. It also serves the document, as
-// it is and as a page. It promises:
+// it is and as a page, and the console. It promises:
 //
 //   - A request is authenticated before a byte of its body is read.
 //   - An operation gets only requests that the document describes.
@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -37,16 +38,25 @@ type Store interface {
 	store.Webhooks
 	store.Intake
 	store.History
+	store.HealthRecords
 	store.Feed
+	// Oldest is [store.Queue]'s: the delivery that a probe goes with.
+	Oldest(ctx context.Context, accountID string) (store.Backlog, error)
+	store.Replays
 }
 
-// Engine knows of deliveries what their rows do not tell: whether an attempt is
-// under way, and whether the breaker is open. It is the dispatcher's part that the
+// Engine knows of deliveries and endpoints what their rows do not tell: whether an
+// attempt is under way, and whether the breaker is open. It is the dispatcher's part that the
 // operations use.
 type Engine interface {
 	// Waits says what each of an account's PENDING deliveries waits for. Nil: the
 	// account has no webhook.
 	Waits(accountID string, w *store.Webhook, pending []store.Delivery, now time.Time) []store.Wait
+	// Probe has the account's open breaker probe now, and says what becomes of that.
+	Probe(accountID string, now time.Time) store.Probing
+	// Pace says how the account's endpoint does, and when it is attempted next. next is
+	// the earliest DueAt to come of what is PENDING; zero: there is none.
+	Pace(w *store.Webhook, next, now time.Time) store.Pace
 	// Test POSTs one event to the webhook's URL now, outside of everything else, and
 	// says how that ended, and what TLS told; nil: nothing.
 	Test(ctx context.Context, w *store.Webhook, eventID string, body []byte) (store.Attempt, *tls.ConnectionState)
@@ -62,8 +72,9 @@ type Config struct {
 	// Translations are the same document in other languages, by the tag that
 	// asks for it: "it" is served at /docs?lang=it. Default: none.
 	Translations map[string][]byte
-	// PlatformKeyHash is the digest of the platform key.
-	PlatformKeyHash store.KeyHash
+	// PlatformKeys returns the digests of the platform keys, of which each is as
+	// good. Every request of the platform asks for them.
+	PlatformKeys func() []store.KeyHash
 	// BasePath goes before every path, such as "/api/partner-gateway/v1".
 	// Default: none.
 	BasePath string
@@ -79,19 +90,37 @@ type Config struct {
 	CursorKey []byte
 	// CheckURL returns why a callback URL is refused, in words for the account.
 	CheckURL func(raw string) error
+	// CallbackSources are where callbacks come from, as the operator states it.
+	// Default: the operator states nothing.
+	CallbackSources []netip.Prefix
 	// Stop ends every wait for events when it is closed. Default: nothing does.
 	Stop <-chan struct{}
 	// MaxWaiting is how many requests may wait for events, of all accounts; each
 	// holds a connection. Default: 256. Negative: none.
 	MaxWaiting int
+	// FeedGap is how often a request that waits for events looks for those that
+	// another process has accepted. Default: never, as there is no other.
+	FeedGap time.Duration
+	// ConsoleAncestors are the origins whose pages may show the console in a frame,
+	// such as "https://platform.example.com". Default: none.
+	ConsoleAncestors []string
+	// Status says how the process does. It must not block. Default: it says nothing
+	// but the time.
+	Status func(ctx context.Context, now time.Time) gen.ServiceStatus
 	// OnWaiting is told how many wait, when that changes; it must not block.
 	// Default: nobody is told.
 	OnWaiting func(requests int)
-	// Logger gets one line for every request that failed inside. Default:
-	// slog.Default().
+	// Logger gets one line for every request that failed inside, and one for every
+	// change. Default: slog.Default().
 	Logger *slog.Logger
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
+	// OnChange is told of every change, once. Default: nobody is told.
+	OnChange func(Change)
+	// Follow follows each batch of events. Default: nobody does.
+	Follow Follow
+	// OnEvents is told what became of each batch. Default: nobody is told.
+	OnEvents func(gen.EventsResult)
 	// OnRequest is told of every answer. The operationID is empty if the
 	// request met no operation. Default: nobody is told.
 	OnRequest func(operationID string, status int, duration time.Duration)
@@ -111,11 +140,13 @@ type server struct {
 	waiting  *waiting
 	samples  samples
 	tests    *tests
+	probes   *limiter
+	quotas   quotas
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
 
-// New returns the handler of every operation, and of the docs. It fails if the configuration is
+// New returns the handler of every operation, of the docs and of the console. It fails if the configuration is
 // incomplete, if the document is invalid, or if an operation would be left
 // without authentication or validation.
 func New(cfg Config) (http.Handler, error) {
@@ -126,7 +157,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s := &server{Config: cfg, listings: newTurns(), waiting: newWaiting(cfg.MaxWaiting, cfg.OnWaiting), tests: newTests()}
+	s := &server{Config: cfg, listings: newTurns(), waiting: newWaiting(cfg.MaxWaiting, cfg.OnWaiting), tests: newTests(), probes: perMinute(probesPerMinute), quotas: quotas{log: cfg.Logger, over: map[string]*overQuota{}}}
 	if s.samples, err = newSamples(doc); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -154,6 +185,9 @@ func New(cfg Config) (http.Handler, error) {
 	if err := s.routeDocs(e); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	if err := s.routeConsole(e); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	return &edge{next: e, Config: cfg}, nil
 }
 
@@ -168,11 +202,22 @@ func (c *Config) complete() error {
 	if c.Engine == nil {
 		c.Engine = noEngine{}
 	}
+	if c.Status == nil {
+		c.Status = func(_ context.Context, now time.Time) gen.ServiceStatus {
+			return gen.ServiceStatus{At: showTime(now), Attempting: true}
+		}
+	}
 	if c.OnWaiting == nil {
 		c.OnWaiting = func(int) {}
 	}
 	if c.MaxWaiting == 0 {
 		c.MaxWaiting = maxWaiting
+	}
+	if c.OnChange == nil {
+		c.OnChange = func(Change) {}
+	}
+	if c.OnEvents == nil {
+		c.OnEvents = func(gen.EventsResult) {}
 	}
 	if c.OnRequest == nil {
 		c.OnRequest = func(string, int, time.Duration) {}
@@ -189,7 +234,7 @@ func (c *Config) complete() error {
 		return errors.New("no store")
 	case c.CheckURL == nil:
 		return errors.New("no check of callback URLs")
-	case c.PlatformKeyHash == store.KeyHash{}:
+	case c.PlatformKeys == nil || len(c.PlatformKeys()) == 0:
 		return errors.New("no platform key")
 	case !(c.RateLimit >= 0 && c.RateLimit <= maxRate):
 		return fmt.Errorf("rate limit %v: want 0 to %d requests per second", c.RateLimit, maxRate)
@@ -199,11 +244,17 @@ func (c *Config) complete() error {
 			return err
 		}
 	}
-	return checkBasePath(c.BasePath)
+	for _, origin := range c.ConsoleAncestors {
+		if err := CheckAncestor(origin); err != nil {
+			return err
+		}
+	}
+	return CheckBasePath(c.BasePath)
 }
 
-// checkBasePath refuses characters that are special to the router.
-func checkBasePath(p string) error {
+// CheckBasePath returns why a base path is refused: characters are special to the
+// router, for one.
+func CheckBasePath(p string) error {
 	if p == "" {
 		return nil
 	}

@@ -5,14 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"golang.org/x/time/rate"
 
 	"github.com/recapito/recapito/gen"
 	"github.com/recapito/recapito/store"
@@ -23,9 +20,9 @@ func (s *server) SendTestEvent(ctx context.Context, r gen.SendTestEventRequestOb
 	if r.Body != nil && r.Body.Sample != nil {
 		name = gen.TestSample(*r.Body.Sample)
 	}
-	w, err := s.Store.Webhook(ctx, accountOf(ctx))
+	w, err := s.tested(ctx, r.Body)
 	if err != nil {
-		return nil, when(err, store.ErrNotFound, errNoWebhook)
+		return nil, err
 	}
 	end, err := s.tests.begin(w.AccountID, s.Now())
 	if err != nil {
@@ -41,6 +38,20 @@ func (s *server) SendTestEvent(ctx context.Context, r gen.SendTestEventRequestOb
 	found := rule(&a, expiry(session), s.Now())
 	out.Verdict, out.Advice = found.verdict, found.advice
 	return out, nil
+}
+
+// tested is the webhook that a test is sent to: the account's, or one that is only
+// thought of, with the URL of the request. Without a webhook its secret is a new one.
+func (s *server) tested(ctx context.Context, input *gen.TestEventInput) (store.Webhook, error) {
+	w, err := s.Store.Webhook(ctx, accountOf(ctx))
+	if input == nil || input.CallbackURL == nil {
+		return w, when(err, store.ErrNotFound, errNoWebhook)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		w, err = store.Webhook{AccountID: accountOf(ctx), Secret: store.NewSecret(), Status: store.Active}, nil
+	}
+	w.CallbackURL = *input.CallbackURL
+	return w, err
 }
 
 // samples are the events of tests.
@@ -115,7 +126,7 @@ type tests struct {
 
 func newTests() *tests {
 	return &tests{
-		limiter:  &limiter{rate: testsPerMinute / 60.0, burst: testsPerMinute, window: time.Minute, buckets: map[string]*rate.Limiter{}},
+		limiter:  perMinute(testsPerMinute),
 		underWay: map[string]bool{},
 	}
 }
@@ -126,12 +137,12 @@ func (t *tests) begin(account string, now time.Time) (end func(), err error) {
 	defer t.mu.Unlock()
 	switch {
 	case t.underWay[account]:
-		return nil, tooManyTests("A test of this account is under way.", time.Second)
+		return nil, tooMany("A test of this account is under way.", time.Second)
 	case len(t.underWay) >= maxTests:
-		return nil, tooManyTests("Too many accounts are sending tests.", time.Second)
+		return nil, tooMany("Too many accounts are sending tests.", time.Second)
 	}
 	if left := t.limiter.take(account, now); !left.granted {
-		return nil, tooManyTests(fmt.Sprintf("An account may send %d tests a minute.", testsPerMinute), left.retry)
+		return nil, tooMany(fmt.Sprintf("An account may send %d tests a minute.", testsPerMinute), left.retry)
 	}
 	t.underWay[account] = true
 	return func() {
@@ -139,11 +150,4 @@ func (t *tests) begin(account string, now time.Time) (end func(), err error) {
 		defer t.mu.Unlock()
 		delete(t.underWay, account)
 	}, nil
-}
-
-func tooManyTests(why string, retry time.Duration) error {
-	return &refusal{
-		status: http.StatusTooManyRequests, code: gen.ProblemCodeRATELIMITED, detail: why + " Try again after Retry-After.",
-		header: map[string]string{"Retry-After": strconv.Itoa(max(1, int(retry.Seconds())))},
-	}
 }

@@ -31,7 +31,9 @@ type tester struct {
 	sent    []sentTest
 	result  store.Attempt
 	session *tls.ConnectionState
-	during  func() // called while a test is under way; may be nil
+	probing store.Probing
+	pace    *store.Pace // nil: nobody attempts
+	during  func()      // called while a test is under way; may be nil
 }
 
 type sentTest struct {
@@ -48,6 +50,15 @@ func (e *tester) Waits(_ string, w *store.Webhook, pending []store.Delivery, now
 	return waits
 }
 
+func (e *tester) Probe(string, time.Time) store.Probing { return e.probing }
+
+func (e *tester) Pace(w *store.Webhook, next, _ time.Time) store.Pace {
+	if e.pace != nil {
+		return *e.pace
+	}
+	return w.Pace(next)
+}
+
 func (e *tester) Test(_ context.Context, w *store.Webhook, id string, body []byte) (store.Attempt, *tls.ConnectionState) {
 	if e.during != nil {
 		e.during()
@@ -61,6 +72,34 @@ func (e *tester) Test(_ context.Context, w *store.Webhook, id string, body []byt
 func startTester(t *testing.T) (*service, *tester) {
 	e := &tester{result: store.Attempt{Number: 1, At: epoch, StatusCode: 204}}
 	return start(t, func(c *server.Config) { c.Engine = e }), e
+}
+
+// TestOfAnotherURL: a test goes to the URL of the request, which is not registered by that,
+// and is signed as a callback of the account would be.
+func TestOfAnotherURL(t *testing.T) {
+	s, e := startTester(t)
+	id, key := s.subscriber()
+	before := s.do(call{method: "GET", path: webhookPath, apiKey: key}).want(t, http.StatusOK).body
+	const url = "https://new.example.com/hook"
+	s.do(call{method: "POST", path: testPath, apiKey: key, body: `{"callbackUrl":"` + url + `"}`}).want(t, http.StatusOK)
+	registered, err := s.store.Webhook(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := e.sent[0].webhook
+	if sent.CallbackURL != url || !cmp.Equal(sent.Secret, registered.Secret) {
+		t.Errorf("sent to %s, with the account's secret: %v; want %s, true", sent.CallbackURL, cmp.Equal(sent.Secret, registered.Secret), url)
+	}
+	if after := s.do(call{method: "GET", path: webhookPath, apiKey: key}).want(t, http.StatusOK).body; after != before {
+		t.Errorf("the webhook is %s after it, was %s", after, before)
+	}
+	s.do(call{method: "DELETE", path: webhookPath, apiKey: key}).want(t, http.StatusNoContent)
+	s.do(call{method: "POST", path: testPath, apiKey: key}).want(t, http.StatusNotFound)
+	s.do(call{method: "POST", path: testPath, apiKey: key, body: `{"callbackUrl":"` + url + `"}`}).want(t, http.StatusOK)
+	if sent := e.sent[1].webhook; sent.CallbackURL != url || len(sent.Secret) == 0 || cmp.Equal(sent.Secret, registered.Secret) {
+		t.Errorf("without a webhook: sent to %s, a secret of %d bytes, the old one: %v; want %s, a new one", sent.CallbackURL, len(sent.Secret), cmp.Equal(sent.Secret, registered.Secret), url)
+	}
+	s.do(call{method: "POST", path: testPath, apiKey: key, body: `{"callbackUrl":"https://user@example.com/"}`}).want(t, http.StatusBadRequest)
 }
 
 // TestSamplesAreTheExamples: each sample is the document's example, but for what

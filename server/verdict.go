@@ -57,7 +57,8 @@ var rulings = map[string]ruling{
 	"CERTIFICATE_UNKNOWN_AUTHORITY": {gen.VerdictCERTIFICATEREFUSED, "Your certificate is from a private authority: get one from a public authority."},
 	"CERTIFICATE_INVALID":           {gen.VerdictCERTIFICATEREFUSED, "Your certificate is not for servers, or breaks a rule: get a new one from a public authority."},
 
-	"CLIENT_CERTIFICATE_REQUIRED": {gen.VerdictHANDSHAKEFAILED, "Your server demands a client certificate, and Recapito has none: do not demand it for this URL, and verify the signature."},
+	"CLIENT_CERTIFICATE_REQUIRED": {gen.VerdictHANDSHAKEFAILED, "Your server demands a client certificate, and Recapito has none that it takes: do not demand it for this URL, and verify the signature; or ask the operator for one."},
+	"CLIENT_CERTIFICATE_REFUSED":  {gen.VerdictHANDSHAKEFAILED, "Your server refuses the client certificate of Recapito: let it trust the authority that the operator names, or do not demand one for this URL."},
 	"TLS_VERSION":                 {gen.VerdictHANDSHAKEFAILED, "Your server has neither TLS 1.2 nor 1.3: turn one on."},
 	"TLS_CIPHER":                  {gen.VerdictHANDSHAKEFAILED, "Your server and Recapito have no cipher suite in common, or your server has no certificate for your host: turn on suites with ECDHE and AEAD."},
 	"TLS_SERVER_NAME":             {gen.VerdictHANDSHAKEFAILED, "Your server does not know your host's name: add the host to the server's configuration."},

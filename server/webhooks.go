@@ -35,11 +35,7 @@ func (s *server) GetWebhook(ctx context.Context, _ gen.GetWebhookRequestObject) 
 }
 
 func (s *server) CreateWebhook(ctx context.Context, r gen.CreateWebhookRequestObject) (gen.CreateWebhookResponseObject, error) {
-	now := s.Now()
-	w, err := s.Store.CreateWebhook(ctx, store.Webhook{
-		AccountID: accountOf(ctx), ID: store.NewID("wh_"), CallbackURL: r.Body.CallbackURL,
-		Status: store.Active, Secret: store.NewSecret(), Version: 1, CreatedAt: now, UpdatedAt: now,
-	})
+	w, err := s.register(ctx, accountOf(ctx), r.Body.CallbackURL)
 	if err != nil {
 		// The account was erased after the key was looked up, so the key is not
 		// valid any more.
@@ -47,13 +43,24 @@ func (s *server) CreateWebhook(ctx context.Context, r gen.CreateWebhookRequestOb
 		return nil, when(err, store.ErrConflict, errWebhookExists)
 	}
 	return gen.CreateWebhook201JSONResponse{
-		Body:    showSecret(w, now),
+		Body:    showSecret(w, w.CreatedAt),
 		Headers: gen.CreateWebhook201ResponseHeaders{Location: s.BasePath + webhookPath},
 	}, nil
 }
 
+// register makes a webhook with a new secret.
+func (s *server) register(ctx context.Context, account, callbackURL string) (store.Webhook, error) {
+	now := s.Now()
+	noteHost(ctx, callbackURL)
+	return s.Store.CreateWebhook(ctx, store.Webhook{
+		AccountID: account, ID: store.NewID("wh_"), CallbackURL: callbackURL,
+		Status: store.Active, Secret: store.NewSecret(), Version: 1, CreatedAt: now, UpdatedAt: now,
+	})
+}
+
 func (s *server) ReplaceWebhook(ctx context.Context, r gen.ReplaceWebhookRequestObject) (gen.ReplaceWebhookResponseObject, error) {
 	now := s.Now()
+	noteHost(ctx, r.Body.CallbackURL)
 	w, err := s.Store.ReplaceCallbackURL(ctx, accountOf(ctx), r.Body.CallbackURL, now)
 	if err != nil {
 		return nil, when(err, store.ErrNotFound, errNoWebhook)
@@ -69,22 +76,28 @@ func (s *server) DeleteWebhook(ctx context.Context, _ gen.DeleteWebhookRequestOb
 }
 
 func (s *server) RotateSigningSecret(ctx context.Context, _ gen.RotateSigningSecretRequestObject) (gen.RotateSigningSecretResponseObject, error) {
-	now := s.Now()
-	w, err := s.Store.RotateSecret(ctx, accountOf(ctx), store.NewSecret(), now.Add(secretOverlap), now)
-	if errors.Is(err, store.ErrTooMany) {
-		return nil, s.tooManySecrets(ctx, now)
-	}
+	w, err := s.rotate(ctx, accountOf(ctx))
 	if err != nil {
 		return nil, when(err, store.ErrNotFound, errNoWebhook)
 	}
-	return gen.RotateSigningSecret200JSONResponse(showSecret(w, now)), nil
+	return gen.RotateSigningSecret200JSONResponse(w), nil
+}
+
+// rotate makes a new secret, if there are not too many old ones.
+func (s *server) rotate(ctx context.Context, account string) (gen.WebhookWithSecret, error) {
+	now := s.Now()
+	w, err := s.Store.RotateSecret(ctx, account, store.NewSecret(), now.Add(secretOverlap), now)
+	if errors.Is(err, store.ErrTooMany) {
+		err = s.tooManySecrets(ctx, account, now)
+	}
+	return showSecret(w, now), err
 }
 
 // tooManySecrets says when the first of the old secrets ends.
-func (s *server) tooManySecrets(ctx context.Context, now time.Time) error {
-	w, err := s.Store.Webhook(ctx, accountOf(ctx))
+func (s *server) tooManySecrets(ctx context.Context, account string, now time.Time) error {
+	w, err := s.Store.Webhook(ctx, account)
 	if err != nil {
-		return when(err, store.ErrNotFound, errNoWebhook)
+		return err
 	}
 	first := now.Add(time.Second)
 	if n := len(w.OldSecrets); n > 0 {
@@ -132,4 +145,13 @@ func showOptionalTime(t time.Time) *gen.Time {
 	}
 	shown := showTime(t)
 	return &shown
+}
+
+// GetCallbackSources tells what the operator states, whether there is a webhook or not.
+func (s *server) GetCallbackSources(context.Context, gen.GetCallbackSourcesRequestObject) (gen.GetCallbackSourcesResponseObject, error) {
+	networks := make([]string, len(s.CallbackSources))
+	for i, n := range s.CallbackSources {
+		networks[i] = n.String()
+	}
+	return gen.GetCallbackSources200JSONResponse{Stated: len(networks) > 0, Networks: networks}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -304,5 +305,28 @@ func TestSecretsAreLongEnough(t *testing.T) {
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(got.SigningSecret, "whsec_"))
 	if err != nil || len(secret) < 24 || len(secret) > 64 {
 		t.Errorf("secret: got %d bytes (%v), want 24 to 64 (Standard Webhooks)", len(secret), err)
+	}
+}
+
+// TestCallbackSources: an account reads them before it has a webhook, and so does
+// the platform for it; who states none says so.
+func TestCallbackSources(t *testing.T) {
+	stated := func(c *server.Config) {
+		c.CallbackSources = []netip.Prefix{netip.MustParsePrefix("203.0.113.16/28"), netip.MustParsePrefix("2001:db8::/64")}
+	}
+	for name, test := range map[string]struct {
+		service *service
+		want    string
+	}{
+		"stated": {start(t, stated), `{"networks":["203.0.113.16/28","2001:db8::/64"],"stated":true}`},
+		"none":   {start(t), `{"networks":[],"stated":false}`},
+	} {
+		id, key := test.service.account()
+		for who, c := range map[string]call{"the account": {apiKey: key}, "the platform": {platform: true, header: map[string]string{"X-Account-Id": id}}} {
+			c.method, c.path = http.MethodGet, webhookPath+"/sources"
+			if got := strings.TrimSpace(test.service.do(c).want(t, http.StatusOK).body); got != test.want {
+				t.Errorf("%s, to %s: got %s, want %s", name, who, got, test.want)
+			}
+		}
 	}
 }

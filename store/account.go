@@ -17,19 +17,6 @@ type Account struct {
 	CreatedAt time.Time
 }
 
-// AccountQuery selects accounts. Zero fields select all.
-type AccountQuery struct {
-	Prefix string // of the ID
-	After  string // IDs beyond this one: Next of the page before
-	Limit  int
-}
-
-// AccountPage is a part of a listing.
-type AccountPage struct {
-	Accounts []Account // at most the query's Limit
-	Next     string    // continues the listing; empty: it is complete
-}
-
 // KeyHash is the SHA-256 of the text of an API key.
 type KeyHash [sha256.Size]byte
 
@@ -44,6 +31,12 @@ type APIKey struct {
 	Hash      KeyHash
 	Hint      string // the key's last four characters; empty if it was imported
 	CreatedAt time.Time
+	ExpiresAt time.Time // when it ends by itself; zero: never. Whoever asks for it compares.
+}
+
+// Expired reports whether a key has ended by itself.
+func (k *APIKey) Expired(now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
 }
 
 // KeyPrefix begins every API key that Recapito makes. People and scanners for

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 	"time"
 )
@@ -18,6 +19,9 @@ type Event struct {
 	// Payload is the JSON object to be sent, but for the member sequence, which
 	// the store alone can know. See [Body].
 	Payload []byte
+	// Traceparent is the trace context in which it was handed in (W3C Trace Context);
+	// empty: none. It is no part of what the event says.
+	Traceparent string
 }
 
 // Verdict says what became of an event that was handed in.
@@ -39,6 +43,9 @@ const (
 	// Unreadable means that the account has a webhook, but the store cannot
 	// read what it holds of it. Nothing was stored.
 	Unreadable
+	// OverQuota means that as much as may waits of the account, see [Quota]. Nothing
+	// was stored.
+	OverQuota
 )
 
 // State is where a delivery stands.
@@ -62,16 +69,19 @@ type Delivery struct {
 	Body       []byte // what is sent: the payload with its sequence, see [Body]
 	Damaged    bool   // what is kept is not what was accepted: there is no Body
 	AcceptedAt time.Time
-	State      State
-	Attempts   int       // made so far, probes included
-	Failures   int       // attempts that used up the retry schedule
-	DueAt      time.Time // while PENDING; zero: fresh
-	FinishedAt time.Time // zero while PENDING
+	// Traceparent is its event's.
+	Traceparent string
+	State       State
+	Attempts    int       // made so far, probes included
+	Failures    int       // attempts that used up the retry schedule
+	DueAt       time.Time // while PENDING; zero: fresh
+	FinishedAt  time.Time // zero while PENDING
 	// FailedAt is when the first attempt that used up some of the schedule ended;
 	// zero: none has. Behind are the earlier events of the same message. Both are
 	// set while PENDING.
 	FailedAt time.Time
 	Behind   Behind
+	Replay   Replay // zero unless it is PENDING again
 	// What the last attempt brought; set by [History]. Both are empty if none was
 	// made.
 	LastError      ErrorKind // empty: it was acknowledged
@@ -79,7 +89,8 @@ type Delivery struct {
 }
 
 // Behind says which of the events of a message before one of them were PENDING
-// when that one was read or accepted.
+// when that one was read or accepted. Events that are sent again hold back none in
+// its first run, nor do these hold back the others.
 type Behind struct {
 	Fresh  bool      // one was fresh
 	PutOff int       // so many had been put off;
@@ -120,12 +131,14 @@ func later(a, b, now time.Time) bool {
 	return a.After(b)
 }
 
+const sequenceMember = `,"sequence":`
+
 // Body completes a payload: it is the payload's JSON object with a last member
 // "sequence".
 func Body(payload []byte, sequence int64) []byte {
 	b := make([]byte, 0, len(payload)+24)
 	b = append(b, payload[:len(payload)-1]...)
-	b = append(b, `,"sequence":`...)
+	b = append(b, sequenceMember...)
 	b = strconv.AppendInt(b, sequence, 10)
 	return append(b, '}')
 }
@@ -182,11 +195,11 @@ type Attempt struct {
 
 // Phases are how long the parts of an attempt took, the one that failed up to its
 // failure. Zero: it had no such part, or it is not known.
-type Phases struct{ DNS, Connect, TLS, FirstByte time.Duration }
+type Phases struct{ DNS, Connect, Proxy, TLS, FirstByte time.Duration }
 
 // Outcome is what the dispatcher has to say of a delivery.
 type Outcome struct {
-	Delivery *Delivery // as it was read; only Seq, AccountID, MessageID and DueAt are used
+	Delivery *Delivery // as it was read; only Seq, AccountID, MessageID, DueAt and Replay are used
 	Attempt  *Attempt  // nil: none was made
 	State    State     // the new state
 	Failures int       // the new count, if there was an attempt
@@ -218,14 +231,16 @@ type BacklogQuery struct {
 	Known     []int64 // but for those with these Seqs
 	After     int64   // of the fresh ones those with a greater Seq,
 	Fresh     int     // at most so many, in order of Seq; fewer: the snapshot has no more
+	Replays   int     // as Due, of those that are sent again
 }
 
 // Backlog is a part of an account's PENDING deliveries, from one snapshot.
 type Backlog struct {
-	Webhook *Webhook // nil: the account has none
-	Due     []Delivery
+	Webhook *Webhook   // nil: the account has none
+	Due     []Delivery // in their first run, as Fresh
 	Fresh   []Delivery
-	// NextDue is the earliest DueAt beyond Now; zero: none.
+	Replays []Delivery // due as well
+	// NextDue is the earliest DueAt beyond Now, of a replay too; zero: none.
 	NextDue time.Time
 }
 
@@ -235,7 +250,8 @@ type DeliveryQuery struct {
 	States     []State // one of these
 	MessageID  string
 	Channel    string
-	Holding    []byte    // the payload holds these bytes
+	Holding    []byte    // the payload holds these bytes,
+	HoldingToo []byte    // and these
 	Error      ErrorKind // of the last attempt
 	StatusCode int       // of the last attempt's answer
 	From, To   time.Time // accepted at From or later and before To
@@ -251,6 +267,11 @@ type DeliveryQuery struct {
 type Place struct {
 	AcceptedAt time.Time
 	Seq        int64 // zero: the zero Place, which is before the first
+}
+
+// Compare is negative if p is older than other.
+func (p Place) Compare(other Place) int {
+	return cmp.Or(p.AcceptedAt.Compare(other.AcceptedAt), cmp.Compare(p.Seq, other.Seq))
 }
 
 // DeliveryPage is a part of a listing.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -29,27 +30,35 @@ func sum(secret []byte, context string) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(context), crc32.MakeTable(crc32.Castagnoli)), crc32.MakeTable(crc32.Castagnoli), secret)
 }
 
-// Sealer encrypts signing secrets and callback URLs at rest. Nil keeps them in
-// clear.
-type Sealer struct{ aead cipher.AEAD }
+// Sealer encrypts signing secrets and callback URLs at rest with one key, and reads
+// what others have encrypted. Nil keeps them in clear.
+type Sealer struct{ aeads []cipher.AEAD } // the present key's first
 
-// NewSealer takes a key of 32 bytes (AES-256-GCM), or none: then it is nil.
-func NewSealer(key []byte) (*Sealer, error) {
-	if len(key) == 0 {
+// NewSealer takes keys of 32 bytes (AES-256-GCM), the present one first, or none:
+// then it is nil.
+func NewSealer(keys ...[]byte) (*Sealer, error) {
+	var s Sealer
+	for _, key := range keys {
+		if len(key) == 0 {
+			continue
+		}
+		if len(key) != 32 {
+			return nil, fmt.Errorf("the secret key has %d bytes, not 32", len(key))
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, err
+		}
+		aead, err := cipher.NewGCM(block)
+		if err != nil {
+			return nil, err
+		}
+		s.aeads = append(s.aeads, aead)
+	}
+	if s.aeads == nil {
 		return nil, nil
 	}
-	if len(key) != 32 {
-		return nil, fmt.Errorf("the secret key has %d bytes, not 32", len(key))
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	return &Sealer{aead: aead}, nil
+	return &s, nil
 }
 
 const (
@@ -67,10 +76,10 @@ func (s *Sealer) Seal(secret []byte, context string) []byte {
 	if s == nil {
 		return append(binary.BigEndian.AppendUint32([]byte{checked}, sum(secret, context)), secret...)
 	}
-	nonce := make([]byte, s.aead.NonceSize())
+	nonce := make([]byte, nonceSize)
 	_, _ = rand.Read(nonce) // never fails
 	out := append([]byte{sealed}, nonce...)
-	return s.aead.Seal(out, nonce, secret, []byte(context))
+	return s.aeads[0].Seal(out, nonce, secret, []byte(context))
 }
 
 // Open reverses Seal. It returns [ErrSealed] if the key is missing or a
@@ -91,13 +100,56 @@ func (s *Sealer) Open(kept []byte, context string) ([]byte, error) {
 		return nil, errForm
 	case s == nil:
 		return nil, errNoKey
-	case len(kept) < 1+s.aead.NonceSize():
+	}
+	for _, aead := range s.aeads {
+		if secret, err := opened(aead, kept, context); err == nil {
+			return secret, nil
+		}
+	}
+	return nil, errAnotherKey
+}
+
+// Present reports whether a secret is kept as Seal would keep it now.
+func (s *Sealer) Present(kept []byte, context string) bool {
+	switch {
+	case len(kept) == 0:
+		return true
+	case s == nil:
+		return kept[0] == checked
+	case kept[0] != sealed:
+		return false
+	}
+	_, err := opened(s.aeads[0], kept, context)
+	return err == nil
+}
+
+// nonceSize is that of GCM.
+const nonceSize = 12
+
+// opened decrypts a secret of the form sealed.
+func opened(aead cipher.AEAD, kept []byte, context string) ([]byte, error) {
+	if len(kept) < 1+nonceSize {
 		return nil, errAnotherKey
 	}
-	nonce, text := kept[1:1+s.aead.NonceSize()], kept[1+s.aead.NonceSize():]
-	secret, err := s.aead.Open(nil, nonce, text, []byte(context))
-	if err != nil {
-		return nil, errAnotherKey
-	}
-	return secret, nil
+	return aead.Open(nil, kept[1:1+nonceSize], kept[1+nonceSize:], []byte(context))
+}
+
+// Encrypting is a store that keeps signing secrets and callback URLs encrypted.
+type Encrypting interface {
+	// SetSecretKeys makes it encrypt with the first of the keys, and read what any
+	// of them has encrypted. It returns [ErrSealed], and changes nothing, if
+	// something could not be read any more.
+	SetSecretKeys(ctx context.Context, keys [][]byte) error
+	// Rekey encrypts with the first of the keys whatever is not, beside a process
+	// that serves the store and encrypts with this key already. When it returns
+	// without an error, no other key is needed. Otherwise it can be repeated, and
+	// does what is left. progress is told from time to time.
+	Rekey(ctx context.Context, progress func(Rekeyed)) error
+}
+
+// Rekeyed is how far [Encrypting.Rekey] has come.
+type Rekeyed struct {
+	Webhooks int // there are, or were at the beginning
+	Looked   int // at, so far
+	Changed  int // of these
 }

@@ -31,6 +31,8 @@ var (
 	ErrErasing = errors.New("is still being erased")
 	// ErrTooMany means that there are as many as there may be.
 	ErrTooMany = errors.New("too many")
+	// ErrNoWebhook means that the account has no webhook.
+	ErrNoWebhook = errors.New("has no webhook")
 	// ErrDamaged means that what is kept is not what was written.
 	ErrDamaged = errors.New("is damaged")
 	// ErrClosed means that the store has been closed.
@@ -49,7 +51,9 @@ type Store interface {
 	Webhooks
 	Intake
 	History
+	HealthRecords
 	Feed
+	Replays
 	Queue
 	Upkeep
 	Settings
@@ -68,7 +72,10 @@ type Accounts interface {
 	PutAccount(ctx context.Context, id string, now time.Time) (a Account, created bool, err error)
 	// Account returns [ErrNotFound] when there is none.
 	Account(ctx context.Context, id string) (Account, error)
-	// Accounts lists accounts in order of ID.
+	// Accounts lists accounts with what is known of their endpoints, the worst first.
+	// How many it looks through is bounded, so that a page may have fewer than are asked
+	// for, and still have a Next. None is left out that is there all the time. Of more
+	// than 100,000 that wait, the others may be listed as if they did not.
 	Accounts(ctx context.Context, q AccountQuery) (AccountPage, error)
 	// DeleteAccount erases the account with all its data. The account itself,
 	// its webhook and its keys are gone at once, its deliveries when it returns.
@@ -80,7 +87,8 @@ type Accounts interface {
 // APIKeys authenticate accounts. Only digests are kept.
 type APIKeys interface {
 	// AddAPIKey returns [ErrNotFound] if the account does not exist and
-	// [ErrConflict] if the digest is known already, whosever it is.
+	// [ErrConflict] if the digest is known already, whosever it is. It removes
+	// those of the account that had expired when this one was made.
 	AddAPIKey(ctx context.Context, k APIKey) error
 	// APIKeys lists the keys of an account, oldest first; [ErrNotFound] if the
 	// account does not exist.
@@ -93,8 +101,9 @@ type APIKeys interface {
 	APIKeyByHash(ctx context.Context, hash KeyHash) (APIKey, error)
 }
 
-// Webhooks are the registrations, at most one for an account, as the account
-// changes them. Whoever attempts the account's deliveries has been told of a
+// Webhooks are the registrations, at most one for an account and for [Operations], as
+// they are changed. The platform is told of each change, but for new secrets, in the same
+// commit, see [Notice]. Whoever attempts the account's deliveries has been told of a
 // change (see [Listener]) before the method that makes it returns.
 type Webhooks interface {
 	// CreateWebhook returns [ErrConflict] if the account has a webhook, and
@@ -104,7 +113,8 @@ type Webhooks interface {
 	// Webhook returns [ErrNotFound] when the account has none.
 	Webhook(ctx context.Context, accountID string) (Webhook, error)
 	// ReplaceCallbackURL sets the URL and makes the webhook ACTIVE; the secret
-	// stays. [ErrNotFound] when the account has none.
+	// stays. It says by [Webhook.MakeDue] that whoever attempts the account's
+	// deliveries is to make them due. [ErrNotFound] when the account has none.
 	ReplaceCallbackURL(ctx context.Context, accountID, callbackURL string, now time.Time) (Webhook, error)
 	// RotateSecret makes secret the signing secret and keeps the present one
 	// beside it until the given time. [ErrNotFound] when the account has none,
@@ -118,11 +128,13 @@ type Webhooks interface {
 
 // Intake takes events in.
 type Intake interface {
-	// Accept stores the events, and a PENDING delivery for each, in one commit
-	// and in the given order. It returns one verdict for each event. When it
-	// returns without an error, every Accepted event is on disk. The events of
-	// an account that cannot be read are Unreadable; the others are not
-	// affected.
+	// Accept stores the events, and a PENDING delivery for each, in the given
+	// order and in few commits. It returns one verdict for each event. When it
+	// returns without an error, every Accepted event is on disk; after an error
+	// some may be. The accounts take turns: one that hands in much does not keep
+	// another waiting. The events of
+	// an account that cannot be read are Unreadable, and those beyond its quota
+	// OverQuota, unless they are known; the others are not affected.
 	Accept(ctx context.Context, events []Event, now time.Time) ([]Verdict, error)
 }
 
@@ -143,6 +155,22 @@ type History interface {
 	Delivery(ctx context.Context, accountID, eventID string) (Delivery, []Attempt, error)
 }
 
+// HealthRecords answer questions about endpoints. What an account's webhook is now, its
+// state among it, is in [Webhook].
+type HealthRecords interface {
+	// HealthChanges lists the changes of state of the account's present webhook,
+	// newest first, [MaxHealthChanges] at most. Without a webhook there are none.
+	HealthChanges(ctx context.Context, q HealthChangeQuery) (HealthChangePage, error)
+	// Vitals returns what is kept of an account's attempts and of what waits. How much
+	// it looks at does not grow with what the account has.
+	Vitals(ctx context.Context, accountID string, now time.Time) (Vitals, error)
+	// Minutes returns an account's tally at the end of the minute before the first, and
+	// then of each minute up to the last at which something had been counted in it, in
+	// order. Minutes of more than 24 hours ago may be left out, so that what was
+	// counted in them is told by a later one.
+	Minutes(ctx context.Context, accountID string, first, last int64) ([]MinuteTally, error)
+}
+
 // Feed tells an account's events in order of acceptance.
 type Feed interface {
 	// Events returns the events that q asks for, in order of Seq. What it returns is
@@ -151,11 +179,39 @@ type Feed interface {
 	Events(ctx context.Context, q FeedQuery) (FeedPage, error)
 }
 
+// Replays send again what has ended.
+type Replays interface {
+	// Replay makes a delivery that has ended PENDING again, due now, for the
+	// account's present webhook. Its attempts stay. [ErrNotFound]: the account has
+	// no such delivery; [ErrConflict]: it is PENDING; [ErrNoWebhook];
+	// [ErrDamaged]: what was accepted cannot be sent any more.
+	Replay(ctx context.Context, accountID, eventID string, now time.Time) error
+	// StartReplay begins a bulk replay, of which all up to StartedAt is given.
+	// [ErrNotFound]: there is no such account; [ErrNoWebhook]; [ErrConflict]: one of
+	// the account goes on. It ends with the account's webhook, or by [Upkeep].
+	StartReplay(ctx context.Context, r BulkReplay) error
+	// BulkReplay returns one as it stands, or [ErrNotFound].
+	BulkReplay(ctx context.Context, accountID, id string) (BulkReplay, error)
+	// BulkReplays lists an account's, newest first.
+	BulkReplays(ctx context.Context, accountID string, limit int) ([]BulkReplay, error)
+	// StopReplay ends one, if it goes on; [ErrNotFound]. What is PENDING stays so.
+	StopReplay(ctx context.Context, accountID, id string, now time.Time) error
+	// StartReplayGroup begins a replay of several accounts, of which all up to
+	// StartedAt is given. [ErrConflict]: one goes on.
+	StartReplayGroup(ctx context.Context, g ReplayGroup) error
+	// ReplayGroup returns one as it stands, or [ErrNotFound].
+	ReplayGroup(ctx context.Context, id string) (ReplayGroup, error)
+	// ReplayGroups lists them, newest first.
+	ReplayGroups(ctx context.Context, limit int) ([]ReplayGroup, error)
+	// StopReplayGroup ends one, and its bulk replays, if they go on; [ErrNotFound].
+	StopReplayGroup(ctx context.Context, id string, now time.Time) error
+}
+
 // Queue hands over what is to be attempted, and takes the outcomes.
 //
 // A PENDING delivery is fresh (never attempted and never put off: DueAt is
 // zero) or has been put off until DueAt. Fresh ones are taken in order of Seq,
-// the others when they are due.
+// the others when they are due. One that is sent again is never fresh.
 type Queue interface {
 	// Listen names the one listener, before the first write. Without one,
 	// nobody is told.
@@ -170,22 +226,26 @@ type Queue interface {
 	// Backlog reads one account's webhook and PENDING deliveries, from one
 	// snapshot.
 	Backlog(ctx context.Context, q BacklogQuery) (Backlog, error)
-	// Oldest reads the account's PENDING delivery with the least Seq and its
-	// webhook. Due and NextDue of the answer are empty; Fresh holds at most
-	// one.
+	// Oldest reads the account's webhook, its PENDING delivery in its first run
+	// with the least Seq, as Fresh, and the one that was replayed first, as
+	// Replays. Due and NextDue of the answer are empty.
 	Oldest(ctx context.Context, accountID string) (Backlog, error)
 	// May reports whether an attempt for the account may begin now: the account is
 	// this process's, whose lease has not run out. It is asked when an attempt gets
 	// its slot and again before its first byte. While it says no, the listener
 	// begins nothing and asks again in a moment, unless it is told that the account
-	// is Lost. It answers at once, without a lock that is held while the listener is
+	// is Lost. The empty ID asks for the lease alone. It answers at once, without a lock that is held while the listener is
 	// told.
 	May(accountID string) bool
 	// Record writes the outcomes in one commit and in the given order. An
-	// outcome for a delivery that is not PENDING any more only adds its
-	// attempt. Recording the same outcome twice changes nothing. [ErrFenced]:
+	// outcome for a delivery that is not PENDING any more, or has been replayed
+	// since it was read, only adds its attempt. Recording the same outcome twice changes nothing. [ErrFenced]:
 	// they are not to be tried again, since others may have attempted as well.
 	Record(ctx context.Context, outcomes []Outcome, now time.Time) error
+	// RecordHealth writes changes of endpoints' states in one commit, by
+	// [HealthChange.Apply], and tells the listener of those that are some. [ErrFenced]
+	// as for Record.
+	RecordHealth(ctx context.Context, changes []HealthChange) error
 }
 
 // Upkeep changes what waits without an attempt, and removes what has had its
@@ -194,21 +254,37 @@ type Queue interface {
 // whenever there may be more.
 type Upkeep interface {
 	// MakeDue makes deliveries of the account that were put off beyond now due
-	// now, and returns how many.
+	// now, and returns how many. The call that leaves none ends [Webhook.MakeDue].
 	MakeDue(ctx context.Context, accountID string, now time.Time, limit int) (int, error)
 	// Expire gives up (FAILED) the account's PENDING deliveries that were
-	// accepted before the given time, and returns how many.
-	Expire(ctx context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error)
+	// accepted, or replayed last, before the given time, and returns how many.
+	Expire(ctx context.Context, accountID string, before, now time.Time, limit int) (int, error)
 	// Cancel makes CANCELLED the account's PENDING deliveries that were accepted
-	// for a webhook that has been deleted, and returns how many.
+	// or replayed for a webhook that has been deleted, and returns how many.
 	Cancel(ctx context.Context, accountID string, now time.Time, limit int) (int, error)
 	// SuspendWebhook makes the webhook SUSPENDED if it is still as the caller
 	// saw it (same ID and Version); otherwise it does nothing. As for a change
 	// by [Webhooks], the listener is told.
 	SuspendWebhook(ctx context.Context, seen Webhook, now time.Time) error
+	// RunningReplays lists at most limit of the accounts with a bulk replay that goes
+	// on, in order of ID, beginning after the given one.
+	RunningReplays(ctx context.Context, after string, limit int) ([]string, error)
+	// ContinueReplay takes the account's bulk replay one step further, if there is
+	// one: it counts a bounded number, or makes up to limit of what it lists PENDING
+	// again, together with its progress, or ends it when all have been attempted. It
+	// does nothing, and says so, while as many as limit have not been attempted.
+	ContinueReplay(ctx context.Context, accountID string, now time.Time, limit int) (worked bool, err error)
+	// ContinueReplayGroup takes the replay of several accounts that goes on one step
+	// further, if there is one: it begins the bulk replays of up to limit accounts, or
+	// ends it. running: it goes on.
+	ContinueReplayGroup(ctx context.Context, now time.Time, limit int) (running, worked bool, err error)
+	// Notify has the platform told of deliveries that were given up since
+	// [NoticeDelay] ago or longer, once for an account, and of endpoints that have
+	// failed for so long. It returns of how many.
+	Notify(ctx context.Context, now time.Time, limit int) (int, error)
 	// Sweep removes deliveries, with their attempts, that were finished longer
-	// than retention ago, oldest first, and returns how many; and the old
-	// secrets that do not sign any more.
+	// than retention ago, oldest first, and returns how many; bulk replays that
+	// ended so long ago; and the old secrets that do not sign any more.
 	Sweep(ctx context.Context, now time.Time, retention time.Duration, limit int) (int, error)
 }
 
@@ -229,7 +305,7 @@ type Readiness interface {
 
 // Statistics count, for metrics.
 type Statistics interface {
-	// Stats are of some moment not long ago, and cost nothing to read.
+	// Stats are of some moment not long ago, and cost little to read.
 	Stats() Stats
 }
 
@@ -244,9 +320,17 @@ type Listener interface {
 	// Seq, and so do those of one message. Each is handed over once. [Backlog] may
 	// show it before only if no outcome of it can be recorded until then.
 	Accepted(batch []Acceptance)
+	// Replayed says which deliveries of an account are due again, with its webhook
+	// as it is by now.
+	Replayed(w *Webhook, seqs []int64)
+	// ReplayStarted says that there is another bulk replay.
+	ReplayStarted()
 	// WebhookChanged gives the account's present webhook. Nil means that it has
 	// none.
 	WebhookChanged(accountID string, w *Webhook)
+	// HealthChanged gives changes of endpoints' states, those that a PUT or a
+	// suspension made among them.
+	HealthChanged(changes []HealthChange)
 	// Uncertain says that a commit failed that would have been told of these
 	// accounts, and may have happened nevertheless. The listener must read them
 	// anew.
@@ -274,13 +358,20 @@ type Acceptance struct {
 type Stats struct {
 	Deliveries map[State]int64 // held, by state
 	Damaged    int             // rows, met since the start
+	Disk       *Disk           // where they are; nil: on none, or on another machine's
+}
+
+// Disk is the disk that a store is on.
+type Disk struct {
+	Bytes    int64     // of its files
+	Free     int64     // which are left for these; negative: not known
+	BackedUp time.Time // by "recapito backup", the last time; zero: never
 }
 
 // Commit describes one group commit, for metrics.
 type Commit struct {
 	Events   int           // accepted in it
 	Outcomes int           // recorded in it
-	Refused  int           // events that were Unreadable
 	Duration time.Duration // from BEGIN until it was durable
 	Err      error         // not nil: it failed
 }

@@ -24,12 +24,21 @@ type Wait struct {
 	EventID string
 }
 
+// Probing is what becomes of the wish that an account's breaker probes now.
+type Probing uint8
+
+const (
+	NotOpen       Probing = iota // the breaker is not; everything is attempted as usual
+	ProbeUnderWay                // a probe is, and its outcome decides
+	ProbeBegins                  // now, or as soon as there is a slot for it
+)
+
 // Wait says what a PENDING delivery waits for, as far as rows tell: its own, and
 // that of the account's webhook. Nil: there is none.
 func (d *Delivery) Wait(w *Webhook, now time.Time) Wait {
 	later := d.DueAt.After(now)
 	switch {
-	case w == nil || d.Seq < w.FirstSeq:
+	case w == nil || !d.GoesTo(w):
 		return Wait{For: ForTurn} // it is about to be CANCELLED
 	case w.Status == Suspended:
 		return Wait{For: ForPut}

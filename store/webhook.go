@@ -36,6 +36,10 @@ type Webhook struct {
 	// FirstSeq is the least Seq of this webhook's deliveries. Those before it
 	// belonged to an earlier webhook of the account. The store sets it.
 	FirstSeq int64
+	Health   Health // as it was last recorded; a change of it is none of the webhook
+	// MakeDue: it has been put while something was PENDING, and [Upkeep.MakeDue] has
+	// not made the last of that due. The store sets it.
+	MakeDue bool
 }
 
 // OldSecret signs beside the present secret before the time Until.

@@ -12,10 +12,11 @@ import (
 	"github.com/recapito/recapito/gen/client"
 )
 
-// Server is a running server as an account calls it.
+// Server is a running server as an account calls it, or the platform.
 type Server struct {
 	*client.ClientWithResponses
 	URL string
+	key string // which key it is called with, and how to give another one
 }
 
 // callTimeout bounds a call, its answer included.
@@ -24,15 +25,24 @@ const callTimeout = 60 * time.Second
 // ForAccount calls the server at a URL, its base path included, with an API key. A GET
 // that is answered with 429 is made again when it may be.
 func ForAccount(url, key string) (*Server, error) {
+	return connect(url, Account(key), "API key: give another one with --api-key or RECAPITO_API_KEY, or log in again: recapito login")
+}
+
+// ForPlatform calls the server at a URL, as ForAccount does, with a platform key.
+func ForPlatform(url, key string) (*Server, error) {
+	return connect(url, Platform(key), "platform key: give another one with --platform-key-file or RECAPITO_PLATFORM_KEY")
+}
+
+func connect(url string, authenticate client.RequestEditorFn, key string) (*Server, error) {
 	h := &patient{http.Client{
 		Timeout:       callTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the key would follow
 	}}
-	c, err := client.NewClientWithResponses(url, client.WithHTTPClient(h), client.WithRequestEditorFn(Account(key)))
+	c, err := client.NewClientWithResponses(url, client.WithHTTPClient(h), client.WithRequestEditorFn(authenticate))
 	if err != nil {
 		return nil, fmt.Errorf("--server: %w", err)
 	}
-	return &Server{ClientWithResponses: c, URL: url}, nil
+	return &Server{ClientWithResponses: c, URL: url, key: key}, nil
 }
 
 // Failed makes an error of a call without an answer, or with one that cannot be
@@ -51,7 +61,7 @@ func (s *Server) Failed(err error) error {
 func (s *Server) Refused(r *http.Response, body []byte) error {
 	switch code := CodeOf(body); {
 	case r.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s refuses the API key: give another one with --api-key or RECAPITO_API_KEY, or log in again: recapito login", s.URL)
+		return fmt.Errorf("%s refuses the %s", s.URL, s.key)
 	case code == "" || code == client.ProblemCodePATHUNKNOWN:
 		return fmt.Errorf("%s answered %s, not as Recapito does: --server is the server's URL with the base path of serve at its end", s.URL, r.Status)
 	}

@@ -53,13 +53,18 @@ type demo struct {
 	receiver     sync.WaitGroup
 }
 
-// Run is the whole demo, on the store of a URL; empty: on a temporary one.
-func Run(ctx context.Context, storeURL string, stdout, stderr io.Writer) error {
+// Run is the whole demo, on the store of a URL; empty: on a temporary one. If it is to be
+// kept, it stays when all is shown, until ctx ends.
+func Run(ctx context.Context, storeURL string, keep bool, stdout, stderr io.Writer) error {
 	began := time.Now()
+	stay := ctx
+	if !keep {
+		stay = nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	d := &demo{out: log.New(stdout, "", 0), errors: log.New(stderr, "", 0), screen: terminal.NewScreen(stdout), mux: http.NewServeMux()}
-	err := d.show(ctx, storeURL)
+	err := d.show(ctx, stay, storeURL)
 	if err := errors.Join(err, d.end(err)); err != nil {
 		return err
 	}
@@ -67,8 +72,8 @@ func Run(ctx context.Context, storeURL string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// show is the demo without its end.
-func (d *demo) show(ctx context.Context, storeURL string) error {
+// show is the demo without its end. It stays until stay ends, unless that is nil.
+func (d *demo) show(ctx, stay context.Context, storeURL string) error {
 	if err := d.start(ctx, storeURL); err != nil {
 		return explain(ctx, err)
 	}
@@ -79,11 +84,30 @@ func (d *demo) show(ctx context.Context, storeURL string) error {
 	if err := d.play(ctx, steady, recovering); err != nil {
 		return explain(ctx, err)
 	}
+	d.console(stay, steady)
 	if err := d.service.stop(); err != nil {
 		return err
 	}
 	d.summary(steady, recovering)
 	return errors.Join(steady.verdict(), recovering.verdict())
+}
+
+// console says where the console is, and leaves it there until stay ends.
+func (d *demo) console(stay context.Context, e *endpoint) {
+	d.title("The console: how an endpoint does, and why a callback did not arrive")
+	d.step("%s/console", d.service.api)
+	if stay == nil {
+		d.step("  ends with the service; recapito demo --keep stays")
+		return
+	}
+	d.step("  API key of %s: %s", e.account, e.key)
+	d.step("  platform key: %s", d.service.platformKey)
+	d.step("  Ctrl-C ends it")
+	select {
+	case <-stay.Done():
+		d.service.gone(time.Second) // Ctrl-C reached it too
+	case <-d.service.exited:
+	}
 }
 
 // start starts the receiver and the service.

@@ -19,6 +19,7 @@ import (
 // and the callbacks that it got.
 type endpoint struct {
 	account string
+	key     string // its API key
 	lines   feed.Batch
 	events  []client.EventInput // of lines
 	fails   int                 // answers 503 to so many callbacks at first
@@ -131,7 +132,8 @@ func (d *demo) register(ctx context.Context, e *endpoint) error {
 		return api.Answered(key.HTTPResponse, key.Body)
 	}
 	d.step("POST /accounts/%s/api-keys  → 201  %s", e.account, key.JSON201.ID)
-	return d.registerURL(ctx, server, e, api.OrEmpty(key.JSON201.Key))
+	e.key = api.OrEmpty(key.JSON201.Key)
+	return d.registerURL(ctx, server, e, e.key)
 }
 
 func (d *demo) registerURL(ctx context.Context, server *client.ClientWithResponses, e *endpoint, key string) error {

@@ -41,9 +41,13 @@ func startService(ctx context.Context, dir, storeURL, caFile string) (*service, 
 		api: "http://" + ports[0], ops: "http://" + ports[1], platformKey: store.NewID("platform_"),
 		logFile: filepath.Join(dir, "serve.log"), exited: make(chan struct{}),
 	}
+	keyFile := filepath.Join(dir, "platform-key")
+	if err := os.WriteFile(keyFile, []byte(s.platformKey), 0o600); err != nil {
+		return nil, err
+	}
 	s.cmd = exec.Command(binary, "serve", "--listen", ports[0], "--ops-listen", ports[1], "--store", storeURL,
-		"--allow-network", "127.0.0.0/8", "--callback-ca", caFile)
-	s.cmd.Env = append(withoutOurs(os.Environ()), "RECAPITO_PLATFORM_KEY="+s.platformKey)
+		"--platform-key-file", keyFile, "--allow-network", "127.0.0.0/8", "--callback-ca", caFile)
+	s.cmd.Env = withoutOurs(os.Environ())
 	if err := s.spawn(); err != nil {
 		return nil, err
 	}

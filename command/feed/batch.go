@@ -49,6 +49,22 @@ func (b Batch) body() []byte {
 	return append(append(append([]byte{}, batchHead...), bytes.Join(texts, []byte{','})...), batchTail...)
 }
 
+// Batches cuts lines into batches of at most so many events, each at most as long as
+// a request may be. A line that is longer stands alone.
+func Batches(lines []Line, most int) (batches []Batch) {
+	size := 0
+	for _, l := range lines {
+		last := len(batches) - 1
+		if last < 0 || len(batches[last]) >= most || size+len(l.Text)+1 > batchBytes {
+			batches, size = append(batches, nil), len(batchHead)+len(batchTail)
+			last++
+		}
+		batches[last] = append(batches[last], l)
+		size += len(l.Text) + 1
+	}
+	return batches
+}
+
 // name says which lines it holds.
 func (b Batch) name() string {
 	if len(b) == 1 {
@@ -68,6 +84,8 @@ func inWords(reason client.SkipReason, account string) string {
 		return fmt.Sprintf("%s, account %s has another event with this id", reason, account)
 	case client.SkipReasonACCOUNTUNREADABLE:
 		return fmt.Sprintf("%s, the server cannot read the webhook of account %s", reason, account)
+	case client.SkipReasonOVERQUOTA:
+		return fmt.Sprintf("%s, as much as may waits for account %s", reason, account)
 	}
 	return string(reason)
 }

@@ -31,8 +31,8 @@ type Poster struct {
 const postTimeout, leastTimeout = 30 * time.Second, 2 * time.Second
 
 // NewPoster hands in with the platform's key. A batch is tried for giveUp.
-func NewPoster(server, platformKey string, giveUp time.Duration) (*Poster, error) {
-	c, err := client.NewClientWithResponses(server, client.WithRequestEditorFn(api.Platform(platformKey)))
+func NewPoster(server, platformKey string, giveUp time.Duration, options ...client.ClientOption) (*Poster, error) {
+	c, err := client.NewClientWithResponses(server, append(options, client.WithRequestEditorFn(api.Platform(platformKey)))...)
 	if err != nil {
 		return nil, fmt.Errorf("--server: %w", err)
 	}
@@ -97,11 +97,19 @@ func (p *Poster) Send(ctx context.Context, b Batch) (*client.EventsResult, error
 	}
 }
 
+// Try sends one batch once. Any error but [BadEvents] may pass.
+func (p *Poster) Try(ctx context.Context, b Batch, timeout time.Duration) (*client.EventsResult, error) {
+	return p.try(ctx, b, b.body(), timeout)
+}
+
 // tryLater: the batch may have been stored or not. Another try will show.
 type tryLater struct {
 	after time.Duration // at the earliest
 	cause error
 }
+
+// After is how long the server asks to be left alone.
+func (e *tryLater) After() time.Duration { return e.after }
 
 func (e *tryLater) Error() string { return e.cause.Error() }
 func (e *tryLater) Unwrap() error { return e.cause }
@@ -116,6 +124,27 @@ type BadEvents struct {
 func (e *BadEvents) Error() string {
 	return fmt.Sprintf("%s refused, nothing of them stored: %s", e.batch.name(), e.detail)
 }
+
+// Reasons are what is wrong with the events that the server names, by their index. If
+// it names none, it is the batch as a whole.
+func (e *BadEvents) Reasons() map[int]string {
+	reasons := make(map[int]string)
+	for _, one := range e.errors {
+		index, member, _ := strings.Cut(strings.TrimPrefix(one.Pointer, "/events/"), "/")
+		i, err := strconv.Atoi(index)
+		if err != nil || i < 0 || i >= len(e.batch) {
+			continue
+		}
+		if reasons[i] != "" {
+			reasons[i] += "; "
+		}
+		reasons[i] += strings.TrimPrefix(member+": "+one.Detail, ": ")
+	}
+	return reasons
+}
+
+// Detail is what the server says of the batch.
+func (e *BadEvents) Detail() string { return e.detail }
 
 // List names each bad line.
 func (e *BadEvents) List() string {
@@ -149,7 +178,12 @@ func (p *Poster) try(ctx context.Context, b Batch, body []byte, timeout time.Dur
 	switch status := resp.StatusCode(); {
 	case status == http.StatusBadRequest && resp.ApplicationProblemJSON400 != nil:
 		problem := resp.ApplicationProblemJSON400
+		if problem.Code == client.ProblemCodeBODYUNREADABLE { // it ended early, or came too slowly
+			return nil, &tryLater{cause: api.Answered(resp.HTTPResponse, resp.Body)}
+		}
 		return nil, &BadEvents{batch: b, detail: api.OrEmpty(problem.Detail), errors: api.OrNone(problem.Errors)}
+	case status == http.StatusRequestEntityTooLarge:
+		return nil, &BadEvents{batch: b, detail: "the request is too large for the server"}
 	case status == http.StatusUnauthorized:
 		return nil, errors.New("the server refuses the platform key (--platform-key, RECAPITO_PLATFORM_KEY)")
 	case status == http.StatusNotFound:

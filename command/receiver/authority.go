@@ -53,7 +53,7 @@ func NewAuthority(now time.Time) (*Authority, error) {
 
 // KeepAuthority is the authority that is kept in the file, its key beside it in
 // keyFile. It is made if the file is not there. It is made anew, replaced being
-// true, if its key is lost or it ends within leafLife.
+// true, if its certificate or its key is lost or it ends within leafLife.
 func KeepAuthority(file string, now time.Time) (a *Authority, replaced bool, err error) {
 	switch a, err = readAuthority(file); {
 	case err == nil && now.Add(leafLife).Before(a.cert.NotAfter):
@@ -61,11 +61,12 @@ func KeepAuthority(file string, now time.Time) (a *Authority, replaced bool, err
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, false, err
 	}
-	_, statErr := os.Stat(file)
+	_, certErr := os.Stat(file)
+	_, keyErr := os.Stat(keyFile(file))
 	if a, err = NewAuthority(now); err != nil {
 		return nil, false, err
 	}
-	return a, statErr == nil, a.write(file)
+	return a, certErr == nil || keyErr == nil, a.write(file)
 }
 
 // keyFile is where the key of an authority is kept.

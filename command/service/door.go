@@ -301,10 +301,10 @@ const (
 	mostAPI = 2048
 )
 
-// shareFiles divides the files that the process may have open (0: no limit is
+// ShareFiles divides the files that the process may have open (0: no limit is
 // known) among the API's connections and the attempts. The attempts get what
 // they ask for, except a quarter.
-func shareFiles(limit uint64, maxInFlight int) (api, attempts int) {
+func ShareFiles(limit uint64, maxInFlight int) (api, attempts int) {
 	const enough = 1 << 20
 	free := int(min(limit, enough)) - spareFiles
 	if limit == 0 {

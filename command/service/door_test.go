@@ -292,7 +292,7 @@ func TestFilesAreShared(t *testing.T) {
 		{1024, 10, 886, 10},
 		{64, 1024, 8, 24},
 	} {
-		api, attempts := shareFiles(tt.limit, tt.inFlight)
+		api, attempts := ShareFiles(tt.limit, tt.inFlight)
 		if api != tt.api || attempts != tt.attempts {
 			t.Errorf("%d files, %d in flight: got %d and %d, want %d connections and %d attempts", tt.limit, tt.inFlight, api, attempts, tt.api, tt.attempts)
 		}

@@ -14,25 +14,32 @@ import (
 // first start.
 const platformKeySetting = "platform-key-sha256"
 
-// platformKeyHash is the digest of the given key, or of the one that was made
-// at the first start, now if this is it, and shown then.
-func platformKeyHash(ctx context.Context, st store.Settings, given string, show func(key string) error) (store.KeyHash, error) {
-	if given != "" {
-		return store.HashKey(given), nil
+// platformKeys are the digests of the given keys, or of the one that was made at the
+// first start: now, if this is it.
+func platformKeys(ctx context.Context, st store.Settings, given []string, generate func() (string, error)) ([]store.KeyHash, error) {
+	if len(given) > 0 {
+		hashes := make([]store.KeyHash, len(given))
+		for i, key := range given {
+			hashes[i] = store.HashKey(key)
+		}
+		return hashes, nil
 	}
 	kept, err := st.Setting(ctx, platformKeySetting)
 	if err == nil && len(kept) == len(store.KeyHash{}) {
-		return store.KeyHash(kept), nil
+		return []store.KeyHash{store.KeyHash(kept)}, nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
-		return store.KeyHash{}, fmt.Errorf("reading the platform key's digest: %w", err)
+		return nil, fmt.Errorf("reading the platform key's digest: %w", err)
 	}
-	key := store.NewID("platform_")
+	key, err := generate()
+	if err != nil {
+		return nil, err
+	}
 	hash := store.HashKey(key)
 	if err := st.PutSetting(ctx, platformKeySetting, hash[:]); err != nil {
-		return store.KeyHash{}, fmt.Errorf("keeping the platform key's digest: %w", err)
+		return nil, fmt.Errorf("keeping the platform key's digest: %w", err)
 	}
-	return hash, show(key)
+	return []store.KeyHash{hash}, nil
 }
 
 // cursorKeySetting names the key of cursors, which outlive a restart by it.

@@ -41,7 +41,9 @@ type process struct {
 	api, ops                 *http.Server
 	apiListener, opsListener net.Listener
 	dispatcher               *dispatcher.Dispatcher
+	handOver                 func(context.Context) // gives the accounts to other processes; nil: there are none
 	draining                 interface{ Store(bool) }
+	notify                   func(state string)
 	log                      *slog.Logger
 }
 
@@ -65,13 +67,18 @@ func (p *process) run(ctx context.Context) error {
 	servers.Go(func() { serve(p.api, p.apiListener) })
 	servers.Go(func() { serve(p.ops, p.opsListener) })
 	engine.Go(func() { _ = p.dispatcher.Run(dispCtx) })
+	p.notify("READY=1")
 
 	<-ctx.Done()
+	p.notify("STOPPING=1")
 	p.log.Info("shutting down: finishing requests and attempts under way")
 	p.draining.Store(true)
 	shut, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer done()
 	err := p.end(shut, p.api)
+	if p.handOver != nil {
+		p.handOver(shut)
+	}
 	stopDispatcher()
 	engine.Wait()
 	err = errors.Join(err, p.end(shut, p.ops))

@@ -96,8 +96,11 @@ func TestEachEventIsTakenOnce(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, err := client.NewClientWithResponses("http://a.example", client.WithHTTPClient(&feed{t, test.turns}))
+				server, err := api.ForAccount("http://a.example", "key")
 				if err != nil {
+					t.Fatal(err)
+				}
+				if server.ClientWithResponses, err = client.NewClientWithResponses(server.URL, client.WithHTTPClient(&feed{t, test.turns})); err != nil {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -106,7 +109,7 @@ func TestEachEventIsTakenOnce(t *testing.T) {
 				test.cfg.Take = func(e Event) error { took = append(took, e.ID); return nil }
 				test.cfg.Lost = func(why error) { lost = append(lost, why.Error()) }
 				test.cfg.Ready = func() { ready++ }
-				err = Follow(ctx, &api.Server{ClientWithResponses: c, URL: "http://a.example"}, test.cfg)
+				err = Follow(ctx, server, test.cfg)
 				if got := fmt.Sprint(err); got != test.err {
 					t.Errorf("got %s, want %s", got, test.err)
 				}

@@ -17,3 +17,13 @@ func Progress(w io.Writer, what string, size int64) *progressbar.ProgressBar {
 		progressbar.OptionClearOnFinish(),
 	)
 }
+
+// Count shows how many of some things have been done, on a terminal only.
+func Count(w io.Writer, what string, total int64) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(max(1, total),
+		progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(Is(w)),
+		progressbar.OptionSetDescription(what), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+		progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	)
+}

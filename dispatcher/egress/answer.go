@@ -27,6 +27,7 @@ type answer struct {
 	keepAlive  time.Duration // how long the receiver keeps the connection; 0: not told
 	header     []byte        // the first lines of a failed one, see [answer.keep]
 	concealing bool          // the last of them has no value there
+	challenges bool          // a proxy's asks for credentials
 }
 
 var (
@@ -108,6 +109,8 @@ func (a *answer) parseField(line []byte, cut bool) {
 		}
 	case is(name, "Keep-Alive") && !cut:
 		a.parseKeepAlive(value)
+	case is(name, "Proxy-Authenticate"):
+		a.challenges = true
 	case is(name, "Retry-After") && a.status >= 300:
 		a.retryAfter = string(value)
 	case is(name, "Location") && a.status >= 300 && a.status <= 399:

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -38,5 +39,47 @@ func TestNoAuthoritiesIsNoFaultOfTheCertificate(t *testing.T) {
 	}
 	if got := egress.NoAuthorities.String(); got != "INTERNAL_ERROR" {
 		t.Errorf("its word: got %s, want INTERNAL_ERROR, which blames nobody", got)
+	}
+}
+
+// What was verified by an authority that is not trusted any more is not used again:
+// neither a connection, nor a TLS session, nor a connection whose request was under
+// way.
+func TestAChangeOfAuthoritiesEndsWhatTheyVerified(t *testing.T) {
+	answer := make(chan struct{})
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		for s.Request() != nil {
+			<-answer
+			s.Say(hostile.OK200)
+		}
+	})
+	c := newClient(t)
+	underWay := make(chan egress.Result)
+	go func() { underWay <- c.Post(t.Context(), newRequest(r.url())) }()
+	answer <- struct{}{} // the request is there
+	wantKind(t, <-underWay, egress.Acknowledged)
+	go func() { underWay <- c.Post(t.Context(), newRequest(r.url())) }()
+	for r.requests.Load() < 2 {
+		runtime.Gosched()
+	}
+
+	_, stranger := selfSigned()
+	others := x509.NewCertPool()
+	others.AddCert(stranger)
+	c.Trust(others, nil)
+	close(answer)
+	if res := <-underWay; res.Kind != egress.Acknowledged || !res.Reused {
+		t.Errorf("a request under way: got %v, reused %v, want it acknowledged on the kept connection", res.Kind, res.Reused)
+	}
+	if idle := c.Stats().Idle; idle != 0 {
+		t.Errorf("connections kept: got %d, want 0", idle)
+	}
+	wantKind(t, post(t, c, newRequest(r.url())), egress.TLSFailed)
+
+	c.Trust(testCA().pool, nil)
+	resumed := c.Stats().Resumed
+	wantKind(t, post(t, c, newRequest(r.url())), egress.Acknowledged)
+	if got := c.Stats().Resumed; got != resumed {
+		t.Errorf("TLS sessions resumed across two changes: got %d, want 0", got-resumed)
 	}
 }

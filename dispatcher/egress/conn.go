@@ -18,16 +18,18 @@ import (
 type conn struct {
 	net.Conn                 // TLS
 	plain    net.Conn        // below TLS
-	raw      syscall.RawConn // of plain
+	raw      syscall.RawConn // of its socket
 	at       string          // host and port
 	addr     string          // see [Result]
 	made     time.Time       // before its name was looked up
 	dies     time.Time       // no request begins then, or later
 	meter    meter
 	deadline time.Time
-	reusable bool // after an exchange
-	// certified: in the handshake the other side asked for our certificate.
-	certified bool
+	trust    *trust // in which its certificate was verified
+	reusable bool   // after an exchange
+	// certificate: in the handshake the other side asked for ours; what is wrong with it
+	// if the session fails. Empty: it did not ask.
+	certificate Detail
 	// keepAlive is how long the receiver said that it keeps it; 0: not told.
 	keepAlive time.Duration
 
@@ -62,7 +64,7 @@ func (c *Client) dial(ctx context.Context, u *url.URL, r *Request) (*conn, error
 		return made, &failure{phase: connecting, err: err}
 	}
 	var err error
-	if tcp, ok := made.plain.(*net.TCPConn); ok {
+	if tcp, ok := socket(made.plain).(*net.TCPConn); ok {
 		made.raw, err = tcp.SyscallConn()
 	}
 	if err == nil {
@@ -80,14 +82,14 @@ func (c *Client) dial(ctx context.Context, u *url.URL, r *Request) (*conn, error
 // handshake makes the TLS session. One of a test is not resumed, so that the other
 // side shows its certificates.
 func (c *Client) handshake(ctx context.Context, made *conn, name string, test bool) error {
-	cfg := c.tls.Clone()
+	made.trust = c.trust.Load()
+	cfg := made.trust.tls.Clone()
 	cfg.ServerName = name
 	if test {
 		cfg.ClientSessionCache = nil
 	}
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		made.certified = true
-		return new(tls.Certificate), nil // none
+	cfg.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return made.trust.show(made, asked)
 	}
 	began := time.Now()
 	t := &turn{Conn: made.plain, turns: c.turns, ctx: ctx, left: c.tlsTimeout}
@@ -106,10 +108,10 @@ func (c *Client) handshake(ctx context.Context, made *conn, name string, test bo
 	case t.none: // TLS says only that ctx ended
 		return errNoTurn
 	case err != nil:
-		if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok && c.rootless {
+		if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok && made.trust.rootless {
 			err = x509.SystemRootsError{Err: err}
 		}
-		return &failure{phase: securing, certified: made.certified, err: err}
+		return &failure{phase: securing, certificate: made.certificate, err: err}
 	case session.ConnectionState().DidResume:
 		c.resumed.Add(1)
 	}
@@ -130,6 +132,14 @@ func (c *conn) describe(res *Result) {
 	if c.header != nil {
 		res.Header, c.header = lines(c.header), nil
 	}
+}
+
+// socket is what a connection is made of in the end.
+func socket(c net.Conn) net.Conn {
+	if t, ok := c.(*tunnel); ok {
+		return t.tcp
+	}
+	return c
 }
 
 // since is more than zero: there was such a phase.

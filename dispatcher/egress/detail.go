@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -39,13 +40,14 @@ const (
 	CertificateSelfSigned       Detail = "CERTIFICATE_SELF_SIGNED"
 	CertificateChainIncomplete  Detail = "CERTIFICATE_CHAIN_INCOMPLETE" // it came without its issuer's
 	CertificateUnknownAuthority Detail = "CERTIFICATE_UNKNOWN_AUTHORITY"
-	CertificateInvalid          Detail = "CERTIFICATE_INVALID" // in any other way
-	ClientCertificateRequired   Detail = "CLIENT_CERTIFICATE_REQUIRED"
-	TLSVersion                  Detail = "TLS_VERSION"     // none in common
-	TLSCipher                   Detail = "TLS_CIPHER"      // no suite or group in common
-	TLSServerName               Detail = "TLS_SERVER_NAME" // the server does not know the host
-	TLSProtocol                 Detail = "TLS_PROTOCOL"    // the server does not speak HTTP/1.1
-	PlainHTTP                   Detail = "PLAIN_HTTP"      // the server speaks HTTP without TLS
+	CertificateInvalid          Detail = "CERTIFICATE_INVALID"         // in any other way
+	ClientCertificateRequired   Detail = "CLIENT_CERTIFICATE_REQUIRED" // none was shown
+	ClientCertificateRefused    Detail = "CLIENT_CERTIFICATE_REFUSED"  // the operator's was shown
+	TLSVersion                  Detail = "TLS_VERSION"                 // none in common
+	TLSCipher                   Detail = "TLS_CIPHER"                  // no suite or group in common
+	TLSServerName               Detail = "TLS_SERVER_NAME"             // the server does not know the host
+	TLSProtocol                 Detail = "TLS_PROTOCOL"                // the server does not speak HTTP/1.1
+	PlainHTTP                   Detail = "PLAIN_HTTP"                  // the server speaks HTTP without TLS
 	NotTLS                      Detail = "NOT_TLS"
 	HandshakeTimeout            Detail = "HANDSHAKE_TIMEOUT"
 	HandshakeClosed             Detail = "HANDSHAKE_CLOSED"
@@ -96,7 +98,7 @@ func tlsDetail(in *failure) Detail {
 	case errors.As(in, &header):
 		return notTLS(header.RecordHeader)
 	case errors.As(in, &alert) && alert.Op == "remote error":
-		return alertDetail(alert.Err, in.certified)
+		return alertDetail(alert.Err, in.certificate)
 	case says(in, "tls: server selected unsupported protocol version"):
 		return TLSVersion
 	case says(in, "tls: server chose an unconfigured cipher suite", "tls: server selected unsupported group"):
@@ -132,11 +134,8 @@ var alerts = map[string]Detail{
 
 // alertDetail is the detail of an alert of the other side. If that side asked
 // for a certificate, the detail concerns the certificate.
-func alertDetail(alert error, certified bool) Detail {
-	if certified {
-		return ClientCertificateRequired
-	}
-	return alerts[alert.Error()]
+func alertDetail(alert error, certificate Detail) Detail {
+	return cmp.Or(certificate, alerts[alert.Error()])
 }
 
 // certificateDetail is the detail of a fault of the other side's certificate.

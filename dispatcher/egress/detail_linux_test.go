@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -65,6 +66,9 @@ func (b broken) post(t *testing.T) egress.Result {
 	cfg := egress.Config{
 		Allow: loopback, Deny: []netip.Prefix{netip.MustParsePrefix("127.9.0.0/16")}, RootCAs: testCA().pool, Resolver: resolver,
 		ConnectTimeout: patience, TLSTimeout: patience,
+	}
+	if b.detail == egress.ClientCertificateRefused {
+		_, cfg.Certificate = clientAuthority("ours")
 	}
 	if b.detail == egress.PortNotAllowed {
 		cfg.Ports = []uint16{8443}
@@ -252,6 +256,10 @@ func brokenHandshakes() []broken {
 		{"host unknown", egress.TLSFailed, egress.TLSServerName, saying("\x15\x03\x03\x00\x02\x02\x70")},
 		{"client certificate, TLS 1.2", egress.TLSFailed, egress.ClientCertificateRequired, good(func(c *tls.Config) { c.ClientAuth, c.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12 })},
 		{"client certificate, TLS 1.3", egress.TLSFailed, egress.ClientCertificateRequired, good(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert })},
+		{"client certificate refused", egress.TLSFailed, egress.ClientCertificateRefused, good(func(c *tls.Config) {
+			c.ClientAuth, c.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12
+			c.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { return errors.New("not that one") }
+		})},
 		{"plain HTTP", egress.TLSFailed, egress.PlainHTTP, saying("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")},
 		{"plain HTTP without a header", egress.TLSFailed, egress.PlainHTTP, saying("<!DOCTYPE HTML>\n<html>")},
 		{"SSH", egress.TLSFailed, egress.NotTLS, saying("SSH-2.0-OpenSSH_9.6\r\n")},

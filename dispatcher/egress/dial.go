@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -32,45 +33,85 @@ type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// reach makes a TCP connection to one of the host's addresses. The guard
-// decides on each.
+// reach makes a TCP connection to one of the host's addresses, or has the proxy make
+// it. The guard decides on each.
 func (c *Client) reach(ctx context.Context, made *conn, u *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, c.connectTimeout)
 	defer cancel()
-	addrs, err := c.lookup(ctx, made, u.Hostname())
+	places, err := c.places(ctx, made, u)
 	if err != nil {
 		return err
 	}
-	addrs = interleave(addrs)
-	addrs = addrs[:min(len(addrs), maxAddrs)]
 	limit := c.connectTimeout
-	if len(addrs) > maxRacing {
+	if len(places) > maxRacing {
 		limit = maxRacing * attemptDelay
 	}
 	began := time.Now()
-	made.plain, err = race(ctx, len(addrs), func(ctx context.Context, i int) (net.Conn, error) {
+	made.plain, err = race(ctx, len(places), func(ctx context.Context, i int) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		return c.dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addrs[i], port(u)).String())
+		return c.dialer.DialContext(ctx, "tcp", places[i])
 	})
 	made.phases.Connect = since(began)
 	if err != nil {
-		made.addr = dialled(err)
+		made.dialled(err)
 		return err
 	}
-	made.Conn, made.addr = made.plain, addrPort(made.plain.RemoteAddr())
+	if t, ok := made.plain.(*tunnel); ok {
+		made.tunnelled(t)
+	} else {
+		made.addr = addrPort(made.plain.RemoteAddr())
+	}
+	made.Conn = made.plain
 	return nil
 }
 
-// dialled is the address that an error of a dialer is about. What the guard
-// refused is not told: a resolver of the inside may know more than the public.
-func dialled(err error) string {
-	var refused *refusedError
-	var op *net.OpError
-	if errors.As(err, &refused) || !errors.As(err, &op) {
-		return ""
+// places are where a host may be dialled: its addresses, or its name if the proxy
+// looks it up.
+func (c *Client) places(ctx context.Context, made *conn, u *url.URL) ([]string, error) {
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err != nil && c.proxy != nil && c.proxy.Resolves {
+		return []string{hostPort(u)}, nil
 	}
-	return addrPort(op.Addr)
+	addrs, err := c.lookup(ctx, made, host)
+	if err == nil && c.proxy == nil {
+		addrs, err = c.sourced(addrs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	addrs = interleave(addrs)
+	addrs = addrs[:min(len(addrs), maxAddrs)]
+	places := make([]string, len(addrs))
+	for i, a := range addrs {
+		places[i] = netip.AddrPortFrom(a, port(u)).String()
+	}
+	return places, nil
+}
+
+// tunnelled notes where a proxy made a way to, or made none, and how long it took.
+func (c *conn) tunnelled(t *tunnel) {
+	c.phases.Connect, c.phases.Proxy = max(c.phases.Connect-t.took, 1), t.took
+	if at, err := netip.ParseAddrPort(t.to); err == nil {
+		c.addr = at.String()
+	}
+}
+
+// dialled notes the address that an error of a dialer is about. What the guard
+// refused is not told: a resolver of the inside may know more than the public. Neither
+// is where the proxy is.
+func (c *conn) dialled(err error) {
+	var refused *refusedError
+	var way *wayError
+	var made *tunnelError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &refused), errors.As(err, &way):
+	case errors.As(err, &made):
+		c.tunnelled(made.tunnel)
+	case errors.As(err, &op):
+		c.addr = addrPort(op.Addr)
+	}
 }
 
 func addrPort(at net.Addr) string {
@@ -87,12 +128,21 @@ func (c *Client) lookup(ctx context.Context, made *conn, host string) ([]netip.A
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}, nil
 	}
+	if isLocalhost(host) {
+		return []netip.Addr{loopback4, netip.IPv6Loopback()}, nil
+	}
 	addrs, err := c.resolver.LookupNetIP(ctx, "ip", host+".")
 	made.phases.DNS = since(made.made)
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()
 	}
 	return addrs, err
+}
+
+// isLocalhost: a name is this machine by its definition (RFC 6761, section 6.3). A
+// name server need not know it, and an absolute name is not what /etc/hosts has.
+func isLocalhost(host string) bool {
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // interleave alternates between the families of addresses, beginning with the

@@ -3,6 +3,7 @@ package egress_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"slices"
@@ -210,6 +211,17 @@ func TestRebinding(t *testing.T) {
 func TestNameDoesNotResolve(t *testing.T) {
 	c := second(t, nameServer(t, func() []string { return nil }))
 	wantKind(t, post(t, c, newRequest("https://receiver.example.com/")), egress.DNSFailed)
+}
+
+// localhost is this machine, whatever a name server says or /etc/hosts has.
+func TestLocalhostIsNotLookedUp(t *testing.T) {
+	r := listenTLS(t, serverTLS(func(c *x509.Certificate) { c.DNSNames = []string{"localhost", "a.localhost"} }), hostile.Answering(hostile.OK200))
+	elsewhere := nameServer(t, func() []string { return []string{"127.0.0.2"} })
+	for _, host := range []string{"localhost", "LocalHost.", "a.localhost"} {
+		c := egress.New(egress.Config{Allow: loopback, RootCAs: testCA().pool, Resolver: elsewhere})
+		t.Cleanup(c.Close)
+		wantKind(t, post(t, c, newRequest("https://"+host+":"+port(r)+"/")), egress.Acknowledged)
+	}
 }
 
 func TestNameServerHangs(t *testing.T) {

@@ -2,7 +2,7 @@
 // requests that carry callbacks, and says which URLs may be called. It promises:
 //
 //   - No request reaches an address outside the public Internet, unless the
-//     operator opened its range.
+//     operator opened its range, or has a proxy that looks names up.
 //   - One call is one request at most. It follows no redirect. Only a request that
 //     a kept connection took without a byte of an answer is made once more.
 //   - A call ends by its deadline whatever the receiver does, in bounded memory.
@@ -30,10 +30,18 @@ type Config struct {
 	Allow []netip.Prefix // see [Destinations], as are
 	Deny  []netip.Prefix
 	Ports []uint16
-	// RootCAs are trusted. Default: the system's.
-	RootCAs *x509.CertPool
+	// RootCAs are trusted. Default: the system's. Certificate is shown to endpoints that
+	// ask for one. Default: none. See [Client.Trust].
+	RootCAs     *x509.CertPool
+	Certificate *tls.Certificate
 	// Resolver looks names up. Default: Go's, with the system's configuration.
 	Resolver *net.Resolver
+	// Proxy is the way of all requests. Default: none, whatever the environment says.
+	Proxy *Proxy
+	// Source are the addresses of this machine that connections come from, one of each
+	// family at most; an endpoint is reached at addresses of theirs alone. Default:
+	// the system chooses.
+	Source []netip.Addr
 	// ConnectTimeout and TLSTimeout bound how long the other side may make those
 	// phases of an attempt wait. Default: 5 s each.
 	ConnectTimeout, TLSTimeout time.Duration
@@ -53,38 +61,41 @@ type Config struct {
 type Client struct {
 	dialer         dialer
 	resolver       resolver
+	proxy          *Proxy // of the dialer; nil: none
+	source         []netip.Addr
 	connectTimeout time.Duration // of the name and all its addresses
-	tls            *tls.Config
-	rootless       bool // it knows no authority
+	trust          atomic.Pointer[trust]
 	tlsTimeout     time.Duration
 	turns          turns
 	pool           *pool
 	life           time.Duration // of a connection
 	jitter         func() float64
 
-	dials, resumed, reused atomic.Uint64
+	dials, resumed, reused, wayless atomic.Uint64
 }
 
 // New returns a client that keeps connections alive between requests.
 func New(cfg Config) *Client {
 	c := &Client{
-		dialer:         &net.Dialer{ControlContext: newGuard(Destinations{Deny: cfg.Deny, Allow: cfg.Allow, Ports: cfg.Ports}).control},
+		proxy:          cfg.Proxy,
+		source:         cfg.Source,
 		resolver:       cmp.Or(cfg.Resolver, net.DefaultResolver),
 		connectTimeout: or(cfg.ConnectTimeout, 5*time.Second),
-		tls: &tls.Config{
-			RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12,
-			NextProtos:         []string{"http/1.1"}, // HTTP/2 repeats POSTs by itself
-			ClientSessionCache: tls.NewLRUClientSessionCache(maxHosts),
-		},
-		rootless:   cfg.RootCAs != nil && cfg.RootCAs.Equal(x509.NewCertPool()),
-		tlsTimeout: or(cfg.TLSTimeout, 5*time.Second),
-		turns:      newTurns(),
-		pool:       newPool(or(cfg.IdleTimeout, 45*time.Second)),
-		life:       or(cfg.ConnectionLife, time.Minute),
-		jitter:     cfg.Jitter,
+		tlsTimeout:     or(cfg.TLSTimeout, 5*time.Second),
+		turns:          newTurns(),
+		pool:           newPool(or(cfg.IdleTimeout, 45*time.Second)),
+		life:           or(cfg.ConnectionLife, time.Minute),
+		jitter:         cfg.Jitter,
 	}
+	c.trust.Store(newTrust(cfg.RootCAs, cfg.Certificate))
 	if c.jitter == nil {
 		c.jitter = rand.Float64
+	}
+	g := newGuard(Destinations{Deny: cfg.Deny, Allow: cfg.Allow, Ports: cfg.Ports})
+	if cfg.Proxy == nil {
+		c.dialer = newSources(cfg.Source, &net.Dialer{ControlContext: g.control})
+	} else {
+		c.dialer = newTunnels(cfg.Proxy, newSources(cfg.Source, &net.Dialer{Resolver: cfg.Resolver}), g, &c.trust)
 	}
 	return c
 }
@@ -95,11 +106,12 @@ type Stats struct {
 	Resumed uint64 // of these, TLS sessions that were resumed
 	Reused  uint64 // requests on a connection that was kept
 	Idle    int    // connections that are kept now
+	Wayless uint64 // requests that ended as [NoWayOut]
 }
 
 // Stats tells them.
 func (c *Client) Stats() Stats {
-	return Stats{Dials: c.dials.Load(), Resumed: c.resumed.Load(), Reused: c.reused.Load(), Idle: c.pool.idle()}
+	return Stats{Dials: c.dials.Load(), Resumed: c.resumed.Load(), Reused: c.reused.Load(), Idle: c.pool.idle(), Wayless: c.wayless.Load()}
 }
 
 func or(d, otherwise time.Duration) time.Duration {
@@ -162,9 +174,12 @@ type Result struct {
 	Phases     Phases
 	Reused     bool // its connection was kept from an earlier request
 	// Address, with its port, is where its connection went, or the one that could
-	// not be made. Empty: the request did not get as far, or callbacks may not go
-	// there.
+	// not be made. Empty: the request did not get as far, callbacks may not go
+	// there, or the proxy looked the name up.
 	Address string
+	// ByProxy: the failure is what the operator's proxy said, or that it said nothing
+	// in time. It may be the proxy's own.
+	ByProxy bool
 	// TLS is a test's, also of a handshake that failed; nil: none began. Its
 	// PeerCertificates are those that came, trusted or not.
 	TLS *tls.ConnectionState
@@ -177,7 +192,8 @@ type Result struct {
 // process is in none of them.
 type Phases struct {
 	DNS       time.Duration // its host is no address
-	Connect   time.Duration
+	Connect   time.Duration // to the proxy, if there is one
+	Proxy     time.Duration // which makes the way to the host
 	TLS       time.Duration
 	FirstByte time.Duration // of the answer, from when it was sent
 }
@@ -210,10 +226,7 @@ func (c *Client) Post(ctx context.Context, r *Request) Result {
 	if err != nil {
 		res := failed(ctx, err)
 		made.describe(&res)
-		if res.Kind == Exhausted {
-			c.pool.shed()
-			pause(ctx, exhaustedPause)
-		}
+		c.rest(ctx, &res, r)
 		return res
 	}
 	return c.send(ctx, made, u, r)
@@ -234,7 +247,7 @@ func (c *Client) send(ctx context.Context, conn *conn, u *url.URL, r *Request) R
 		r.late(&res)
 	}
 	conn.describe(&res)
-	if stop() && err == nil && conn.reusable && !r.Test {
+	if stop() && err == nil && conn.reusable && !r.Test && conn.trust == c.trust.Load() {
 		c.pool.put(conn)
 	} else {
 		conn.close()
@@ -242,8 +255,26 @@ func (c *Client) send(ctx context.Context, conn *conn, u *url.URL, r *Request) R
 	return res
 }
 
-// exhaustedPause keeps callers from trying again faster than files are closed.
-const exhaustedPause = 250 * time.Millisecond
+const (
+	// exhaustedPause keeps callers from trying again faster than files are closed.
+	exhaustedPause = 250 * time.Millisecond
+	// waylessPause keeps them from storming a proxy that is down.
+	waylessPause = time.Second
+)
+
+// rest delays the end of a request that failed for want of something of ours.
+func (c *Client) rest(ctx context.Context, res *Result, r *Request) {
+	switch res.Kind {
+	case Exhausted:
+		c.pool.shed()
+		pause(ctx, exhaustedPause)
+	case NoWayOut:
+		c.wayless.Add(1)
+		if !r.Test { // which is made once
+			pause(ctx, waylessPause)
+		}
+	}
+}
 
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
@@ -261,7 +292,7 @@ func (c *Client) kept(u *url.URL, r *Request) *conn {
 	}
 	at := hostPort(u)
 	for conn := c.pool.take(at, r.MadeSince); conn != nil; conn = c.pool.take(at, r.MadeSince) {
-		if conn.begin(r.Deadline) && conn.quiet() {
+		if conn.trust == c.trust.Load() && conn.begin(r.Deadline) && conn.quiet() {
 			c.reused.Add(1)
 			conn.reused, conn.phases = true, Phases{}
 			return conn

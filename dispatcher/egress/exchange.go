@@ -111,7 +111,7 @@ func appendRequest(b []byte, u *url.URL, r *Request) ([]byte, error) {
 // unanswered says in which phase an exchange failed; both errors are of the
 // connection if the request was not sent whole.
 func (c *conn) unanswered(unsent, err error) error {
-	f := &failure{phase: waiting, certified: c.certified, err: err}
+	f := &failure{phase: waiting, certificate: c.certificate, err: err}
 	switch {
 	case c.meter.left < maxHeader:
 		f.phase = answering

@@ -42,6 +42,10 @@ func notPublic(addr string) error {
 	return &refusedError{AddressNotPublic, addr + " is not a public address (see --allow-network)"}
 }
 
+func portNotAllowed(port uint16) error {
+	return &refusedError{PortNotAllowed, fmt.Sprintf("port %d is not one of --callback-port", port)}
+}
+
 func newGuard(to Destinations) *guard {
 	return &guard{Destinations: to, check: ssrf.New(ssrf.WithAnyPort())}
 }
@@ -55,7 +59,7 @@ func (g *guard) control(_ context.Context, network, address string, c syscall.Ra
 	addr := to.Addr().WithZone("").Unmap()
 	switch {
 	case !g.takes(to.Port()):
-		return &refusedError{PortNotAllowed, fmt.Sprintf("port %d is not one of --callback-port", to.Port())}
+		return portNotAllowed(to.Port())
 	case contain(g.Deny, addr):
 		return &refusedError{NetworkDenied, addr.String() + " is in a network of --deny-network"}
 	case contain(g.Allow, addr):
@@ -72,6 +76,10 @@ func (g *guard) control(_ context.Context, network, address string, c syscall.Ra
 	}
 	return nil
 }
+
+// Public reports whether callbacks may go to the address where the operator has no
+// rules.
+func Public(addr netip.Addr) bool { return newGuard(Destinations{}).public(addr) }
 
 // public reports whether callbacks may go to the address, at some port.
 func (g *guard) public(addr netip.Addr) bool {

@@ -28,6 +28,7 @@ const (
 	Internal                           // none of Post's: this process failed
 	Exhausted                          // this process could open no file; nothing was sent
 	NoAuthorities                      // this machine knows no certificate authority; nothing was sent
+	NoWayOut                           // the operator's proxy or source address failed; nothing was sent
 )
 
 var kindWords = map[Kind]string{
@@ -35,7 +36,7 @@ var kindWords = map[Kind]string{
 	ConnectFailed: "CONNECT_FAILED", DestinationRefused: "DESTINATION_REFUSED", TLSFailed: "TLS_FAILED",
 	Timeout: "TIMEOUT", ConnectionLost: "CONNECTION_LOST", ResponseInvalid: "RESPONSE_INVALID",
 	Withdrawn: "WITHDRAWN", Interrupted: "INTERRUPTED", Exhausted: "EXHAUSTED",
-	Internal: "INTERNAL_ERROR", NoAuthorities: "INTERNAL_ERROR",
+	Internal: "INTERNAL_ERROR", NoAuthorities: "INTERNAL_ERROR", NoWayOut: "INTERNAL_ERROR",
 }
 
 // String is the word of the contract (the error kinds of openapi.yaml).
@@ -56,9 +57,9 @@ const (
 // failure is an error of a phase.
 type failure struct {
 	phase phase
-	// certified: the other side asked for a certificate, and got none.
-	certified bool
-	err       error
+	// certificate: see conn.
+	certificate Detail
+	err         error
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -67,11 +68,14 @@ func (f *failure) Unwrap() error { return f.err }
 // failed makes the result of an attempt that has no answer.
 func failed(ctx context.Context, err error) Result {
 	kind, detail := classify(ctx, err)
-	return Result{Kind: kind, Detail: detail, Err: err}
+	_, told := errors.AsType[*toldError](err)
+	return Result{Kind: kind, Detail: detail, ByProxy: told, Err: err}
 }
 
 func classify(ctx context.Context, err error) (Kind, Detail) {
 	var refused *refusedError
+	var way *wayError
+	var told *toldError
 	var in *failure
 	switch {
 	case errors.As(err, &refused):
@@ -80,6 +84,10 @@ func classify(ctx context.Context, err error) (Kind, Detail) {
 		return Interrupted, ""
 	case isExhausted(err):
 		return Exhausted, ""
+	case errors.As(err, &way):
+		return NoWayOut, ""
+	case errors.As(err, &told):
+		return told.kind, told.detail
 	case !errors.As(err, &in):
 		return ResponseInvalid, ""
 	}

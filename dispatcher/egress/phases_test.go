@@ -13,15 +13,15 @@ import (
 // happened names the phases that there were.
 func happened(p egress.Phases) string {
 	var names []string
-	for i, d := range []time.Duration{p.DNS, p.Connect, p.TLS, p.FirstByte} {
+	for i, d := range []time.Duration{p.DNS, p.Connect, p.Proxy, p.TLS, p.FirstByte} {
 		if d != 0 {
-			names = append(names, []string{"DNS", "connect", "TLS", "first byte"}[i])
+			names = append(names, []string{"DNS", "connect", "proxy", "TLS", "first byte"}[i])
 		}
 	}
 	return strings.Join(names, ", ")
 }
 
-func sum(p egress.Phases) time.Duration { return p.DNS + p.Connect + p.TLS + p.FirstByte }
+func sum(p egress.Phases) time.Duration { return p.DNS + p.Connect + p.Proxy + p.TLS + p.FirstByte }
 
 // What a request on a new connection went through is told, and that one on a kept
 // connection only waited for its answer.

@@ -14,7 +14,6 @@ type Attempt struct {
 	Started   time.Time
 
 	item   *item
-	term   int  // of the lane, at the start
 	tenure int  // of the lane, at the start
 	sent   bool // it has a connection
 	slow   bool // it is open for longer than SlowAfter
@@ -50,13 +49,19 @@ func (r *Result) overload() bool {
 // Begin gives the lane a slot, if it is [Lane.Runnable]: its next delivery is
 // attempted.
 func (l *Lane) Begin(now time.Time) *Attempt {
-	a := &Attempt{Webhook: l.webhook, Probe: l.Open(), MadeSince: l.dialledSince, Started: now, term: l.term, tenure: l.tenure}
-	if a.Probe {
+	a := &Attempt{Webhook: l.webhook, Probe: l.Open(), MadeSince: l.dialledSince, Started: now, tenure: l.tenure}
+	switch {
+	case a.Probe:
 		a.item = l.probe
-	} else {
+	case l.window.ready.len() > 0:
 		a.item = l.window.ready.pop()
+	default:
+		a.item = l.window.again.pop()
 	}
 	a.item.state = inFlight
+	if a.item.delivery.IsReplay() {
+		l.replaying++
+	}
 	l.release(len(a.item.delivery.Body))
 	l.attempts++
 	return a
@@ -72,6 +77,9 @@ func (l *Lane) Proceed(a *Attempt) bool {
 	if !a.sent { // else it is asked again, for another connection
 		a.sent = true
 		l.sent++
+		if a.slow {
+			l.awaited++
+		}
 	}
 	return true
 }
@@ -80,17 +88,26 @@ func (l *Lane) Proceed(a *Attempt) bool {
 func (l *Lane) Slow(a *Attempt) {
 	a.slow = true
 	l.health.BecameSlow()
+	if a.sent {
+		l.awaited++
+	}
 }
 
 // Ended takes in how an attempt ended, and says what that means for its delivery. It
 // is not counted (false) if the result is void.
 func (l *Lane) Ended(a *Attempt, res *Result, now time.Time) (o store.Outcome, counts bool) {
 	l.attempts--
+	if a.item.delivery.IsReplay() {
+		l.replaying--
+	}
 	if a.slow {
 		l.health.SlowEnded(!res.MayBeOurs)
 	}
 	if a.sent {
 		l.sent--
+	}
+	if a.sent && a.slow {
+		l.awaited--
 	}
 	if res.Void {
 		l.takeBack(a, now)
@@ -102,10 +119,10 @@ func (l *Lane) Ended(a *Attempt, res *Result, now time.Time) (o store.Outcome, c
 // takeBack undoes the start of an attempt. After a PUT it waits with the others
 // until everything has been made due.
 func (l *Lane) takeBack(a *Attempt, now time.Time) {
-	if !a.Probe && l.isCurrent(a) && a.tenure == l.tenure && l.active() && !l.Open() && a.item.seq() >= l.webhook.FirstSeq {
+	if !a.Probe && l.isCurrent(a) && a.tenure == l.tenure && l.active() && !l.Open() && a.item.delivery.GoesTo(l.webhook) {
 		a.item.state = ready
 		l.hold(len(a.item.delivery.Body))
-		l.window.ready.pushFront(a.item)
+		l.window.queue(a.item).pushFront(a.item)
 		return
 	}
 	for _, it := range l.window.finish(a.item, now, l.overtaking(now)) {
@@ -128,6 +145,9 @@ func (l *Lane) conclude(a *Attempt, res *Result, now time.Time) store.Outcome {
 	} else {
 		l.refused(a, res, &o, now)
 	}
+	if a.Probe && o.State != store.Pending {
+		l.oldest = oldest{}
+	}
 	l.settle(a.item, o)
 	l.finish(a.item, o.State, now)
 	return o
@@ -146,10 +166,20 @@ func (l *Lane) finish(it *item, state store.State, now time.Time) {
 }
 
 func (l *Lane) acknowledged(a *Attempt, took time.Duration, now time.Time) {
-	if l.isCurrent(a) && l.health.Acknowledged(took, l.sent+1) {
+	if l.isCurrent(a) && l.health.Acknowledged(took, l.used()) {
 		l.makeDue = true // and everything is read from the beginning
 		l.Drop(now)
 	}
+}
+
+// used is how much of the limit was when an attempt has just ended. Replays may use
+// half of it: when there is nothing else, each counts twice.
+func (l *Lane) used() int {
+	n := l.sent + 1
+	if l.window.ready.len() == 0 {
+		n += l.replaying
+	}
+	return n
 }
 
 // refused is anything but a 2xx.
@@ -181,6 +211,9 @@ func (l *Lane) refused(a *Attempt, res *Result, o *store.Outcome, now time.Time)
 		l.countFailure(a, o, after, now)
 		l.failed(a, res, now)
 	}
+	if l.isCurrent(a) {
+		l.lastFailure = failure{res.Attempt.Error, res.Attempt.StatusCode}
+	}
 }
 
 // failed is what a failure that counts says of the endpoint.
@@ -189,7 +222,7 @@ func (l *Lane) failed(a *Attempt, res *Result, now time.Time) {
 		l.health.Pause(now.Sub(a.Started), l.cfg.Jitter(), now)
 	}
 	// A resolver that lets the time pass is not the endpoint.
-	if l.health.Failed(Failure{Overload: res.overload(), Silent: res.TimedOut && !res.MayBeOurs, Started: a.Started}, now) {
+	if l.health.Failed(Failure{Overload: res.overload(), Silent: res.TimedOut && !res.MayBeOurs, Sent: l.sent + 1, Started: a.Started}, now) {
 		l.expireAt = now
 		l.dialledSince = now
 		l.Drop(now)
@@ -200,11 +233,11 @@ func (l *Lane) failed(a *Attempt, res *Result, now time.Time) {
 func (l *Lane) countFailure(a *Attempt, o *store.Outcome, after time.Duration, now time.Time) {
 	o.Failures++
 	o.State = store.Failed
-	if due, again := l.cfg.next(a.item.delivery.AcceptedAt, now, o.Failures, after); again {
+	if due, again := l.cfg.next(a.item.delivery.Since(), now, o.Failures, after); again {
 		o.State, o.DueAt = store.Pending, due
 	}
 }
 
 // isCurrent reports whether the attempt says something about the lane's present
 // endpoint, or at least about what it was after the last PUT.
-func (l *Lane) isCurrent(a *Attempt) bool { return a.term == l.term }
+func (l *Lane) isCurrent(a *Attempt) bool { return sameEndpoint(a.Webhook, l.webhook) }

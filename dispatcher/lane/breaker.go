@@ -17,6 +17,7 @@ type Breaker struct {
 	open     bool
 	gap      time.Duration
 	next     time.Time
+	asked    bool // the next probe was asked for, before its gap was over
 }
 
 // Open reports whether there are only probes.
@@ -35,10 +36,21 @@ func (b *Breaker) failed(now time.Time) (opened bool) {
 	return true
 }
 
+// ProbeNow makes the next probe due. If it fails, the gap is as before: whoever asks
+// is not waited for longer.
+func (b *Breaker) ProbeNow(now time.Time) {
+	if b.next.After(now) {
+		b.next, b.asked = now, true
+	}
+}
+
 // ProbeFailed sets the time of the next probe: the gap doubles, and the endpoint may
 // ask for more, but not for more than the longest gap: it says when that request may
 // be repeated, and the lane's others wait for the probe.
 func (b *Breaker) ProbeFailed(now time.Time, after time.Duration) {
-	b.gap = min(2*b.gap, maxProbeGap)
+	if !b.asked {
+		b.gap = min(2*b.gap, maxProbeGap)
+	}
+	b.asked = false
 	b.next = now.Add(max(b.gap, min(after, maxProbeGap)))
 }

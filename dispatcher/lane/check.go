@@ -14,8 +14,14 @@ func (l *Lane) Check() error {
 			errs = append(errs, fmt.Errorf("%s: believed %d, counted %d", what, got, want))
 		}
 	}
-	held, underWay, outcomes, members := l.kept, 0, 0, 0
+	held, underWay, outcomes, members, replays, replaying := l.kept, 0, 0, 0, 0, 0
 	for _, it := range l.window.items {
+		if it.delivery.IsReplay() {
+			replays++
+			if it.state == inFlight {
+				replaying++
+			}
+		}
 		switch it.state {
 		case waiting, ready:
 			held += len(it.delivery.Body)
@@ -33,14 +39,16 @@ func (l *Lane) Check() error {
 	}
 	equal("bytes", l.held, held)
 	equal("attempts under way", l.attempts, underWay)
+	equal("replays", l.window.replays, replays)
+	equal("replays under way", l.replaying, replaying)
 	equal("outcomes to be recorded", l.outcomes, outcomes)
 	for id, c := range l.window.messages {
 		members -= c.members
 		if c.head == nil && len(c.rest) > 0 {
-			errs = append(errs, fmt.Errorf("message %s: %d wait for nothing", id, len(c.rest)))
+			errs = append(errs, fmt.Errorf("message %v: %d wait for nothing", id, len(c.rest)))
 		}
 		if c.members == 0 && !l.working {
-			errs = append(errs, fmt.Errorf("message %s stays for ever", id))
+			errs = append(errs, fmt.Errorf("message %v stays for ever", id))
 		}
 	}
 	equal("members of messages", -members, 0)

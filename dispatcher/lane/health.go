@@ -42,6 +42,9 @@ func (h *Health) Proven() bool { return h.proven }
 // attempts have ended, or has an open breaker.
 func (h *Health) Doubted() bool { return h.suspect || h.slow > 0 || h.Breaker.open }
 
+// Suspect reports whether the endpoint was found to be slow, silent or failing.
+func (h *Health) Suspect() bool { return h.suspect }
+
 // Slow is how many attempts are open for longer than [SlowAfter].
 func (h *Health) Slow() int { return h.slow }
 
@@ -55,9 +58,26 @@ func (h *Health) SlowEnded(blame bool) {
 	h.suspect = h.suspect || blame
 }
 
-// FailedBefore notes that deliveries to an endpoint without a success wait for their
-// retry.
-func (h *Health) FailedBefore() { h.suspect = h.suspect || !h.proven }
+// Failing reports whether several attempts in a row have failed.
+func (h *Health) Failing() bool { return h.Breaker.failures >= failuresSuspect }
+
+// wasOpen, wasFailing and wasSlowed go on with what is known from before.
+func (h *Health) wasOpen(now time.Time) {
+	h.Breaker = Breaker{failures: failuresOpen, open: true, gap: minProbeGap, next: now}
+	h.proven = false
+}
+
+func (h *Health) wasFailing() { h.Breaker.failures, h.suspect = failuresSuspect, true }
+
+func (h *Health) wasSlowed() { h.suspect = true }
+
+// NothingToProbe closes the breaker although nothing has been acknowledged: the next
+// delivery finds out, and its failure opens it again.
+func (h *Health) NothingToProbe() {
+	failures := h.Breaker.failures
+	h.Forget()
+	h.Breaker.failures, h.suspect = failures, true
+}
 
 // Acknowledged handles an acknowledged attempt: took is its duration, sent as in
 // [Limit]. It reports whether the breaker closed.
@@ -81,13 +101,14 @@ func (h *Health) Acknowledged(took time.Duration, sent int) (closed bool) {
 type Failure struct {
 	Overload bool // it asked for fewer attempts at a time, or took too long
 	Silent   bool // it let the time of some phase pass
+	Sent     int  // requests at that time, this one included
 	Started  time.Time
 }
 
 // Failed handles a failed attempt and reports whether that opened the breaker.
 func (h *Health) Failed(f Failure, now time.Time) (opened bool) {
 	if f.Overload {
-		h.Limit.overloaded(f.Started, now)
+		h.Limit.overloaded(f.Started, now, f.Sent)
 	}
 	opened = h.Breaker.failed(now)
 	if f.Silent || h.Breaker.failures >= failuresSuspect {

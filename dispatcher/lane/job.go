@@ -69,10 +69,10 @@ func (l *Lane) wants(now time.Time) (k Kind, again time.Time) {
 		return Nothing, again
 	case l.Open() || !l.active():
 		return l.wantsAtRest(now)
+	case l.moreReplays && l.hasReplayRoom(), (l.more || l.isDue(now)) && l.hasPageRoom():
+		return Page, again
 	case !l.hasPageRoom():
 		return Nothing, again
-	case l.more || l.isDue(now):
-		return Page, again
 	}
 	return Nothing, l.dueAt
 }
@@ -103,12 +103,14 @@ func (l *Lane) dueBy(at time.Time) {
 // [Lane.JobDone] must follow.
 func (l *Lane) BeginJob(now time.Time) *Job {
 	k, _ := l.wants(now)
-	l.working, l.missed, l.noted = true, 0, time.Time{}
+	l.working, l.missed, l.noted, l.replayed = true, 0, time.Time{}, false
 	l.window.ask()
 	j := &Job{Kind: k, epoch: l.epoch}
 	switch k {
 	case Page:
 		j.Query = l.page(now)
+	case Oldest, Expire:
+		l.oldest = oldest{}
 	case Suspend:
 		j.Webhook = l.suspend
 	}
@@ -124,6 +126,7 @@ func (l *Lane) JobDone(j *Job, a *Answer, now time.Time) {
 	}
 	l.working = false
 	for _, a := range l.takeLate() { // not merged
+		l.unreadSince(a.Delivery.AcceptedAt)
 		l.miss(a.Delivery.Seq)
 	}
 	if l.missed != 0 {
@@ -146,7 +149,9 @@ func (l *Lane) takeIn(j *Job, a *Answer, now time.Time) {
 	case Oldest:
 		l.probeWith(&a.Page, now)
 	case Suspend:
-		l.suspend = nil
+		if l.suspend == j.Webhook { // else another 410, after a rotation
+			l.suspend = nil
+		}
 	case MakeDue:
 		l.makeDue = !a.All
 		l.dueBy(now)
@@ -162,12 +167,17 @@ func (l *Lane) takeIn(j *Job, a *Answer, now time.Time) {
 // expired: nothing is past the horizon any more. rest is the oldest that is left.
 func (l *Lane) expired(rest *store.Backlog, now time.Time) {
 	l.expireAt = now
+	left := append(rest.Fresh, rest.Replays...)
 	switch {
-	case len(rest.Fresh) > 0:
-		l.oldest = rest.Fresh[0].Seq
-		l.expireAt = Latest(now, rest.Fresh[0].AcceptedAt.Add(l.cfg.Horizon))
+	case len(left) > 0:
+		l.oldest, l.due = oldestIs(&left[0]), due{waiting: sinceAccepted(&left[0])}
+		first := time.Time{}
+		for i := range left {
+			first = Earliest(first, left[i].Since())
+		}
+		l.expireAt = Latest(now, first.Add(l.cfg.Horizon))
 	case !l.active():
-		l.dueAt = l.noted
+		l.dueAt, l.moreReplays = l.noted, l.replayed
 		l.caughtUp(now) // nothing waits for the webhook to go on
 	}
 	l.expireAt = l.expireAt.Add(expireGap)

@@ -37,15 +37,15 @@ type Lane struct {
 	health Health
 	window window
 	backlog
+	due
 	upkeep
 	reading
 	underWay
 	memory
 	tenancy
-	probe      *item     // to be attempted by the open breaker
-	oldest     int64     // Seq of the delivery that it probes with, when last read
-	unrecorded []Outcome // new ones, for Ready
-	idleAt     time.Time // since when there was nothing to do
+	telling
+	probes
+	idleAt time.Time // since when there was nothing to do
 }
 
 // endpoint is where the deliveries go.
@@ -56,7 +56,6 @@ type endpoint struct {
 	// told is the webhook that the lane was last brought up to date with: a
 	// page may show a change before the listener is told of it.
 	told *store.Webhook
-	term int // counts those changes, but for rotations
 	// dialledSince is when the webhook was changed, or the open breaker saw a
 	// failure: the host may be elsewhere now, so that no attempt uses a
 	// connection made before. Other accounts on the host keep theirs.
@@ -73,6 +72,8 @@ type backlog struct {
 	// counts.
 	dueAt time.Time
 	aside int
+	// moreReplays: the store may have replays that are due and not in memory.
+	moreReplays bool
 }
 
 // upkeep is what is to be written for the account, beside outcomes.
@@ -91,17 +92,23 @@ type reading struct {
 	working bool // one is
 	epoch   int  // counts what makes the answer worthless
 	// Since that began:
-	late   []store.Acceptance // handed over
-	missed int64              // the least Seq of what was handed over and is not kept; zero: all is
-	noted  time.Time          // the earliest that became due
-	gone   map[int64]struct{} // recorded: the answer may still show them
+	late     []store.Acceptance // handed over
+	missed   int64              // the least Seq of what was handed over and is not kept; zero: all is
+	noted    time.Time          // the earliest that became due
+	replayed bool               // some were
+	// Recorded, with the time of their replay: the answer may still show them.
+	gone map[int64]time.Time
 }
 
 // underWay counts what is.
 type underWay struct {
-	attempts int // of these
-	sent     int // so many have a connection
-	outcomes int // to be recorded
+	attempts  int // of these
+	sent      int // so many have a connection, and
+	awaited   int // so many of these are slow: it is the endpoint that is
+	replaying int // so many are replays
+	outcomes  int // to be recorded
+
+	unrecorded []Outcome // new ones of these, for Ready
 }
 
 // memory is what the lane takes of it.
@@ -133,17 +140,18 @@ func New(cfg *Config, account string, scan Scan) *Lane {
 		endpoint: endpoint{known: scan.Done, dialledSince: scan.Gained},
 		backlog:  backlog{direct: scan.Done, more: !scan.Done},
 		upkeep:   upkeep{makeDue: scan.Rewound && !scan.Done},
-		reading:  reading{gone: map[int64]struct{}{}},
+		reading:  reading{gone: map[int64]time.Time{}},
 	}
 }
 
 // Ready is what a lane wants.
 type Ready struct {
-	Attempt  bool      // a slot, see [Lane.Begin]
-	Job      Kind      // a read or write of the store, see [Lane.BeginJob]; [Nothing]: it does not
-	Again    time.Time // to be asked again then, if nothing happens before; zero: never
-	Outcomes []Outcome // to be recorded, see [Lane.Recorded]
-	Over     bool      // nothing: there has been nothing to do for a while
+	Attempt  bool          // a slot, see [Lane.Begin]
+	Job      Kind          // a read or write of the store, see [Lane.BeginJob]; [Nothing]: it does not
+	Again    time.Time     // to be asked again then, if nothing happens before; zero: never
+	Outcomes []Outcome     // to be recorded, see [Lane.Recorded]
+	Change   *HealthChange // the same, see [Lane.HealthRecorded]
+	Over     bool          // nothing: there has been nothing to do for a while
 }
 
 // idleAfter is how long a lane with nothing to do remembers its endpoint.
@@ -165,6 +173,8 @@ func (l *Lane) Ready(now time.Time) (r Ready) {
 	if l.health.Paused(now) {
 		r.Again = Earliest(r.Again, l.health.PausedUntil())
 	}
+	change, again := l.tell(now)
+	r.Change, r.Again = change, Earliest(r.Again, again)
 	if r.Job != Nothing || !l.idle() {
 		l.idleAt = time.Time{}
 	} else if l.idleAt.IsZero() {
@@ -180,13 +190,13 @@ func (l *Lane) Ready(now time.Time) (r Ready) {
 // idle reports whether nothing of the account is left to do, here or in the
 // store. Without a webhook that is so once everything has been cancelled.
 func (l *Lane) idle() bool {
-	if l.window.len() > 0 || l.makeDue || l.cancel || l.suspend != nil || l.working {
+	if l.window.len() > 0 || l.makeDue || l.cancel || l.suspend != nil || l.working || l.isUntold() || l.change != nil {
 		return false
 	}
 	if l.known && l.webhook == nil {
 		return true
 	}
-	return l.direct && l.dueAt.IsZero() && !l.Open()
+	return l.direct && l.dueAt.IsZero() && !l.moreReplays && !l.Open()
 }
 
 // maxUnrecorded outcomes of one lane wait for the store at most.
@@ -200,7 +210,13 @@ func (l *Lane) Runnable(now time.Time) bool {
 	if l.Open() {
 		return l.probe != nil && l.attempts == 0
 	}
-	return !l.health.Paused(now) && l.window.ready.len() > 0 && l.attempts < l.health.Limit.N()
+	return !l.health.Paused(now) && l.attempts < l.health.Limit.N() && (l.window.ready.len() > 0 || l.mayReplay())
+}
+
+// mayReplay reports whether a replay may go, as nothing else is ready. Together they
+// take half of the limit, rounded up.
+func (l *Lane) mayReplay() bool {
+	return l.window.again.len() > 0 && l.replaying < (l.health.Limit.N()+1)/2
 }
 
 // active reports whether deliveries may be attempted.
@@ -214,6 +230,10 @@ func (l *Lane) Account() string { return l.account }
 // Suspended reports whether the webhook is.
 func (l *Lane) Suspended() bool { return l.webhook != nil && !l.active() }
 
+// Webhook is where the deliveries go; nil: nowhere, or it is not known yet. It must
+// not be changed.
+func (l *Lane) Webhook() *store.Webhook { return l.webhook }
+
 // Open reports whether the breaker is.
 func (l *Lane) Open() bool { return l.health.Breaker.Open() }
 
@@ -223,11 +243,12 @@ func (l *Lane) Doubted() bool { return l.health.Doubted() }
 // The classes of lanes, by what is known of the endpoint. They say how much a lane
 // may take of what all lanes share: slots and memory.
 const (
-	Proven  fair.Class = iota // its endpoint acknowledges
-	Handed                    // nothing attempted yet; events have just been accepted for it
-	Found                     // nothing attempted yet; its backlog is from before the start
-	Suspect                   // its endpoint times out or keeps failing
-	Classes                   // how many there are
+	Proven    fair.Class = iota // its endpoint acknowledges
+	Handed                      // nothing attempted yet; events have just been accepted for it
+	Found                       // nothing attempted yet; its backlog is from before the start
+	Replaying                   // nothing to attempt but replays; of slots alone
+	Suspect                     // its endpoint times out or keeps failing
+	Classes                     // how many there are
 )
 
 // Class is what the lane counts as now. Without a success it takes one slot at a
@@ -242,6 +263,14 @@ func (l *Lane) Class() fair.Class {
 		return Handed
 	}
 	return Found
+}
+
+// SlotClass is what the lane's next attempt counts as.
+func (l *Lane) SlotClass() fair.Class {
+	if c := l.Class(); c == Suspect || l.Open() || l.window.ready.len() > 0 {
+		return c
+	}
+	return Replaying
 }
 
 // Held is how many bytes of bodies wait in memory. What is under way does not count:
@@ -261,9 +290,11 @@ func (l *Lane) release(n int) { l.hold(-n) }
 // Drop makes the lane forget what it holds and has not begun. It reads that again
 // when needed.
 func (l *Lane) Drop(now time.Time) {
+	l.keepDueSince(now)
 	l.epoch++
 	l.direct, l.more, l.cursor = false, true, 0
-	l.probe = nil
+	l.moreReplays = true
+	l.probe, l.oldest = nil, oldest{}
 	l.late, l.missed = nil, 1 // whatever there is
 	l.window.clear(now, l.overtaking(now))
 	l.kept = 0
@@ -275,6 +306,9 @@ func (l *Lane) Drop(now time.Time) {
 func (l *Lane) ReadAnew(now time.Time) {
 	l.Drop(now)
 	l.known = false
+	for _, it := range l.window.items {
+		it.stale = true
+	}
 	l.retryAt = now.Add(minRetryGap)
 }
 
@@ -296,7 +330,7 @@ func (l *Lane) Lost(now time.Time) {
 
 // IsLost reports whether it is, and settled whether nothing is left that had begun.
 func (l *Lane) IsLost() (is, settled bool) {
-	return l.lost, l.attempts == 0 && l.outcomes == 0 && !l.working
+	return l.lost, l.attempts == 0 && l.outcomes == 0 && !l.working && l.change == nil
 }
 
 // CameBack notes that a lost account is this process's again. The lane begins as a new
@@ -304,6 +338,7 @@ func (l *Lane) IsLost() (is, settled bool) {
 func (l *Lane) CameBack(gained time.Time) {
 	l.lost, l.known, l.told = false, false, nil
 	l.health.Forget()
+	l.untake()
 	l.dialledSince = gained
 }
 

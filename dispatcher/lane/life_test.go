@@ -36,6 +36,7 @@ func (w *life) steps() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"accept":   w.accept,
 		"more":     w.accept,
+		"replay":   w.replay,
 		"begin":    func(*rapid.T) { w.begin() },
 		"end":      w.end,
 		"ask":      func(*rapid.T) { w.ask() },
@@ -53,7 +54,10 @@ func (w *life) steps() map[string]func(*rapid.T) {
 		"anew":     func(*rapid.T) { w.lane.ReadAnew(w.now) },
 		"apart":    func(t *rapid.T) { w.setApart(rapid.Bool().Draw(t, "apart")) },
 		"lost":     w.lose,
+		"probe":    func(*rapid.T) { w.askForProbe() },
+		"restart":  w.restart,
 		"slow":     func(*rapid.T) { w.slow() },
+		"state":    func(t *rapid.T) { w.recordChange(rapid.IntRange(0, 3).Draw(t, "fails") == 0) },
 		"":         w.check,
 	}
 }
@@ -78,6 +82,10 @@ func (w *life) goOn(t *rapid.T) {
 }
 
 const orderWait = time.Minute
+
+// replayTick passes between a replay and the next end of its delivery, as it does where
+// both are commits: a store tells one replay of a delivery from the next by its time.
+const replayTick = 2 * time.Microsecond
 
 var results = []lane.Result{
 	{Attempt: store.Attempt{StatusCode: 204}}, {Attempt: store.Attempt{Error: store.HTTPStatus, StatusCode: 500}},
@@ -105,19 +113,26 @@ type life struct {
 	events   []*event
 	urls     int
 	apart    bool
-	untold   []func()       // what the store is about to tell
-	told     *store.Webhook // last
-	changed  time.Time      // the webhook, but for rotations
-	broken   time.Time      // the open breaker saw a failure
-	gone     bool           // the endpoint has answered 410
-	acked    bool           // it has acknowledged, and its breaker has not opened since
-	messages int            // how many there are
+	untold   []func()           // what the store is about to tell
+	told     *store.Webhook     // last
+	changed  time.Time          // the webhook, but for rotations
+	broken   time.Time          // the open breaker saw a failure
+	hurried  bool               // and is to probe before its gap is over
+	gone     bool               // the endpoint has answered 410
+	acked    bool               // it has acknowledged, and its breaker has not opened since
+	messages int                // how many there are
+	replays  int                // so many were asked for
+	failures int                // in a row since the lane began or the webhook was changed, which the endpoint is to blame for
+	changing *lane.HealthChange // is being recorded
+	emitted  time.Time          // the last
 }
 
 type event struct {
 	id, message string
 	acked       bool
 	first       time.Time // failure
+	replay      int       // the number of the replay that it is in; 0: it is in its first run
+	since       time.Time // when that was asked for
 }
 
 // told hands on what the store tells. It tells one process of nothing else.
@@ -136,16 +151,30 @@ func (l told) Accepted(batch []store.Acceptance) {
 	})
 }
 
+func (l told) Replayed(h *store.Webhook, seqs []int64) {
+	l.w.untold = append(l.w.untold, func() { l.w.lane.Replayed(h, seqs, l.w.now) })
+}
+
+func (l told) ReplayStarted() {}
+
 func (l told) WebhookChanged(_ string, h *store.Webhook) {
 	l.w.untold = append(l.w.untold, func() {
 		l.w.lane.Changed(h, l.w.now)
 		before := l.w.told
-		if before == nil || h == nil || h.ID != before.ID || h.CallbackURL != before.CallbackURL || h.Status != before.Status {
+		if !sameEndpoint(before, h) {
 			l.w.broken, l.w.acked, l.w.changed = time.Time{}, false, l.w.now
+			l.w.failures = 0
 		}
 		l.w.told, l.w.gone = h, false
 	})
 }
+
+// sameEndpoint: the webhook was neither made nor put nor suspended in between.
+func sameEndpoint(a, b *store.Webhook) bool {
+	return a != nil && b != nil && a.ID == b.ID && a.Health.Version == b.Health.Version
+}
+
+func (l told) HealthChanged([]store.HealthChange) {}
 
 // tell hands on what the store has told: before the next write, but a read may be
 // earlier.
@@ -156,11 +185,13 @@ func (w *life) tell() {
 	w.untold = nil
 }
 
+var config = &lane.Config{OrderWait: orderWait, Policy: lane.Policy{
+	Schedule: lane.DefaultSchedule, Horizon: 72 * time.Hour, Reserve: 10 * time.Second, Jitter: func() float64 { return 0.5 },
+}}
+
 func newLife(t *rapid.T) *life {
 	w := &life{T: t, store: memory.New(memory.Config{}), now: start.AddDate(-1, 0, 0), room: 1 << 30, result: results[0], messages: rapid.SampledFrom([]int{5, 50}).Draw(t, "messages")}
-	w.lane = lane.New(&lane.Config{OrderWait: orderWait, Policy: lane.Policy{
-		Schedule: lane.DefaultSchedule, Horizon: 72 * time.Hour, Reserve: 10 * time.Second, Jitter: func() float64 { return 0.5 },
-	}}, "a", lane.Scan{Done: rapid.Bool().Draw(t, "scanned")})
+	w.lane = lane.New(config, "a", lane.Scan{Done: rapid.Bool().Draw(t, "scanned")})
 	w.store.Listen(told{w: w})
 	_, _, err := w.store.PutAccount(context.Background(), "a", w.now)
 	w.must(err)
@@ -203,6 +234,28 @@ func (w *life) accept(t *rapid.T) {
 	w.must(err)
 }
 
+// replay sends again some of what has ended.
+func (w *life) replay(t *rapid.T) {
+	w.tell()
+	ended := slices.DeleteFunc(slices.Clone(w.events), w.pending)
+	if len(ended) == 0 {
+		t.Skip("nothing has ended")
+	}
+	for _, e := range rapid.SliceOfNDistinct(rapid.SampledFrom(ended), 1, min(len(ended), 20), func(e *event) string { return e.id }).Draw(t, "replayed") {
+		w.must(w.store.Replay(context.Background(), "a", e.id, w.now))
+		d, _, err := w.store.Delivery(context.Background(), "a", e.id)
+		w.must(err)
+		w.replays++
+		e.acked, e.first, e.replay, e.since = false, time.Time{}, w.replays, d.Replay.At
+	}
+}
+
+// before reports whether one event of a message goes before another that was accepted
+// later.
+func (e *event) before(other *event) bool {
+	return e.message == other.message && (e.replay == 0) == (other.replay == 0) && e.replay <= other.replay
+}
+
 func (w *life) event(id string) *event {
 	return w.events[slices.IndexFunc(w.events, func(e *event) bool { return e.id == id })]
 }
@@ -223,19 +276,26 @@ func (w *life) begin() bool {
 	if e.acked {
 		w.Fatalf("%s begins again after it was acknowledged", e.id)
 	}
+	replays := 0
 	for _, o := range w.open {
-		if o.Delivery().MessageID == e.message {
+		if o.Delivery().IsReplay() {
+			replays++
+		}
+		if o.Delivery().MessageID == e.message && o.Delivery().IsReplay() == a.Delivery().IsReplay() {
 			w.Fatalf("%s begins while %s of its message is under way", e.id, o.Delivery().EventID)
 		}
 		if a.Probe || o.Probe {
 			w.Fatalf("%s begins beside %s, and one is a probe", e.id, o.Delivery().EventID)
 		}
 	}
+	if p, known := w.lane.Pace(w.now); known && a.Delivery().IsReplay() && replays >= (p.Concurrency+1)/2 {
+		w.Fatalf("%s begins beside %d others that are sent again, while %d attempts may be made at a time", e.id, replays, p.Concurrency)
+	}
 	for _, o := range w.events {
 		if o == e {
 			break
 		}
-		if o.message == e.message && !o.acked && (o.first.IsZero() || w.now.Before(o.first.Add(orderWait))) && w.pending(o) {
+		if o.before(e) && !o.acked && (o.first.IsZero() || w.now.Before(o.first.Add(orderWait))) && w.pending(o) {
 			w.Fatalf("%s overtakes %s, which first failed at %v", e.id, o.id, o.first)
 		}
 	}
@@ -245,7 +305,7 @@ func (w *life) begin() bool {
 	if w.gone {
 		w.Fatalf("%s begins after a 410", e.id)
 	}
-	if a.Probe && w.now.Sub(w.broken) < 5*time.Second {
+	if a.Probe && !w.hurried && w.now.Sub(w.broken) < 5*time.Second {
 		w.Fatalf("%s probes %v after a failure", e.id, w.now.Sub(w.broken))
 	}
 	for _, o := range w.open {
@@ -259,6 +319,7 @@ func (w *life) begin() bool {
 	if a.Probe != w.lane.Open() {
 		w.Fatalf("%s begins, a probe: %t, while the breaker is open: %t", e.id, a.Probe, w.lane.Open())
 	}
+	w.hurried = w.hurried && !a.Probe
 	w.open = append(w.open, a)
 	if len(w.open) > lane.MaxLimit {
 		w.Fatalf("%d attempts at a time", len(w.open))
@@ -292,32 +353,48 @@ func (w *life) endAt(i int) {
 	w.result.Attempt.At, w.result.Attempt.Duration = a.Started, w.now.Sub(a.Started)
 	e, res, failures := w.event(a.Delivery().EventID), w.result, a.Delivery().Failures
 	o, counts := w.lane.Ended(a, &res, w.now)
-	current := counts && w.told != nil && a.Webhook.ID == w.told.ID && a.Webhook.Version == w.told.Version
+	w.hurried = w.hurried || a.Probe && !counts // it sent nothing, and begins anew
+	present := w.webhook()                      // of which the lane may know from a page
+	known := counts && sameEndpoint(a.Webhook, w.told)
+	current := known && sameEndpoint(a.Webhook, &present)
 	if current && res.Attempt.Error != "" && !res.Internal && w.lane.Open() {
 		w.broken = w.now
 	}
-	w.gone = w.gone || current && res.Attempt.StatusCode == 410
-	w.acked = (w.acked || current && res.Attempt.Error == "") && !w.lane.Open()
+	w.gone = w.gone || current && res.Attempt.StatusCode == 410 && a.Webhook.Version == w.told.Version
+	w.countFailure(a, &res, current)
+	w.acked = (w.acked || known && res.Attempt.Error == "") && !w.lane.Open()
 	if a.Probe && !res.Internal && o.Failures > failures {
 		w.Fatalf("a probe of %s uses up its schedule", e.id)
 	}
+	acked := res.Attempt.Error == ""
 	switch {
 	case counts == res.Void:
 		w.Fatalf("%+v counts: %t", res, counts)
 	case !counts:
 		return
-	case res.Attempt.Error == "":
+	case !e.since.Equal(a.Delivery().Replay.At): // it has been replayed meanwhile
+	case acked:
 		e.acked = true
 	case e.first.IsZero():
 		e.first = w.now
 	}
-	if (o.State == store.Delivered) != e.acked || e.acked && o.Failures != a.Delivery().Failures {
+	if (o.State == store.Delivered) != acked || acked && o.Failures != a.Delivery().Failures {
 		w.Fatalf("%s ended as %+v after %+v", e.id, o, res)
 	}
 }
 
+// askForProbe: the open breaker need not wait for the end of its gap.
+func (w *life) askForProbe() {
+	underWay := slices.ContainsFunc(w.open, func(a *lane.Attempt) bool { return a.Probe })
+	got := w.lane.ProbeNow(w.now)
+	if got != store.NotOpen && (!w.lane.Open() || w.gone || (got == store.ProbeUnderWay) != underWay) {
+		w.Fatalf("asked for a probe: %d; the breaker is open: %t, a probe under way: %t, after a 410: %t", got, w.lane.Open(), underWay, w.gone)
+	}
+	w.hurried = w.hurried || got == store.ProbeBegins
+}
+
 func (w *life) slow() {
-	if len(w.open) > 0 && w.now.Sub(w.open[0].Started) > lane.SlowAfter && !w.lane.Doubted() {
+	if len(w.open) > 0 && w.now.Sub(w.open[0].Started) > lane.SlowAfter && !w.lane.Doubted() && w.lane.Proceed(w.open[0]) {
 		w.lane.Slow(w.open[0])
 	}
 }
@@ -326,6 +403,7 @@ func (w *life) slow() {
 func (w *life) ready() lane.Ready {
 	r := w.lane.Ready(w.now)
 	w.outcomes = append(w.outcomes, r.Outcomes...)
+	w.noteChange(r.Change)
 	if !r.Again.IsZero() && !r.Over && !r.Again.After(w.now) {
 		w.Fatalf("wants to be asked again at %v, which is not later than %v", r.Again, w.now)
 	}
@@ -387,22 +465,16 @@ func (w *life) answer() bool {
 	if w.asked == nil {
 		return false
 	}
+	if !w.asked.Kind.Reads() {
+		w.tell() // of what was written, before the answer
+	}
 	w.lane.SetRoom(w.room)
 	w.lane.JobDone(w.asked, &w.reply, w.now)
 	w.asked = nil
 	return true
 }
 
-// pass passes time. Outcomes do not wait for long: an event that is put off, of which
-// the store knows nothing for the rest of the order wait, may be overtaken.
-func (w *life) pass(d time.Duration) {
-	if d > time.Millisecond {
-		w.tell()
-		w.ready()
-		w.recordSome(len(w.outcomes))
-	}
-	w.now = w.now.Add(d)
-}
+func (w *life) pass(d time.Duration) { w.now = w.now.Add(d) }
 
 // next passes the time until the lane wants to be asked again.
 func (w *life) next() bool {
@@ -418,15 +490,18 @@ func (w *life) change(t *rapid.T) {
 	w.tell()
 	ctx := context.Background()
 	var err error
-	switch rapid.SampledFrom([]string{"put", "put", "rotate", "delete and create"}).Draw(t, "change") {
+	switch rapid.SampledFrom([]string{"put", "put the same", "rotate", "delete and create"}).Draw(t, "change") {
 	case "put":
 		_, err = w.store.ReplaceCallbackURL(ctx, "a", w.url(), w.now)
+	case "put the same":
+		_, err = w.store.ReplaceCallbackURL(ctx, "a", w.webhook().CallbackURL, w.now)
 	case "rotate":
 		_, err = w.store.RotateSecret(ctx, "a", store.NewSecret(), w.now.Add(time.Second), w.now)
 		if errors.Is(err, store.ErrTooMany) {
 			err = nil
 		}
 	case "delete and create":
+		w.pass(replayTick)
 		w.must(w.store.DeleteWebhook(ctx, "a", w.now))
 		w.tell()
 		w.create()
@@ -450,7 +525,8 @@ func (w *life) lose(*rapid.T) {
 	w.answer()
 	w.ready()
 	w.recordSome(len(w.outcomes))
-	w.broken, w.acked = time.Time{}, false
+	w.recordChange(false)
+	w.broken, w.acked, w.failures = time.Time{}, false, 0
 	if is, settled := w.lane.IsLost(); !is || !settled {
 		w.Fatalf("lost %t, settled %t, want true", is, settled)
 	}
@@ -464,6 +540,7 @@ func (w *life) check(*rapid.T) {
 	if len(w.untold) > 0 {
 		return
 	}
+	w.checkState()
 	h := w.webhook()
 	page, err := w.store.Deliveries(context.Background(), store.DeliveryQuery{AccountID: "a", States: []store.State{store.Pending}, Limit: 3})
 	w.must(err)
@@ -474,7 +551,20 @@ func (w *life) check(*rapid.T) {
 		if wait.For != store.ForOutcome && wait.For != store.ForPut && (wait.For == store.ForProbe) != w.lane.Open() || underWay && wait.For != store.ForOutcome {
 			w.Fatalf("%s waits for %s; the breaker is open: %t; it is under way: %t", d.EventID, wait.For, w.lane.Open(), underWay)
 		}
+		if wait.For == store.ForProbe && !wait.NextAttempt.IsZero() && d.EventID != w.oldest() {
+			w.Fatalf("%s waits for a probe at %v, which goes with %s", d.EventID, wait.NextAttempt, w.oldest())
+		}
 	}
+}
+
+// oldest is the event that a probe goes with.
+func (w *life) oldest() string {
+	b, err := w.store.Oldest(context.Background(), "a")
+	w.must(err)
+	for _, d := range append(b.Fresh, b.Replays...) {
+		return d.EventID
+	}
+	return ""
 }
 
 // finish heals everything, of which a PUT tells: then all that was accepted is
@@ -511,6 +601,8 @@ func (w *life) finished(otherwise func() bool) {
 			w.endAt(0)
 		case len(w.outcomes) > 0:
 			w.recordSome(len(w.outcomes))
+		case w.changing != nil:
+			w.recordChange(false)
 		case w.begin(), w.answer(), w.ask(), otherwise():
 		default:
 			w.checkEnd()

@@ -1,7 +1,6 @@
 package lane
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -25,6 +24,7 @@ func (l *Lane) Handed() { l.idleAt, l.handed = time.Time{}, true }
 func (l *Lane) Offer(a *store.Acceptance, now time.Time) {
 	l.renew(a.Webhook, now)
 	l.told = a.Webhook
+	l.takeUp(a.Webhook, now)
 	switch {
 	case l.window.has(a.Delivery.Seq):
 		// A page that was read between its commit and this call had it.
@@ -33,15 +33,32 @@ func (l *Lane) Offer(a *store.Acceptance, now time.Time) {
 		l.take(&a.Delivery, false, now)
 	case !l.direct && l.working && l.missed == 0 && len(l.late) < maxWindow && l.room > 0:
 		l.late = append(l.late, *a)
+		l.oldest.accepted(a.Delivery.Seq)
 		l.hold(len(a.Delivery.Body))
 	default:
 		l.direct = false
+		l.unreadSince(a.Delivery.AcceptedAt)
 		l.miss(a.Delivery.Seq)
 	}
 }
 
 func (l *Lane) hasRoom() bool {
-	return l.window.len() < l.capacity() && l.room > 0 && !l.Open() && l.active()
+	return l.window.firstRuns() < l.capacity() && l.room > 0 && !l.Open() && l.active()
+}
+
+// Replayed notes that the store has deliveries that are due again.
+func (l *Lane) Replayed(w *store.Webhook, seqs []int64, now time.Time) {
+	l.idleAt = time.Time{}
+	l.renew(w, now)
+	l.told = w
+	l.takeUp(w, now)
+	l.moreReplays, l.replayed = true, true
+	l.oldest.replayed()
+	for _, seq := range seqs {
+		if it := l.window.items[seq]; it != nil {
+			it.stale = true // what becomes of it is that of its earlier run
+		}
+	}
 }
 
 // miss notes that what was handed over is to be read. A page under way may not
@@ -49,6 +66,7 @@ func (l *Lane) hasRoom() bool {
 func (l *Lane) miss(seq int64) {
 	l.more = true
 	l.cursor = min(l.cursor, seq-1)
+	l.oldest.accepted(seq)
 	if l.missed == 0 || seq < l.missed {
 		l.missed = seq
 	}
@@ -65,13 +83,13 @@ func (l *Lane) take(del *store.Delivery, beyond bool, now time.Time) {
 	case del.Damaged:
 		l.giveUpDamaged(it, now)
 		return
-	case l.cfg.expired(del.AcceptedAt, now):
+	case l.cfg.expired(del.Since(), now):
 		l.giveUp(it)
 		return
 	}
 	overtakes := l.overtaking(now)
 	since, ok := now, false
-	if !beyond || !del.Behind.Fresh || del.Attempts > 0 {
+	if !beyond || !del.Behind.Fresh || del.Begun() {
 		since, ok = l.window.enqueue(it, now, overtakes)
 	}
 	if !ok {
@@ -97,7 +115,7 @@ func (l *Lane) renew(w *store.Webhook, now time.Time) {
 	if w != nil && l.webhook != nil && w.ID == l.webhook.ID && w.Version < l.webhook.Version {
 		return // a page older than a change of the secret
 	}
-	if w != nil && l.webhook != nil && w.Version != l.webhook.Version && !newSecretOnly(l.webhook, w) {
+	if w != nil && l.webhook != nil && !sameEndpoint(l.webhook, w) {
 		l.dialledSince = now // a PUT that the lane will be told of
 	}
 	l.webhook = w
@@ -112,23 +130,25 @@ func (l *Lane) Changed(w *store.Webhook, now time.Time) {
 	}
 	l.renew(w, now)
 	l.told, l.known = w, true
-	if newSecretOnly(before, w) {
+	if sameEndpoint(before, w) {
 		return
 	}
-	l.term++
 	l.handed = true
 	l.health.Forget()
 	l.dialledSince = now
 	l.Drop(now)
+	if l.untake(); w != nil {
+		l.takeUp(w, now) // the change may be a rotation that cannot be told from a PUT
+	}
 	l.makeDue = w != nil
 	l.suspend = nil
 	l.cancel = w == nil
 	l.retryAt = time.Time{}
 }
 
-// newSecretOnly: a PUT, of the same URL as well, says that the endpoint has been
-// repaired; a rotation says nothing of it.
-func newSecretOnly(before, w *store.Webhook) bool {
-	return before != nil && w != nil && before.ID == w.ID && before.CallbackURL == w.CallbackURL && before.Status == w.Status &&
-		!bytes.Equal(before.Secret, w.Secret)
+// sameEndpoint reports whether at most the secret was rotated between two states of a
+// webhook. A PUT, of the same URL as well, says that the endpoint has been repaired; a
+// rotation says nothing of it.
+func sameEndpoint(a, b *store.Webhook) bool {
+	return a != nil && b != nil && a.ID == b.ID && a.Health.Version == b.Health.Version
 }

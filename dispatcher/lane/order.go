@@ -20,6 +20,9 @@ type message struct {
 	// Seq beyond from are behind them.
 	since time.Time
 	from  int64
+	// aside are the Seqs of those that have been put off, in order: until they are
+	// in memory again, none with a greater Seq goes, however long ago one failed.
+	aside []int64
 }
 
 // overtaking says whether an event goes now, before an earlier one of its
@@ -47,6 +50,24 @@ func (c *message) behind(it *item) time.Time {
 	return c.since
 }
 
+// mayGo reports whether an item need not be put off. One that has begun has overtaken
+// those before it, or they were replayed since.
+func (c *message) mayGo(it *item, overtakes overtaking) bool {
+	return it.delivery.Begun() || (len(c.aside) == 0 || it.seq() <= c.aside[0]) && overtakes(c.behind(it))
+}
+
+// putOff notes that an item is, isBack that it is in memory again.
+func (c *message) putOff(it *item) {
+	at, _ := slices.BinarySearch(c.aside, it.seq())
+	c.aside = slices.Insert(c.aside, at, it.seq())
+}
+
+func (c *message) isBack(it *item) {
+	if at, is := slices.BinarySearch(c.aside, it.seq()); is {
+		c.aside = slices.Delete(c.aside, at, at+1)
+	}
+}
+
 // index is where an item belongs among the rest.
 func (c *message) index(it *item) int {
 	at, _ := slices.BinarySearchFunc(c.rest, it.seq(), func(o *item, seq int64) int { return cmp.Compare(o.seq(), seq) })
@@ -67,23 +88,35 @@ func (c *message) ahead(it *item) (n int) {
 	return n
 }
 
+// behindEarlier reports whether an item that waits does so for an earlier one of its
+// message. Otherwise one that has overtaken it is under way.
+func (it *item) behindEarlier() bool {
+	c := it.message
+	return c != nil && (c.index(it) > 0 || (c.head != nil && c.head.seq() < it.seq()))
+}
+
 // enqueue gives an item its place in its message's order. It reports false if
 // the item is behind one that is not in memory and may not overtake it, and since
 // when that one has failed to go; then the item is to be put off. Where the
 // message is known, those before it are in memory, but for some that have been
-// put off.
+// put off. One of these that has not failed is waited for, whatever the time.
 func (w *window) enqueue(it *item, now time.Time, overtakes overtaking) (since time.Time, ok bool) {
-	c := w.messages[it.delivery.MessageID]
+	c := w.messages[it.key()]
+	goes := false
 	if c == nil {
 		since = behindSince(it.delivery, now)
+		goes = overtakes(since)
 	} else {
-		if b := &it.delivery.Behind; b.PutOff > c.ahead(it) {
+		b := &it.delivery.Behind
+		unread := b.PutOff > c.ahead(it) && !it.delivery.Begun()
+		if unread {
 			c.hold(orNow(b.FailedAt, now), it.seq()-1, overtakes)
 		}
 		since = c.behind(it)
+		goes = c.mayGo(it, overtakes) || c.head != nil && (!unread || !b.FailedAt.IsZero())
 	}
-	if (c == nil || c.head == nil) && !overtakes(since) {
-		return since, false
+	if !goes {
+		return orNow(since, now), false
 	}
 	c = w.join(it)
 	if c.head == nil {
@@ -97,13 +130,14 @@ func (w *window) enqueue(it *item, now time.Time, overtakes overtaking) (since t
 
 // join makes an item a member of its message.
 func (w *window) join(it *item) *message {
-	c := w.messages[it.delivery.MessageID]
+	c := w.messages[it.key()]
 	if c == nil {
 		c = &message{}
-		w.messages[it.delivery.MessageID] = c
+		w.messages[it.key()] = c
 	}
 	it.message = c
 	c.members++
+	c.isBack(it)
 	return c
 }
 
@@ -114,15 +148,12 @@ func (w *window) setAside(it *item, since time.Time, overtakes overtaking) {
 
 // behindSince is when the last of those before a delivery, none of which is in
 // memory, first failed to go. One that is still to go, or goes as soon as it is
-// read, counts as failing now; but the store releases from behind it only what
-// was never attempted. Zero: there is none.
+// read, counts as failing now. Zero: there is none, or the delivery has begun.
 func behindSince(d *store.Delivery, now time.Time) time.Time {
 	b := &d.Behind
 	switch {
-	case !b.Any():
+	case !b.Any() || d.Begun():
 		return time.Time{}
-	case d.Attempts > 0:
-		return b.FailedAt
 	case b.Fresh || !b.DueAt.After(now):
 		return now
 	}
@@ -138,7 +169,15 @@ func orNow(at, now time.Time) time.Time {
 
 func (w *window) makeReady(it *item) {
 	it.state = ready
-	w.ready.push(it)
+	w.queue(it).push(it)
+}
+
+// queue is where a ready item waits for a slot.
+func (w *window) queue(it *item) *fifo {
+	if it.delivery.IsReplay() {
+		return &w.again
+	}
+	return &w.ready
 }
 
 // finish ends the turn of a message's head. If it stays PENDING, the others are
@@ -155,7 +194,7 @@ func (w *window) finish(it *item, failed time.Time, overtakes overtaking) (putOf
 	for len(c.rest) > 0 {
 		next := c.rest[0]
 		c.rest = c.rest[1:]
-		if overtakes(c.behind(next)) {
+		if c.mayGo(next, overtakes) {
 			c.head = next
 			w.makeReady(next)
 			return putOff
@@ -183,5 +222,5 @@ func (w *window) clear(now time.Time, overtakes overtaking) {
 			w.forget(it)
 		}
 	}
-	w.ready = fifo{}
+	w.ready, w.again = fifo{}, fifo{}
 }

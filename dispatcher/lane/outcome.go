@@ -34,6 +34,7 @@ func (l *Lane) settle(it *item, o store.Outcome) {
 // message have an outcome, or the order wait is over, counted from when the last
 // of them first failed to go.
 func (l *Lane) putOff(it *item, since time.Time) {
+	it.message.putOff(it)
 	l.settle(it, store.Outcome{
 		State: store.Pending, Failures: it.delivery.Failures, DueAt: since.Add(l.cfg.OrderWait), Behind: true,
 	})
@@ -57,7 +58,7 @@ func (l *Lane) giveUpDamaged(it *item, now time.Time) {
 func (l *Lane) Recorded(o *Outcome, now time.Time) {
 	l.Refused(o)
 	if l.working {
-		l.gone[o.item.seq()] = struct{}{}
+		l.gone[o.item.seq()] = o.item.delivery.Replay.At
 	}
 	switch {
 	case o.Behind, o.Releases():
@@ -70,6 +71,8 @@ func (l *Lane) Recorded(o *Outcome, now time.Time) {
 // Refused drops what will never be recorded.
 func (l *Lane) Refused(o *Outcome) {
 	l.window.forget(o.item)
+	l.moreReplays = l.moreReplays || o.item.stale
+	l.replayed = l.replayed || o.item.stale
 	l.outcomes--
 	if o.State == store.Pending {
 		l.aside--

@@ -23,11 +23,11 @@ type Policy struct {
 	Jitter   func() float64  // spreads the gaps: numbers in [0, 1)
 }
 
-// next returns when a delivery that was accepted then and has failed so many
+// next returns when a delivery that was accepted, or replayed, then and has failed so many
 // times is attempted again; false: it is given up. after is the endpoint's
 // Retry-After.
-func (p *Policy) next(accepted, now time.Time, failures int, after time.Duration) (time.Time, bool) {
-	last := accepted.Add(p.Horizon - p.Reserve)
+func (p *Policy) next(since, now time.Time, failures int, after time.Duration) (time.Time, bool) {
+	last := since.Add(p.Horizon - p.Reserve)
 	if failures > len(p.Schedule) || !now.Before(last) {
 		return time.Time{}, false
 	}
@@ -40,8 +40,8 @@ func (p *Policy) next(accepted, now time.Time, failures int, after time.Duration
 }
 
 // expired reports whether a delivery is past the horizon.
-func (p *Policy) expired(accepted, now time.Time) bool {
-	return now.After(accepted.Add(p.Horizon))
+func (p *Policy) expired(since, now time.Time) bool {
+	return now.After(since.Add(p.Horizon))
 }
 
 func spread(gap time.Duration, jitter func() float64) time.Duration {

@@ -17,9 +17,9 @@ func (l *Lane) Wait(w *store.Webhook, del *store.Delivery, now time.Time) store.
 		return store.Wait{For: store.ForPut}
 	case l.Open():
 		return l.waitForProbe(del, now)
-	case it != nil && it.state == waiting:
+	case it != nil && it.state == waiting && it.behindEarlier():
 		return store.Wait{For: store.ForEarlierEvent, EventID: del.Behind.EventID}
-	case it != nil && it.state == ready:
+	case it != nil && (it.state == ready || it.state == waiting):
 		return store.Wait{For: store.ForTurn}
 	}
 	own := *del
@@ -36,7 +36,7 @@ func (l *Lane) Wait(w *store.Webhook, del *store.Delivery, now time.Time) store.
 // success.
 func (l *Lane) waitForProbe(del *store.Delivery, now time.Time) store.Wait {
 	wait := store.Wait{For: store.ForProbe}
-	if next := l.health.Breaker.NextProbe(); del.Seq == l.oldest && next.After(now) {
+	if next := l.health.Breaker.NextProbe(); del.Seq == l.oldest.seq && next.After(now) {
 		wait.NextAttempt = next
 	}
 	return wait

@@ -11,19 +11,24 @@ import (
 // others wait behind it in order of Seq.
 type window struct {
 	items    map[int64]*item // all, by Seq, until their outcome is recorded
-	messages map[string]*message
-	ready    fifo
-	// While the store is asked, a message whose last member was recorded stays: the
-	// answer may be older than that record.
+	messages map[messageKey]*message
+	ready    fifo // in their first run
+	again    fifo // the same, of replays
+	replays  int  // of the items
+	// While the store is asked, its answer may be older than what was recorded
+	// since: until then those messages and their members' order stay.
 	asked bool
-	empty []string // such messages
+	left  []member
 }
 
 func newWindow() window {
-	return window{items: map[int64]*item{}, messages: map[string]*message{}}
+	return window{items: map[int64]*item{}, messages: map[messageKey]*message{}}
 }
 
 func (w *window) len() int { return len(w.items) }
+
+// firstRuns is how many are no replays.
+func (w *window) firstRuns() int { return len(w.items) - w.replays }
 
 func (w *window) has(seq int64) bool { _, ok := w.items[seq]; return ok }
 
@@ -31,6 +36,9 @@ func (w *window) has(seq int64) bool { _, ok := w.items[seq]; return ok }
 func (w *window) hold(d *store.Delivery) *item {
 	it := &item{delivery: d}
 	w.items[d.Seq] = it
+	if d.IsReplay() {
+		w.replays++
+	}
 	return it
 }
 
@@ -50,16 +58,31 @@ func (w *window) forget(it *item) {
 		return
 	}
 	delete(w.items, it.seq())
+	if it.delivery.IsReplay() {
+		w.replays--
+	}
 	if it.message == nil {
 		return
 	}
-	if it.message.members--; it.message.members > 0 {
-		return
-	}
+	it.message.members--
+	m := member{message: it.message, key: it.key()}
 	if w.asked {
-		w.empty = append(w.empty, it.delivery.MessageID)
+		w.left = append(w.left, m)
 	} else {
-		delete(w.messages, it.delivery.MessageID)
+		w.leave(m)
+	}
+}
+
+// member was in memory, as one of its message.
+type member struct {
+	message *message
+	key     messageKey
+}
+
+// leave ends a message after its last member.
+func (w *window) leave(m member) {
+	if m.message.members == 0 {
+		delete(w.messages, m.key)
 	}
 }
 
@@ -67,12 +90,10 @@ func (w *window) forget(it *item) {
 func (w *window) ask() { w.asked = true }
 
 func (w *window) answered() {
-	for _, message := range w.empty {
-		if c := w.messages[message]; c != nil && c.members == 0 {
-			delete(w.messages, message)
-		}
+	for _, m := range w.left {
+		w.leave(m)
 	}
-	w.asked, w.empty = false, nil
+	w.asked, w.left = false, nil
 }
 
 // item is a delivery in memory, until its outcome is on disk.
@@ -80,6 +101,7 @@ type item struct {
 	delivery *store.Delivery
 	state    itemState
 	message  *message // nil: outside the order of its message
+	stale    bool     // it has been replayed since it was read, or may have been
 }
 
 type itemState uint8
@@ -94,39 +116,52 @@ const (
 
 func (it *item) seq() int64 { return it.delivery.Seq }
 
+// messageKey names a message. Its events that are sent again have an order of their
+// own, so that no new event waits for them.
+type messageKey struct {
+	id      string
+	replays bool
+}
+
+func (it *item) key() messageKey {
+	return messageKey{it.delivery.MessageID, it.delivery.IsReplay()}
+}
+
 // wasPutOff: it had been put off when it was read.
 func (it *item) wasPutOff() bool { return !it.delivery.DueAt.IsZero() }
 
 // fifo is a queue that reuses its memory.
 type fifo struct {
 	items []*item
-	first int
+	start int
 }
 
-func (q *fifo) len() int { return len(q.items) - q.first }
+func (q *fifo) len() int { return len(q.items) - q.start }
+
+func (q *fifo) first() *item { return q.items[q.start] }
 
 func (q *fifo) push(it *item) { q.items = append(q.items, it) }
 
 // pushFront puts back what was popped last.
 func (q *fifo) pushFront(it *item) {
-	if q.first == 0 {
+	if q.start == 0 {
 		q.items = slices.Insert(q.items, 0, it)
 		return
 	}
-	q.first--
-	q.items[q.first] = it
+	q.start--
+	q.items[q.start] = it
 }
 
 func (q *fifo) pop() *item {
-	it := q.items[q.first]
-	q.items[q.first] = nil
-	q.first++
-	if q.first == len(q.items) {
-		q.items, q.first = q.items[:0], 0
-	} else if q.first >= 64 && q.first >= len(q.items)/2 {
-		n := copy(q.items, q.items[q.first:])
+	it := q.items[q.start]
+	q.items[q.start] = nil
+	q.start++
+	if q.start == len(q.items) {
+		q.items, q.start = q.items[:0], 0
+	} else if q.start >= 64 && q.start >= len(q.items)/2 {
+		n := copy(q.items, q.items[q.start:])
 		clear(q.items[n:])
-		q.items, q.first = q.items[:n], 0
+		q.items, q.start = q.items[:n], 0
 	}
 	return it
 }

@@ -17,6 +17,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AccountReplayState.
+const (
+	AccountReplayStateDONE    AccountReplayState = "DONE"
+	AccountReplayStateRUNNING AccountReplayState = "RUNNING"
+	AccountReplayStateSTOPPED AccountReplayState = "STOPPED"
+)
+
+// Valid indicates whether the value is a known member of the AccountReplayState enum.
+func (e AccountReplayState) Valid() bool {
+	switch e {
+	case AccountReplayStateDONE:
+		return true
+	case AccountReplayStateRUNNING:
+		return true
+	case AccountReplayStateSTOPPED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AttemptDetail.
 const (
 	AttemptDetailADDRESSNOTPUBLIC            AttemptDetail = "ADDRESS_NOT_PUBLIC"
@@ -28,6 +49,7 @@ const (
 	AttemptDetailCERTIFICATEOTHERNAME        AttemptDetail = "CERTIFICATE_OTHER_NAME"
 	AttemptDetailCERTIFICATESELFSIGNED       AttemptDetail = "CERTIFICATE_SELF_SIGNED"
 	AttemptDetailCERTIFICATEUNKNOWNAUTHORITY AttemptDetail = "CERTIFICATE_UNKNOWN_AUTHORITY"
+	AttemptDetailCLIENTCERTIFICATEREFUSED    AttemptDetail = "CLIENT_CERTIFICATE_REFUSED"
 	AttemptDetailCLIENTCERTIFICATEREQUIRED   AttemptDetail = "CLIENT_CERTIFICATE_REQUIRED"
 	AttemptDetailCONNECTIONCLOSED            AttemptDetail = "CONNECTION_CLOSED"
 	AttemptDetailCONNECTIONREFUSED           AttemptDetail = "CONNECTION_REFUSED"
@@ -75,6 +97,8 @@ func (e AttemptDetail) Valid() bool {
 	case AttemptDetailCERTIFICATESELFSIGNED:
 		return true
 	case AttemptDetailCERTIFICATEUNKNOWNAUTHORITY:
+		return true
+	case AttemptDetailCLIENTCERTIFICATEREFUSED:
 		return true
 	case AttemptDetailCLIENTCERTIFICATEREQUIRED:
 		return true
@@ -173,6 +197,48 @@ func (e AttemptError) Valid() bool {
 	}
 }
 
+// Defines values for AttemptErrorInput.
+const (
+	AttemptErrorInputCONNECTFAILED      AttemptErrorInput = "CONNECT_FAILED"
+	AttemptErrorInputCONNECTIONLOST     AttemptErrorInput = "CONNECTION_LOST"
+	AttemptErrorInputDESTINATIONREFUSED AttemptErrorInput = "DESTINATION_REFUSED"
+	AttemptErrorInputDNSFAILED          AttemptErrorInput = "DNS_FAILED"
+	AttemptErrorInputHTTPSTATUS         AttemptErrorInput = "HTTP_STATUS"
+	AttemptErrorInputINTERNALERROR      AttemptErrorInput = "INTERNAL_ERROR"
+	AttemptErrorInputPAYLOADDAMAGED     AttemptErrorInput = "PAYLOAD_DAMAGED"
+	AttemptErrorInputRESPONSEINVALID    AttemptErrorInput = "RESPONSE_INVALID"
+	AttemptErrorInputTIMEOUT            AttemptErrorInput = "TIMEOUT"
+	AttemptErrorInputTLSFAILED          AttemptErrorInput = "TLS_FAILED"
+)
+
+// Valid indicates whether the value is a known member of the AttemptErrorInput enum.
+func (e AttemptErrorInput) Valid() bool {
+	switch e {
+	case AttemptErrorInputCONNECTFAILED:
+		return true
+	case AttemptErrorInputCONNECTIONLOST:
+		return true
+	case AttemptErrorInputDESTINATIONREFUSED:
+		return true
+	case AttemptErrorInputDNSFAILED:
+		return true
+	case AttemptErrorInputHTTPSTATUS:
+		return true
+	case AttemptErrorInputINTERNALERROR:
+		return true
+	case AttemptErrorInputPAYLOADDAMAGED:
+		return true
+	case AttemptErrorInputRESPONSEINVALID:
+		return true
+	case AttemptErrorInputTIMEOUT:
+		return true
+	case AttemptErrorInputTLSFAILED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AttemptOutcome.
 const (
 	AttemptOutcomeACKNOWLEDGED AttemptOutcome = "ACKNOWLEDGED"
@@ -212,6 +278,27 @@ func (e Channel) Valid() bool {
 	}
 }
 
+// Defines values for ChannelInput.
+const (
+	ChannelInputRCS      ChannelInput = "RCS"
+	ChannelInputSMS      ChannelInput = "SMS"
+	ChannelInputWHATSAPP ChannelInput = "WHATSAPP"
+)
+
+// Valid indicates whether the value is a known member of the ChannelInput enum.
+func (e ChannelInput) Valid() bool {
+	switch e {
+	case ChannelInputRCS:
+		return true
+	case ChannelInputSMS:
+		return true
+	case ChannelInputWHATSAPP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryState.
 const (
 	DeliveryStateCANCELLED DeliveryState = "CANCELLED"
@@ -230,6 +317,57 @@ func (e DeliveryState) Valid() bool {
 	case DeliveryStateFAILED:
 		return true
 	case DeliveryStatePENDING:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EndedState.
+const (
+	EndedStateCANCELLED EndedState = "CANCELLED"
+	EndedStateDELIVERED EndedState = "DELIVERED"
+	EndedStateFAILED    EndedState = "FAILED"
+)
+
+// Valid indicates whether the value is a known member of the EndedState enum.
+func (e EndedState) Valid() bool {
+	switch e {
+	case EndedStateCANCELLED:
+		return true
+	case EndedStateDELIVERED:
+		return true
+	case EndedStateFAILED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EndpointState.
+const (
+	EndpointStateFAILING   EndpointState = "FAILING"
+	EndpointStateHEALTHY   EndpointState = "HEALTHY"
+	EndpointStateIDLE      EndpointState = "IDLE"
+	EndpointStatePROBING   EndpointState = "PROBING"
+	EndpointStateSLOWED    EndpointState = "SLOWED"
+	EndpointStateSUSPENDED EndpointState = "SUSPENDED"
+)
+
+// Valid indicates whether the value is a known member of the EndpointState enum.
+func (e EndpointState) Valid() bool {
+	switch e {
+	case EndpointStateFAILING:
+		return true
+	case EndpointStateHEALTHY:
+		return true
+	case EndpointStateIDLE:
+		return true
+	case EndpointStatePROBING:
+		return true
+	case EndpointStateSLOWED:
+		return true
+	case EndpointStateSUSPENDED:
 		return true
 	default:
 		return false
@@ -320,6 +458,39 @@ func (e MessageStatus) Valid() bool {
 	}
 }
 
+// Defines values for OperationalEventType.
+const (
+	OperationalEventTypeDELIVERYGIVENUP   OperationalEventType = "DELIVERY_GIVEN_UP"
+	OperationalEventTypeENDPOINTFAILING   OperationalEventType = "ENDPOINT_FAILING"
+	OperationalEventTypeENDPOINTRECOVERED OperationalEventType = "ENDPOINT_RECOVERED"
+	OperationalEventTypeENDPOINTSUSPENDED OperationalEventType = "ENDPOINT_SUSPENDED"
+	OperationalEventTypeWEBHOOKREGISTERED OperationalEventType = "WEBHOOK_REGISTERED"
+	OperationalEventTypeWEBHOOKREMOVED    OperationalEventType = "WEBHOOK_REMOVED"
+	OperationalEventTypeWEBHOOKREPLACED   OperationalEventType = "WEBHOOK_REPLACED"
+)
+
+// Valid indicates whether the value is a known member of the OperationalEventType enum.
+func (e OperationalEventType) Valid() bool {
+	switch e {
+	case OperationalEventTypeDELIVERYGIVENUP:
+		return true
+	case OperationalEventTypeENDPOINTFAILING:
+		return true
+	case OperationalEventTypeENDPOINTRECOVERED:
+		return true
+	case OperationalEventTypeENDPOINTSUSPENDED:
+		return true
+	case OperationalEventTypeWEBHOOKREGISTERED:
+		return true
+	case OperationalEventTypeWEBHOOKREMOVED:
+		return true
+	case OperationalEventTypeWEBHOOKREPLACED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Order.
 const (
 	OrderAsc  Order = "asc"
@@ -349,18 +520,25 @@ const (
 	ProblemCodeBODYTOOLARGE         ProblemCode = "BODY_TOO_LARGE"
 	ProblemCodeBODYUNREADABLE       ProblemCode = "BODY_UNREADABLE"
 	ProblemCodeDELIVERYNOTFOUND     ProblemCode = "DELIVERY_NOT_FOUND"
+	ProblemCodeDELIVERYPENDING      ProblemCode = "DELIVERY_PENDING"
 	ProblemCodeINTERNALERROR        ProblemCode = "INTERNAL_ERROR"
 	ProblemCodeMEDIATYPEUNSUPPORTED ProblemCode = "MEDIA_TYPE_UNSUPPORTED"
 	ProblemCodeMETHODNOTALLOWED     ProblemCode = "METHOD_NOT_ALLOWED"
+	ProblemCodeNOTPROBING           ProblemCode = "NOT_PROBING"
 	ProblemCodePARAMETERINVALID     ProblemCode = "PARAMETER_INVALID"
 	ProblemCodePATHUNKNOWN          ProblemCode = "PATH_UNKNOWN"
+	ProblemCodePAYLOADDAMAGED       ProblemCode = "PAYLOAD_DAMAGED"
 	ProblemCodePLATFORMKEYREQUIRED  ProblemCode = "PLATFORM_KEY_REQUIRED"
 	ProblemCodeRATELIMITED          ProblemCode = "RATE_LIMITED"
+	ProblemCodeREPLAYNOTFOUND       ProblemCode = "REPLAY_NOT_FOUND"
+	ProblemCodeREPLAYRUNNING        ProblemCode = "REPLAY_RUNNING"
 	ProblemCodeSTOREUNAVAILABLE     ProblemCode = "STORE_UNAVAILABLE"
 	ProblemCodeTOOMANYSECRETS       ProblemCode = "TOO_MANY_SECRETS"
 	ProblemCodeTOOMANYWAITING       ProblemCode = "TOO_MANY_WAITING"
 	ProblemCodeWEBHOOKEXISTS        ProblemCode = "WEBHOOK_EXISTS"
+	ProblemCodeWEBHOOKMISSING       ProblemCode = "WEBHOOK_MISSING"
 	ProblemCodeWEBHOOKNOTFOUND      ProblemCode = "WEBHOOK_NOT_FOUND"
+	ProblemCodeWEBHOOKSUSPENDED     ProblemCode = "WEBHOOK_SUSPENDED"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
@@ -384,19 +562,29 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeDELIVERYNOTFOUND:
 		return true
+	case ProblemCodeDELIVERYPENDING:
+		return true
 	case ProblemCodeINTERNALERROR:
 		return true
 	case ProblemCodeMEDIATYPEUNSUPPORTED:
 		return true
 	case ProblemCodeMETHODNOTALLOWED:
 		return true
+	case ProblemCodeNOTPROBING:
+		return true
 	case ProblemCodePARAMETERINVALID:
 		return true
 	case ProblemCodePATHUNKNOWN:
 		return true
+	case ProblemCodePAYLOADDAMAGED:
+		return true
 	case ProblemCodePLATFORMKEYREQUIRED:
 		return true
 	case ProblemCodeRATELIMITED:
+		return true
+	case ProblemCodeREPLAYNOTFOUND:
+		return true
+	case ProblemCodeREPLAYRUNNING:
 		return true
 	case ProblemCodeSTOREUNAVAILABLE:
 		return true
@@ -406,7 +594,38 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeWEBHOOKEXISTS:
 		return true
+	case ProblemCodeWEBHOOKMISSING:
+		return true
 	case ProblemCodeWEBHOOKNOTFOUND:
+		return true
+	case ProblemCodeWEBHOOKSUSPENDED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReplayState.
+const (
+	ReplayStateCANCELLED ReplayState = "CANCELLED"
+	ReplayStateCOUNTING  ReplayState = "COUNTING"
+	ReplayStateDONE      ReplayState = "DONE"
+	ReplayStateRUNNING   ReplayState = "RUNNING"
+	ReplayStateSTOPPED   ReplayState = "STOPPED"
+)
+
+// Valid indicates whether the value is a known member of the ReplayState enum.
+func (e ReplayState) Valid() bool {
+	switch e {
+	case ReplayStateCANCELLED:
+		return true
+	case ReplayStateCOUNTING:
+		return true
+	case ReplayStateDONE:
+		return true
+	case ReplayStateRUNNING:
+		return true
+	case ReplayStateSTOPPED:
 		return true
 	default:
 		return false
@@ -418,6 +637,7 @@ const (
 	SkipReasonACCOUNTUNREADABLE SkipReason = "ACCOUNT_UNREADABLE"
 	SkipReasonIDREUSED          SkipReason = "ID_REUSED"
 	SkipReasonNOWEBHOOK         SkipReason = "NO_WEBHOOK"
+	SkipReasonOVERQUOTA         SkipReason = "OVER_QUOTA"
 	SkipReasonUNKNOWNACCOUNT    SkipReason = "UNKNOWN_ACCOUNT"
 )
 
@@ -429,6 +649,8 @@ func (e SkipReason) Valid() bool {
 	case SkipReasonIDREUSED:
 		return true
 	case SkipReasonNOWEBHOOK:
+		return true
+	case SkipReasonOVERQUOTA:
 		return true
 	case SkipReasonUNKNOWNACCOUNT:
 		return true
@@ -748,20 +970,158 @@ type Account struct {
 	ID AccountID `json:"id"`
 }
 
+// AccountHealth An account with what is known of its endpoint.
+type AccountHealth struct {
+	// CallbackHost Host and port of the callback URL. Absent without a webhook.
+	CallbackHost *string `json:"callbackHost,omitempty"`
+
+	// ConsecutiveFailures Attempts in a row that failed, since the last acknowledgement or PUT.
+	ConsecutiveFailures int64     `json:"consecutiveFailures"`
+	CreatedAt           time.Time `json:"createdAt"`
+
+	// ID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
+	ID AccountID `json:"id"`
+
+	// LastFailure The last failed attempt. Absent if there was none.
+	LastFailure *LastFailure `json:"lastFailure,omitempty"`
+
+	// OldestPendingAt Since when the first of them waits. Null if none does.
+	OldestPendingAt *time.Time `json:"oldestPendingAt"`
+
+	// Pending Deliveries that are PENDING.
+	Pending int64 `json:"pending"`
+
+	// Since Since when it is so, or since the last PUT. Without a webhook there is neither state nor since.
+	Since *time.Time `json:"since,omitempty"`
+
+	// State How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	State *EndpointState `json:"state,omitempty"`
+}
+
 // AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
 type AccountID = string
 
-// AccountList A page of accounts, in order of id.
+// AccountList A page of accounts, the worst first.
 type AccountList struct {
-	Accounts []Account `json:"accounts"`
+	Accounts []AccountHealth `json:"accounts"`
 
 	// NextCursor Absent only on the last page.
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
+// AccountReplay A replay of several accounts.
+type AccountReplay struct {
+	// AccountIds Of these accounts; null if of all.
+	AccountIds *[]AccountID `json:"accountIds"`
+
+	// Accounts How many accounts.
+	Accounts AccountReplayCount `json:"accounts"`
+
+	// EndedAt Null while it goes on.
+	EndedAt *time.Time `json:"endedAt"`
+
+	// Filters Which deliveries. The filters are those of the listing of deliveries.
+	Filters ReplayFilters `json:"filters"`
+
+	// ID Identifies a bulk replay.
+	ID ReplayID `json:"id"`
+
+	// LeftOut How many deliveries are not sent again, by the reason.
+	LeftOut ReplayLeftOut `json:"leftOut"`
+
+	// Matched How many deliveries the filters list; it grows while accounts are begun.
+	Matched int64 `json:"matched"`
+
+	// Rate How many a second have been attempted, from its beginning until now or its end.
+	Rate float64 `json:"rate"`
+
+	// Remaining How many have been neither attempted nor left out, of the accounts that have begun.
+	Remaining int64 `json:"remaining"`
+
+	// SentAgain How many of these have been attempted since.
+	SentAgain int64 `json:"sentAgain"`
+
+	// StartedAt When it was asked for.
+	StartedAt time.Time `json:"startedAt"`
+
+	// State Where a replay of several accounts stands. RUNNING: it goes on. DONE: the bulk replay of each account has ended. STOPPED: on request.
+	State AccountReplayState `json:"state"`
+}
+
+// AccountReplayCount How many accounts.
+type AccountReplayCount struct {
+	// Begun Have, or had, a bulk replay.
+	Begun int64 `json:"begun"`
+
+	// Running Of these it goes on.
+	Running int64 `json:"running"`
+
+	// Skipped Are unknown, or had no webhook or a bulk replay of their own.
+	Skipped int64 `json:"skipped"`
+}
+
+// AccountReplayInput Which deliveries of which accounts are sent again.
+type AccountReplayInput struct {
+	// AccountIds Of these accounts; of all if it is null or absent.
+	AccountIds *[]AccountID `json:"accountIds,omitempty"`
+
+	// Filters Which deliveries. The filters are those of the listing of deliveries.
+	Filters ReplayFilters `json:"filters"`
+}
+
+// AccountReplayList Replays of several accounts, newest first.
+type AccountReplayList struct {
+	Replays []AccountReplay `json:"replays"`
+}
+
+// AccountReplayState Where a replay of several accounts stands. RUNNING: it goes on. DONE: the bulk replay of each account has ended. STOPPED: on request.
+type AccountReplayState string
+
+// AccountsAtWork Accounts with work that waits or was done lately, by how their endpoint is treated.
+type AccountsAtWork struct {
+	// Healthy As usual.
+	Healthy int64 `json:"healthy"`
+
+	// Probing Only probes are made.
+	Probing int64 `json:"probing"`
+
+	// Suspect They time out or fail, and share a quarter of the slots.
+	Suspect int64 `json:"suspect"`
+
+	// Suspended They have answered 410.
+	Suspended int64 `json:"suspended"`
+}
+
+// AnswerTimes The time within which half of the answers came, 95 of a hundred, and 99; whole
+// attempts in milliseconds, right to an eighth. Null if there were no answers.
+type AnswerTimes struct {
+	// P50 Half.
+	P50 *float64 `json:"p50"`
+
+	// P95 95 of a hundred.
+	P95 *float64 `json:"p95"`
+
+	// P99 99 of a hundred.
+	P99 *float64 `json:"p99"`
+}
+
 // APIKey A credential of an account.
 type APIKey struct {
 	CreatedAt time.Time `json:"createdAt"`
+
+	// ExpiresAt When it ends by itself, as that of a link into the console does; absent if it does not.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 
 	// Hint The key's last four characters; absent if it was imported.
 	Hint *string `json:"hint,omitempty"`
@@ -773,6 +1133,9 @@ type APIKey struct {
 // APIKeyCreated A new API key.
 type APIKeyCreated struct {
 	CreatedAt time.Time `json:"createdAt"`
+
+	// ExpiresAt When it ends by itself, as that of a link into the console does; absent if it does not.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 
 	// Hint The key's last four characters; absent if it was imported.
 	Hint *string `json:"hint,omitempty"`
@@ -828,7 +1191,9 @@ type Attempt struct {
 	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
 	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
 	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
-	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
 	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
 	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
@@ -892,6 +1257,26 @@ type Attempt struct {
 	StatusCode *int32 `json:"statusCode,omitempty"`
 }
 
+// AttemptCounts How the attempts of a time ended, probes included; the present minute is part
+// of it. Minutes of more than a day ago are counted by the hour.
+type AttemptCounts struct {
+	// Acknowledged Attempts that were acknowledged.
+	Acknowledged int64 `json:"acknowledged"`
+
+	// AcknowledgedShare The share of all attempts that was acknowledged, from 0 to 1. Null if there were none.
+	AcknowledgedShare *float64 `json:"acknowledgedShare"`
+
+	// AnswerTimeMs The time within which half of the answers came, 95 of a hundred, and 99; whole
+	// attempts in milliseconds, right to an eighth. Null if there were no answers.
+	AnswerTimeMs AnswerTimes `json:"answerTimeMs"`
+
+	// Errors The failed ones by their error; those that did not happen are left out.
+	Errors []ErrorCount `json:"errors"`
+
+	// Failed Attempts that failed.
+	Failed int64 `json:"failed"`
+}
+
 // AttemptDetail What more is known of `error`.
 //
 // DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
@@ -913,7 +1298,9 @@ type Attempt struct {
 // its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
 // that is not known has signed it. CERTIFICATE_INVALID: it is not for
 // servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
-// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+// a certificate of Recapito, which has none to show.
+// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+// TLS_VERSION: the server has neither TLS 1.2 nor
 // 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 // does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
 // PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
@@ -944,6 +1331,9 @@ type AttemptDetail string
 // endpoint has no part in it.
 type AttemptError string
 
+// AttemptErrorInput The error of the last attempt, as in `AttemptError`.
+type AttemptErrorInput string
+
 // AttemptList A page of attempts, newest first.
 type AttemptList struct {
 	Attempts []DeliveryAttempt `json:"attempts"`
@@ -960,7 +1350,7 @@ type AttemptOutcome string
 // connection was made by an earlier one, and an address in the URL needs no DNS.
 // The time that it waited for Recapito itself is in `durationMs` alone.
 type AttemptPhases struct {
-	// ConnectMs The TCP connection.
+	// ConnectMs The TCP connection, to the operator's proxy if there is one.
 	ConnectMs *int64 `json:"connectMs,omitempty"`
 
 	// DNSMs The look-up of the host's name.
@@ -969,8 +1359,30 @@ type AttemptPhases struct {
 	// FirstByteMs The wait for the first byte of the answer, from when the request was sent.
 	FirstByteMs *int64 `json:"firstByteMs,omitempty"`
 
+	// ProxyMs How long the operator's proxy took to make a way to the host.
+	ProxyMs *int64 `json:"proxyMs,omitempty"`
+
 	// TLSMs The TLS handshake.
 	TLSMs *int64 `json:"tlsMs,omitempty"`
+}
+
+// AttemptSlots Attempts at a time, of all accounts.
+type AttemptSlots struct {
+	// InUse Under way now.
+	InUse int64 `json:"inUse"`
+
+	// Most So many may be.
+	Most int64 `json:"most"`
+}
+
+// CallbackSources Where callbacks come from.
+type CallbackSources struct {
+	// Networks Networks in CIDR notation, of IPv4 and IPv6. Every callback comes from one
+	// of them. Empty if the operator has stated none.
+	Networks []string `json:"networks"`
+
+	// Stated Whether the operator has stated it.
+	Stated bool `json:"stated"`
 }
 
 // Certificate A certificate of an endpoint. Texts are cut at their greatest length; what cannot be shown is replaced.
@@ -997,6 +1409,36 @@ type Certificate struct {
 
 // Channel The channel of the message.
 type Channel string
+
+// ChannelInput The channel of the message.
+type ChannelInput string
+
+// CommitTimes How long a commit took until it was on disk, in milliseconds. Null if there was none.
+type CommitTimes struct {
+	// Longest The one that took the longest.
+	Longest *float64 `json:"longest"`
+
+	// Mean On the average.
+	Mean *float64 `json:"mean"`
+}
+
+// ConsoleLink A link into the console, for one account.
+type ConsoleLink struct {
+	// ExpiresAt When the link ends, and what it signs in.
+	ExpiresAt time.Time `json:"expiresAt"`
+
+	// KeyID Identifies an API key; not a secret.
+	KeyID APIKeyID `json:"keyId"`
+
+	// Path What stands behind the origin of the service, the base path included.
+	Path string `json:"path"`
+}
+
+// ConsoleLinkInput How long a link into the console lasts.
+type ConsoleLinkInput struct {
+	// Minutes So many minutes.
+	Minutes *int32 `json:"minutes,omitempty"`
+}
 
 // Delivery The work of bringing one event to the callback URL.
 type Delivery struct {
@@ -1034,6 +1476,14 @@ type Delivery struct {
 	// known, for the reason in `waitingFor`, and if the delivery is not
 	// PENDING.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+
+	// Payload The payload of a callback. At most 16 KiB; lengths count Unicode
+	// characters. Ignore members that you do not know. If you do not know a
+	// `status`, use `final`.
+	Payload *StatusEvent `json:"payload,omitempty"`
+
+	// ReplayedAt When it was asked for to be sent again; absent if it was not, and if it is not PENDING.
+	ReplayedAt *time.Time `json:"replayedAt,omitempty"`
 
 	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
 	// because every attempt failed or the horizon has passed. CANCELLED: the
@@ -1092,7 +1542,9 @@ type DeliveryAttempt struct {
 	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
 	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
 	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
-	// a certificate of Recapito. TLS_VERSION: the server has neither TLS 1.2 nor
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
 	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
 	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
 	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
@@ -1208,6 +1660,9 @@ type DeliveryDetail struct {
 	// `status`, use `final`.
 	Payload *StatusEvent `json:"payload,omitempty"`
 
+	// ReplayedAt When it was asked for to be sent again; absent if it was not, and if it is not PENDING.
+	ReplayedAt *time.Time `json:"replayedAt,omitempty"`
+
 	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
 	// because every attempt failed or the horizon has passed. CANCELLED: the
 	// webhook was removed.
@@ -1285,6 +1740,40 @@ type Diagnosis struct {
 	//
 	// NOT_TESTED: Recapito could not send the test.
 	Verdict Verdict `json:"verdict"`
+}
+
+// EndedState A state in which a delivery has ended.
+type EndedState string
+
+// EndpointState How an endpoint does:
+//
+//   - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+//   - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+//     second to answer.
+//   - FAILING: three attempts in a row or more have failed; it is still attempted.
+//   - PROBING: ten in a row have failed. Only the event that was accepted first is
+//     attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+//     nothing of their schedule.
+//   - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+//     callback URL.
+//   - IDLE: nothing has been attempted for a day, and nothing waits.
+type EndpointState string
+
+// ErrorCount How many attempts failed in one way.
+type ErrorCount struct {
+	// Attempts So many.
+	Attempts int64 `json:"attempts"`
+
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	Error AttemptError `json:"error"`
 }
 
 // EventBatch Status events.
@@ -1395,6 +1884,241 @@ type FeedEvent struct {
 	Payload *StatusEvent `json:"payload,omitempty"`
 }
 
+// Health The health of an endpoint.
+type Health struct {
+	// Concurrency How many attempts the endpoint gets at a time. It grows as they are acknowledged, to 64.
+	Concurrency int32 `json:"concurrency"`
+
+	// ConsecutiveFailures Attempts in a row that failed, since the last acknowledgement or PUT.
+	ConsecutiveFailures int64 `json:"consecutiveFailures"`
+
+	// FirstGivenUpAt When that delivery is given up, unless it is acknowledged before. Null if none
+	// waits.
+	FirstGivenUpAt *time.Time `json:"firstGivenUpAt"`
+
+	// LastDay How the attempts of a time ended, probes included; the present minute is part
+	// of it. Minutes of more than a day ago are counted by the hour.
+	LastDay AttemptCounts `json:"lastDay"`
+
+	// LastFailure The last failed attempt. Absent if there was none.
+	LastFailure *LastFailure `json:"lastFailure,omitempty"`
+
+	// LastHour How the attempts of a time ended, probes included; the present minute is part
+	// of it. Minutes of more than a day ago are counted by the hour.
+	LastHour AttemptCounts `json:"lastHour"`
+
+	// LastSuccess The last acknowledged attempt. Absent if there was none.
+	LastSuccess *LastSuccess `json:"lastSuccess,omitempty"`
+
+	// LastWeek How the attempts of a time ended, probes included; the present minute is part
+	// of it. Minutes of more than a day ago are counted by the hour.
+	LastWeek AttemptCounts `json:"lastWeek"`
+
+	// NextAttemptAt When the next attempt is to begin. Null if one is under way or is about to begin, or if none is known.
+	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+
+	// OldestPendingAt Since when the delivery waits that was accepted first of those PENDING. One
+	// that is sent again waits since that was asked for. Null if none waits.
+	OldestPendingAt *time.Time `json:"oldestPendingAt"`
+
+	// Pending Deliveries that are PENDING.
+	Pending int64 `json:"pending"`
+
+	// Secrets The secrets that sign a callback now, the present one first.
+	Secrets []SecretInUse `json:"secrets"`
+
+	// Since Since when it is so, or since the last PUT.
+	Since time.Time `json:"since"`
+
+	// Skipped Events of the last 24 hours that were not accepted, since the account had no webhook.
+	Skipped int64 `json:"skipped"`
+
+	// State How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	State EndpointState `json:"state"`
+
+	// Summary The same in one sentence, for people.
+	Summary string `json:"summary"`
+}
+
+// HealthChange A change of an endpoint's state.
+type HealthChange struct {
+	// At When it changed.
+	At time.Time `json:"at"`
+
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	Error *AttemptError `json:"error,omitempty"`
+
+	// From How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	From EndpointState `json:"from"`
+
+	// StatusCode The status of the last failed attempt before it, if the change is for the worse; absent without an answer.
+	StatusCode *int32 `json:"statusCode,omitempty"`
+
+	// To How an endpoint does:
+	//
+	// - HEALTHY: it acknowledges, or has not been attempted since the last PUT.
+	// - SLOWED: it gets fewer attempts at a time than it did, or takes more than a
+	//   second to answer.
+	// - FAILING: three attempts in a row or more have failed; it is still attempted.
+	// - PROBING: ten in a row have failed. Only the event that was accepted first is
+	//   attempted, at gaps from 5 seconds to 5 minutes. The others wait, and use up
+	//   nothing of their schedule.
+	// - SUSPENDED: it has answered 410. Nothing is attempted until a PUT of the
+	//   callback URL.
+	// - IDLE: nothing has been attempted for a day, and nothing waits.
+	To EndpointState `json:"to"`
+}
+
+// HealthChangeList A page of changes, newest first.
+type HealthChangeList struct {
+	Changes []HealthChange `json:"changes"`
+
+	// NextCursor Absent only on the last page.
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// HealthMinute What happened in a minute.
+type HealthMinute struct {
+	// Acknowledged Attempts that were acknowledged, probes included.
+	Acknowledged int64 `json:"acknowledged"`
+
+	// AnswerTimeMs The time within which half of the answers came, 95 of a hundred, and 99; whole
+	// attempts in milliseconds, right to an eighth. Null if there were no answers.
+	AnswerTimeMs AnswerTimes `json:"answerTimeMs"`
+
+	// At Its beginning.
+	At time.Time `json:"at"`
+
+	// Errors The failed ones by their error; those that did not happen are left out.
+	Errors []ErrorCount `json:"errors"`
+
+	// Failed Attempts that failed.
+	Failed int64 `json:"failed"`
+
+	// Pending Deliveries that were PENDING at its end.
+	Pending int64 `json:"pending"`
+}
+
+// HealthMinutes How an endpoint did, minute by minute.
+type HealthMinutes struct {
+	// From The beginning of the first minute that is told of.
+	From time.Time `json:"from"`
+
+	// Minutes Those in which something happened, the oldest first.
+	Minutes []HealthMinute `json:"minutes"`
+
+	// Pending Deliveries that were PENDING at `from`.
+	Pending int64 `json:"pending"`
+
+	// To The end of the last one.
+	To time.Time `json:"to"`
+}
+
+// LastFailure The last failed attempt. Absent if there was none.
+type LastFailure struct {
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// Detail What more is known of `error`.
+	//
+	// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+	// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+	// they answered with a failure, or could not be reached.
+	//
+	// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+	// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+	// address.
+	//
+	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+	// reserved. NETWORK_DENIED: the operator has closed its network.
+	// PORT_NOT_ALLOWED: the operator has not opened the port.
+	//
+	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+	// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+	// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
+	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
+	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+	// connection.
+	//
+	// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+	// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+	// header did not end; also of CONNECTION_LOST.
+	//
+	// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+	// CONNECTION_RESET: broken off before a byte of an answer.
+	//
+	// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+	// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+	// status. PROTOCOL_SWITCHED: 101.
+	Detail *AttemptDetail `json:"detail,omitempty"`
+
+	// Error The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	Error AttemptError `json:"error"`
+
+	// Response The first KiB of the answer's body. Absent if it was empty, or if the delivery has been removed since.
+	Response *string `json:"response,omitempty"`
+
+	// StatusCode The status of the answer; absent without one.
+	StatusCode *int32 `json:"statusCode,omitempty"`
+}
+
+// LastSuccess The last acknowledged attempt. Absent if there was none.
+type LastSuccess struct {
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// StatusCode The status of the answer.
+	StatusCode int32 `json:"statusCode"`
+}
+
 // MessageID The platform's id of the message. Opaque; no control characters.
 type MessageID = string
 
@@ -1403,6 +2127,24 @@ type MessageID = string
 // CANCELLED / REJECTED / UNDELIVERABLE / FAILED 40, DELIVERED 50, READ 60.
 // READ does not occur on SMS. READ may come without DELIVERED.
 type MessageStatus string
+
+// MinuteOfService What the process did in the last minute, or since its start if that is less.
+type MinuteOfService struct {
+	// Accepted Events that were accepted.
+	Accepted int64 `json:"accepted"`
+
+	// Acknowledged Attempts that were acknowledged.
+	Acknowledged int64 `json:"acknowledged"`
+
+	// CommitMs How long a commit took until it was on disk, in milliseconds. Null if there was none.
+	CommitMs CommitTimes `json:"commitMs"`
+
+	// Commits Commits to the store.
+	Commits int64 `json:"commits"`
+
+	// Failed Attempts that failed.
+	Failed int64 `json:"failed"`
+}
 
 // Network The recipient's mobile network.
 type Network struct {
@@ -1424,6 +2166,122 @@ type NetworkInput struct {
 
 	// Operator Example: TIM
 	Operator *string `json:"operator,omitempty"`
+}
+
+// OperationalEvent What the platform is told of an account. Ignore members that you do not know.
+type OperationalEvent struct {
+	// AccountID The account's id. The platform chooses it. Opaque. It has at least one character other than a dot.
+	AccountID AccountID `json:"accountId"`
+
+	// CallbackHost With WEBHOOK_REGISTERED and WEBHOOK_REPLACED, the host of the callback URL, and its port if it names one. The path and the query may be secret, and are not told.
+	//
+	// Example: example.com
+	CallbackHost *string `json:"callbackHost,omitempty"`
+
+	// Deliveries With DELIVERY_GIVEN_UP, how many.
+	Deliveries *int32 `json:"deliveries,omitempty"`
+
+	// Error With ENDPOINT_FAILING, how its last attempt failed before `timestamp`. The document has the words at `error` of an attempt; be ready for new ones.
+	//
+	// Example: HTTP_STATUS
+	Error *string `json:"error,omitempty"`
+
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
+	EventID EventID `json:"eventId"`
+
+	// EventType What happened. Be ready for new ones.
+	EventType OperationalEventType `json:"eventType"`
+
+	// FailingSince With ENDPOINT_RECOVERED, since when it had failed.
+	FailingSince *time.Time `json:"failingSince,omitempty"`
+
+	// Sequence Counts the operational events of the account, from 1, while they are retained.
+	Sequence int64 `json:"sequence"`
+
+	// StatusCode With ENDPOINT_FAILING, the status of that attempt's answer, if there was one.
+	StatusCode *int32 `json:"statusCode,omitempty"`
+
+	// Timestamp When it happened; of a sum, when the first did.
+	Timestamp time.Time `json:"timestamp"`
+
+	// Version The version of this format.
+	//
+	// Example: 1
+	Version int32 `json:"version"`
+
+	// WebhookID The account's webhook. Absent if it had been removed when a delivery was given up.
+	//
+	// Example: wh_5vqk3zj7m4c2x6w0t8e1r9y3ua
+	WebhookID *string `json:"webhookId,omitempty"`
+}
+
+// OperationalEventType What happened. Be ready for new ones.
+type OperationalEventType string
+
+// OperationsDelivery The work of bringing an operational event to the platform's callback URL, with the
+// event. There is no payload if what the service kept of it is damaged.
+type OperationsDelivery struct {
+	// AcceptedAt When what it tells of was noted.
+	AcceptedAt time.Time `json:"acceptedAt"`
+
+	// AttemptCount Attempts made so far.
+	AttemptCount int32 `json:"attemptCount"`
+
+	// EventID The event's id. The platform chooses it. Unique within the account while the delivery is retained.
+	EventID EventID `json:"eventId"`
+
+	// FinishedAt Null while it is PENDING.
+	FinishedAt *time.Time `json:"finishedAt"`
+
+	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
+	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
+	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
+	// request was sent, but no complete answer came within the deadline.
+	// CONNECTION_LOST: the connection ended before an answer. RESPONSE_INVALID:
+	// the answer was not HTTP. HTTP_STATUS: an answer other than 2xx.
+	// PAYLOAD_DAMAGED: nothing was sent, as what the service kept of the event
+	// is damaged. INTERNAL_ERROR: the service could not make the attempt; your
+	// endpoint has no part in it.
+	LastError *AttemptError `json:"lastError,omitempty"`
+
+	// LastStatusCode The HTTP status that answered the last attempt; absent if there was none.
+	LastStatusCode *int32 `json:"lastStatusCode,omitempty"`
+
+	// NextAttemptAt When the next attempt begins. Null if no time is known, for the reason in `waitingFor`, and if the delivery is not PENDING.
+	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+
+	// Payload What the platform is told of an account. Ignore members that you do not know.
+	Payload *OperationalEvent `json:"payload,omitempty"`
+
+	// State PENDING: to be attempted. DELIVERED: acknowledged. FAILED: given up,
+	// because every attempt failed or the horizon has passed. CANCELLED: the
+	// webhook was removed.
+	State DeliveryState `json:"state"`
+
+	// WaitingFor What a PENDING delivery waits for when the answer is given. Absent if it
+	// is not PENDING.
+	//
+	// RETRY: its last attempt failed, and the next one begins at
+	// `nextAttemptAt`. EARLIER_EVENT: an earlier event of the same message,
+	// `waitingForEventId`, is PENDING; this one is attempted when that one has ended, or has been failing
+	// for the time that the operator sets (60 s unless changed). PROBE: the last
+	// 10 attempts of the webhook failed, so only its oldest delivery is
+	// attempted, now and then; when that is acknowledged, all others follow. The
+	// oldest has the time of the next probe as its `nextAttemptAt`. SUSPENDED:
+	// the endpoint has answered 410; nothing is attempted until a PUT of the
+	// webhook. IN_FLIGHT: an attempt is under way, or its outcome is being
+	// stored. QUEUE: its turn, as soon as there is room.
+	//
+	// Only RETRY and PROBE have a `nextAttemptAt` that is not null.
+	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
+}
+
+// OperationsDeliveryList A page of operational events.
+type OperationsDeliveryList struct {
+	Deliveries []OperationsDelivery `json:"deliveries"`
+
+	// NextCursor Absent only on the last page.
+	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
 // Order The order of a listing.
@@ -1467,6 +2325,12 @@ type PriceInput struct {
 	Currency string `json:"currency"`
 }
 
+// Probe A probe that begins now.
+type Probe struct {
+	// EventID The event whose delivery it attempts, the oldest that is PENDING. Null means that there is none.
+	EventID *string `json:"eventId"`
+}
+
 // Problem What went wrong (RFC 9457).
 type Problem struct {
 	// Code What went wrong, as a stable word. Programs use it; people read
@@ -1482,9 +2346,13 @@ type Problem struct {
 	// - MEDIA_TYPE_UNSUPPORTED (415; 400 where this document has no 415).
 	// - API_KEY_REQUIRED, PLATFORM_KEY_REQUIRED (401).
 	// - PATH_UNKNOWN (404), METHOD_NOT_ALLOWED (405): no such operation.
-	// - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-	//   API_KEY_NOT_FOUND (404).
-	// - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
+	// - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, REPLAY_NOT_FOUND,
+	//   ACCOUNT_NOT_FOUND, API_KEY_NOT_FOUND (404).
+	// - WEBHOOK_EXISTS, API_KEY_EXISTS, DELIVERY_PENDING, REPLAY_RUNNING (409).
+	// - WEBHOOK_MISSING (409): there is nowhere to send it; register a webhook.
+	// - PAYLOAD_DAMAGED (409): what was kept of the event cannot be sent.
+	// - NOT_PROBING (409): deliveries are attempted as usual.
+	// - WEBHOOK_SUSPENDED (409): only a PUT of the callback URL ends that.
 	// - RATE_LIMITED (429): try again after `Retry-After`.
 	// - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 	//   `Retry-After`, when the oldest ends.
@@ -1526,9 +2394,13 @@ type Problem struct {
 //   - MEDIA_TYPE_UNSUPPORTED (415; 400 where this document has no 415).
 //   - API_KEY_REQUIRED, PLATFORM_KEY_REQUIRED (401).
 //   - PATH_UNKNOWN (404), METHOD_NOT_ALLOWED (405): no such operation.
-//   - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, ACCOUNT_NOT_FOUND,
-//     API_KEY_NOT_FOUND (404).
-//   - WEBHOOK_EXISTS, API_KEY_EXISTS (409).
+//   - WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND, REPLAY_NOT_FOUND,
+//     ACCOUNT_NOT_FOUND, API_KEY_NOT_FOUND (404).
+//   - WEBHOOK_EXISTS, API_KEY_EXISTS, DELIVERY_PENDING, REPLAY_RUNNING (409).
+//   - WEBHOOK_MISSING (409): there is nowhere to send it; register a webhook.
+//   - PAYLOAD_DAMAGED (409): what was kept of the event cannot be sent.
+//   - NOT_PROBING (409): deliveries are attempted as usual.
+//   - WEBHOOK_SUSPENDED (409): only a PUT of the callback URL ends that.
 //   - RATE_LIMITED (429): try again after `Retry-After`.
 //   - TOO_MANY_SECRETS (429): ten old secrets sign. Rotate again after
 //     `Retry-After`, when the oldest ends.
@@ -1571,10 +2443,147 @@ type ProviderErrorInput struct {
 	Name string `json:"name"`
 }
 
+// Replay A bulk replay.
+type Replay struct {
+	// EndedAt Null while it goes on.
+	EndedAt *time.Time `json:"endedAt"`
+
+	// Filters Which deliveries. The filters are those of the listing of deliveries.
+	Filters ReplayFilters `json:"filters"`
+
+	// ID Identifies a bulk replay.
+	ID ReplayID `json:"id"`
+
+	// LeftOut How many deliveries are not sent again, by the reason.
+	LeftOut ReplayLeftOut `json:"leftOut"`
+
+	// Matched How many deliveries the filters list; it grows while they are COUNTING.
+	Matched int64 `json:"matched"`
+
+	// Rate How many a second have been attempted, from its beginning until now or its end.
+	Rate float64 `json:"rate"`
+
+	// Remaining How many have been neither attempted nor left out.
+	Remaining int64 `json:"remaining"`
+
+	// SentAgain How many of these have been attempted since.
+	SentAgain int64 `json:"sentAgain"`
+
+	// StartedAt When it was asked for.
+	StartedAt time.Time `json:"startedAt"`
+
+	// State Where a bulk replay stands. COUNTING: what it lists is being counted. RUNNING:
+	// it is being sent again. DONE: each was attempted, or left out. STOPPED: on
+	// request. CANCELLED: the webhook was removed.
+	State ReplayState `json:"state"`
+}
+
+// ReplayFilters Which deliveries. The filters are those of the listing of deliveries.
+type ReplayFilters struct {
+	// Channel The channel of the message.
+	Channel *ChannelInput `json:"channel,omitempty"`
+
+	// CustomerMessageID Only deliveries of events of the message that has this id of your own.
+	CustomerMessageID *string `json:"customerMessageId,omitempty"`
+
+	// Destination Only deliveries of events of messages to this number, E.164.
+	Destination *string `json:"destination,omitempty"`
+
+	// Error The error of the last attempt, as in `AttemptError`.
+	Error *AttemptErrorInput `json:"error,omitempty"`
+
+	// FailedSince Only deliveries with an attempt that failed, begun at this time or later, whatever came after it; from 1970 to 2261.
+	FailedSince *time.Time `json:"failedSince,omitempty"`
+
+	// FinishedFrom Only deliveries finished at this time or later; from 1970 to 2261.
+	FinishedFrom *time.Time `json:"finishedFrom,omitempty"`
+
+	// FinishedTo Only deliveries finished before this time; from 1970 to 2261.
+	FinishedTo *time.Time `json:"finishedTo,omitempty"`
+
+	// From Only events accepted at this time or later; from 1970 to 2261.
+	From *time.Time `json:"from,omitempty"`
+
+	// MessageID Only deliveries of events of this message.
+	MessageID *string `json:"messageId,omitempty"`
+
+	// State Only deliveries in one of these states. Without it, those that are FAILED.
+	State *[]EndedState `json:"state,omitempty"`
+
+	// Status Only deliveries whose last attempt was answered with this HTTP status.
+	Status *int32 `json:"status,omitempty"`
+
+	// To Only events accepted before this time; from 1970 to 2261.
+	To *time.Time `json:"to,omitempty"`
+}
+
+// ReplayID Identifies a bulk replay.
+type ReplayID = string
+
+// ReplayLeftOut How many deliveries are not sent again, by the reason.
+type ReplayLeftOut struct {
+	// Changed It was counted, and then removed when its retention ended, or sent again by itself. Known at the end.
+	Changed int64 `json:"changed"`
+
+	// Damaged What the service kept of the event is damaged.
+	Damaged int64 `json:"damaged"`
+}
+
+// ReplayList Bulk replays, newest first.
+type ReplayList struct {
+	Replays []Replay `json:"replays"`
+}
+
+// ReplayState Where a bulk replay stands. COUNTING: what it lists is being counted. RUNNING:
+// it is being sent again. DONE: each was attempted, or left out. STOPPED: on
+// request. CANCELLED: the webhook was removed.
+type ReplayState string
+
 // SecretInUse A secret that signs. The secret itself is not shown.
 type SecretInUse struct {
 	// Until It signs before this time. Null for the present secret, which has no end yet.
 	Until *time.Time `json:"until"`
+}
+
+// ServiceStatus How a process of the service does.
+type ServiceStatus struct {
+	// Accounts Accounts with work that waits or was done lately, by how their endpoint is treated.
+	Accounts AccountsAtWork `json:"accounts"`
+
+	// At Its clock.
+	At time.Time `json:"at"`
+
+	// Attempting Whether attempts may begin. False while another process serves the store, or while the database cannot be reached.
+	Attempting bool `json:"attempting"`
+
+	// Damaged Damaged rows that were met in the store since the start.
+	Damaged int64 `json:"damaged"`
+
+	// Disk The disk that the store is on. Absent if it is on none, or on another machine's.
+	Disk *StoreDisk `json:"disk,omitempty"`
+
+	// LastMinute What the process did in the last minute, or since its start if that is less.
+	LastMinute MinuteOfService `json:"lastMinute"`
+
+	// Nodes The processes that serve one database. Absent if there can be only one.
+	Nodes *StoreNodes `json:"nodes,omitempty"`
+
+	// OldestDueAt Since when the event has been due that has been so the longest and is not
+	// under way, of those whose endpoint is well. Null: there is none. An old one
+	// is the service's fault, and no endpoint's.
+	OldestDueAt *time.Time `json:"oldestDueAt"`
+
+	// Pending Deliveries that are PENDING.
+	Pending int64 `json:"pending"`
+
+	// Slots Attempts at a time, of all accounts.
+	Slots AttemptSlots `json:"slots"`
+
+	// Unrecorded Attempts whose outcome is not on disk yet.
+	Unrecorded int64 `json:"unrecorded"`
+
+	// Version What runs.
+	Version string `json:"version"`
 }
 
 // SkipReason NO_WEBHOOK: the account has no webhook. UNKNOWN_ACCOUNT: there is no
@@ -1582,6 +2591,9 @@ type SecretInUse struct {
 // with other content. Hand this one in with an `id` of its own.
 // ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
 // operator has been told. Hand the event in again after the repair.
+// OVER_QUOTA: as many events as may, or as many bytes of them, wait for
+// the account's endpoint already. Hand the event in again later, or drop
+// it.
 type SkipReason string
 
 // SkippedEvent An event that was not stored.
@@ -1594,6 +2606,9 @@ type SkippedEvent struct {
 	// with other content. Hand this one in with an `id` of its own.
 	// ACCOUNT_UNREADABLE: the store cannot read the account's webhook, and the
 	// operator has been told. Hand the event in again after the repair.
+	// OVER_QUOTA: as many events as may, or as many bytes of them, wait for
+	// the account's endpoint already. Hand the event in again later, or drop
+	// it.
 	Reason SkipReason `json:"reason"`
 }
 
@@ -1719,8 +2734,32 @@ type StatusEvent struct {
 // absent.
 type StatusEventStatusCode int32
 
+// StoreDisk The disk that the store is on. Absent if it is on none, or on another machine's.
+type StoreDisk struct {
+	// BackedUpAt When it was last backed up by the command; null: never.
+	BackedUpAt *time.Time `json:"backedUpAt"`
+
+	// Bytes Size of its files.
+	Bytes int64 `json:"bytes"`
+
+	// FreeBytes What is left for them; null if that is not known.
+	FreeBytes *int64 `json:"freeBytes"`
+}
+
+// StoreNodes The processes that serve one database. Absent if there can be only one.
+type StoreNodes struct {
+	// Live So many, the one that answers among them.
+	Live int64 `json:"live"`
+
+	// Shards Of 256 parts of the accounts this one attempts for so many.
+	Shards int64 `json:"shards"`
+}
+
 // TestEventInput What a test sends.
 type TestEventInput struct {
+	// CallbackURL The URL to test, by the rules of a registration; the webhook's if it is null or absent.
+	CallbackURL *string `json:"callbackUrl,omitempty"`
+
 	// Sample A sample of the callback, each an example of *Receiving*.
 	Sample *TestSampleInput `json:"sample,omitempty"`
 }
@@ -1853,6 +2892,9 @@ type InternalError = Problem
 // NoAccount What went wrong (RFC 9457).
 type NoAccount = Problem
 
+// NoReplay What went wrong (RFC 9457).
+type NoReplay = Problem
+
 // NoWebhook What went wrong (RFC 9457).
 type NoWebhook = Problem
 
@@ -1879,6 +2921,9 @@ type Registration = WebhookInput
 
 // ListAccountsParams defines parameters for ListAccounts.
 type ListAccountsParams struct {
+	// State Only accounts whose endpoint is in one of these states.
+	State *[]EndpointState `form:"state,omitempty" json:"state,omitempty"`
+
 	// IDPrefix Only accounts whose id begins so.
 	IDPrefix *string `form:"idPrefix,omitempty" json:"idPrefix,omitempty"`
 
@@ -1924,6 +2969,9 @@ type ListDeliveriesParams struct {
 	// CustomerMessageID Only deliveries of events of the message that has this id of your own.
 	CustomerMessageID *string `form:"customerMessageId,omitempty" json:"customerMessageId,omitempty"`
 
+	// Destination Only deliveries of events of messages to this number, E.164.
+	Destination *string `form:"destination,omitempty" json:"destination,omitempty"`
+
 	// Channel Only deliveries of events on this channel.
 	Channel *Channel `form:"channel,omitempty" json:"channel,omitempty"`
 
@@ -1949,6 +2997,9 @@ type ListDeliveriesParams struct {
 	// came after it; from 1970 to 2261.
 	FailedSince *time.Time `form:"failedSince,omitempty" json:"failedSince,omitempty"`
 
+	// Payload Whether each delivery is listed with its payload.
+	Payload *bool `form:"payload,omitempty" json:"payload,omitempty"`
+
 	// Order By acceptance: `desc` begins with the newest, `asc` with the oldest.
 	Order *Order `form:"order,omitempty" json:"order,omitempty"`
 
@@ -1971,11 +3022,59 @@ type ReadEventsParams struct {
 	Wait *int32 `form:"wait,omitempty" json:"wait,omitempty"`
 }
 
+// ListHealthChangesParams defines parameters for ListHealthChanges.
+type ListHealthChangesParams struct {
+	// Limit The largest number of changes in the page.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before, of this account. Opaque.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListHealthMinutesParams defines parameters for ListHealthMinutes.
+type ListHealthMinutesParams struct {
+	// From Only minutes that end after this time; from 1970 to 2261. Nothing is told of those of more than 24 hours ago.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only minutes that begin before this time; from 1970 to 2261.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// ListOperationsDeliveriesParams defines parameters for ListOperationsDeliveries.
+type ListOperationsDeliveriesParams struct {
+	// State Only deliveries in one of these states.
+	State *[]DeliveryState `form:"state,omitempty" json:"state,omitempty"`
+
+	// AccountID Only events that tell of this account.
+	AccountID *AccountID `form:"accountId,omitempty" json:"accountId,omitempty"`
+
+	// From Only events accepted at this time or later; from 1970 to 2261.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only events accepted before this time; from 1970 to 2261.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Order By acceptance: `desc` begins with the newest, `asc` with the oldest.
+	Order *Order `form:"order,omitempty" json:"order,omitempty"`
+
+	// Limit The largest number of events in the page.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before. Opaque.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyInput
 
+// CreateConsoleLinkJSONRequestBody defines body for CreateConsoleLink for application/json ContentType.
+type CreateConsoleLinkJSONRequestBody = ConsoleLinkInput
+
 // SendEventsJSONRequestBody defines body for SendEvents for application/json ContentType.
 type SendEventsJSONRequestBody = EventBatch
+
+// StartAccountReplayJSONRequestBody defines body for StartAccountReplay for application/json ContentType.
+type StartAccountReplayJSONRequestBody = AccountReplayInput
 
 // CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
 type CreateWebhookJSONRequestBody = WebhookInput
@@ -1983,8 +3082,17 @@ type CreateWebhookJSONRequestBody = WebhookInput
 // ReplaceWebhookJSONRequestBody defines body for ReplaceWebhook for application/json ContentType.
 type ReplaceWebhookJSONRequestBody = WebhookInput
 
+// StartReplayJSONRequestBody defines body for StartReplay for application/json ContentType.
+type StartReplayJSONRequestBody = ReplayFilters
+
 // SendTestEventJSONRequestBody defines body for SendTestEvent for application/json ContentType.
 type SendTestEventJSONRequestBody = TestEventInput
+
+// CreateOperationsWebhookJSONRequestBody defines body for CreateOperationsWebhook for application/json ContentType.
+type CreateOperationsWebhookJSONRequestBody = WebhookInput
+
+// ReplaceOperationsWebhookJSONRequestBody defines body for ReplaceOperationsWebhook for application/json ContentType.
+type ReplaceOperationsWebhookJSONRequestBody = WebhookInput
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -2062,9 +3170,16 @@ type ClientInterface interface {
 
 	// ListAccounts List accounts
 	//
-	// Lists the accounts in order of id. For the next page, repeat the request
-	// with the same filter and with `cursor` set to `nextCursor`, until there is
-	// none.
+	// Lists the accounts with what is known of their endpoints, the worst first:
+	// those with the most deliveries PENDING, times how long the first of these had
+	// waited, by the end of the last full minute. Those with none then follow in
+	// order of id.
+	//
+	// For the next page, repeat the request with the same filters and with `cursor`
+	// set to `nextCursor`, until there is none. All pages have the order of the first.
+	// No account is left out that is there all the time. One that gets better
+	// meanwhile may be listed twice. A page may hold fewer than `limit`, even none,
+	// and still have a `nextCursor`.
 	//
 	// Corresponds with GET /accounts (the `ListAccounts` operationId).
 	ListAccounts(ctx context.Context, params *ListAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2129,6 +3244,36 @@ type ClientInterface interface {
 	// Corresponds with DELETE /accounts/{accountId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CreateConsoleLinkWithBody Make a link into the console
+	//
+	// Makes a link that opens the console, signed in as the account, for whoever has
+	// it. Put the origin at which your users reach the service before `path`. The
+	// secret is behind its `#`, where no server and no log sees it.
+	//
+	// The link lasts some minutes, and so does what it signs in. Its secret is an API
+	// key that ends by itself: only its digest is kept, it is listed among the
+	// account's keys, and revoking it ends the link at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+	CreateConsoleLinkWithBody(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateConsoleLink Make a link into the console
+	//
+	// Makes a link that opens the console, signed in as the account, for whoever has
+	// it. Put the origin at which your users reach the service before `path`. The
+	// secret is behind its `#`, where no server and no log sees it.
+	//
+	// The link lasts some minutes, and so does what it signs in. Its secret is an API
+	// key that ends by itself: only its digest is kept, it is listed among the
+	// account's keys, and revoking it ends the link at once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+	CreateConsoleLink(ctx context.Context, accountID PathAccountID, body CreateConsoleLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// SendEventsWithBody Hand in status events
 	//
 	// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
@@ -2146,6 +3291,10 @@ type ClientInterface interface {
 	//
 	// Events of one message are delivered in the order in which they are
 	// handed in. Do not hand in events of one message concurrently.
+	//
+	// If the operator has traces on, the header `traceparent` (W3C Trace
+	// Context) is kept with the events, and each of their attempts links to
+	// it. It is no part of what an event says.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2170,10 +3319,78 @@ type ClientInterface interface {
 	// Events of one message are delivered in the order in which they are
 	// handed in. Do not hand in events of one message concurrently.
 	//
+	// If the operator has traces on, the header `traceparent` (W3C Trace
+	// Context) is kept with the events, and each of their attempts links to
+	// it. It is no part of what an event says.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /events (the `SendEvents` operationId).
 	SendEvents(ctx context.Context, body SendEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAccountReplays List replays of several accounts
+	//
+	// Lists the replays of several accounts, newest first, 100 at most. They are kept
+	// as long as finished deliveries.
+	//
+	// Corresponds with GET /replays (the `ListAccountReplays` operationId).
+	ListAccountReplays(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartAccountReplayWithBody Send events of several accounts again
+	//
+	// Sends again what the filters list, of the given accounts or of all: for what
+	// failed because of the platform. It begins a bulk replay of each account, 100 of
+	// them at a time, in order of id, and goes on by itself, also after a restart.
+	// Each is listed among its account's own. An account without a webhook, or with
+	// a bulk replay that goes on, is skipped.
+	//
+	// There is one at a time.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+	StartAccountReplayWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartAccountReplay Send events of several accounts again
+	//
+	// Sends again what the filters list, of the given accounts or of all: for what
+	// failed because of the platform. It begins a bulk replay of each account, 100 of
+	// them at a time, in order of id, and goes on by itself, also after a restart.
+	// Each is listed among its account's own. An account without a webhook, or with
+	// a bulk replay that goes on, is skipped.
+	//
+	// There is one at a time.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+	StartAccountReplay(ctx context.Context, body StartAccountReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StopAccountReplay Stop a replay of several accounts
+	//
+	// Ends a replay of several accounts, and the bulk replays that it has begun. What is
+	// PENDING is attempted until it ends. One that has ended stays as it is.
+	//
+	// Corresponds with DELETE /replays/{replayId} (the `StopAccountReplay` operationId).
+	StopAccountReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAccountReplay Read a replay of several accounts
+	//
+	// Returns a replay of several accounts as it stands now.
+	//
+	// Corresponds with GET /replays/{replayId} (the `GetAccountReplay` operationId).
+	GetAccountReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetStatus See how the service does
+	//
+	// How the process that answers does now: since when the oldest due event of a
+	// healthy endpoint has been due, how many attempts are under way, what it did in
+	// the last minute, and what it stands on. It looks nothing up, and costs as little
+	// whatever the service has. Of several nodes each tells of itself, but for
+	// `pending` and `nodes`.
+	//
+	// Corresponds with GET /status (the `GetStatus` operationId).
+	GetStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteWebhook Remove the webhook
 	//
@@ -2315,6 +3532,23 @@ type ClientInterface interface {
 	// Corresponds with GET /webhooks/delivery-status/deliveries/{eventId} (the `GetDelivery` operationId).
 	GetDelivery(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ReplayDelivery Send an event again
+	//
+	// Sends the event of a delivery that has ended once more, to the present
+	// webhook, also if it was accepted for one that has been removed since. The
+	// delivery is PENDING again. The callback has the same `webhook-id` and the
+	// same bytes, and is signed anew; `webhook-attempt` counts on, and the earlier
+	// attempts stay. The retry schedule and the time after which it is given up
+	// begin anew. It is kept, as any other, for a time from when it ends.
+	//
+	// It waits until no new event is ready, and takes at most half of the
+	// attempts that your endpoint gets at a time, rounded up. No new event of its
+	// message waits for it. Events of one message that are sent again are in order
+	// among themselves. While the webhook is SUSPENDED, it waits for a PUT.
+	//
+	// Corresponds with POST /webhooks/delivery-status/deliveries/{eventId}/replay (the `ReplayDelivery` operationId).
+	ReplayDelivery(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ReadEvents Read the feed of events
 	//
 	// Returns the account's events in order of acceptance, as a way to read them
@@ -2338,6 +3572,118 @@ type ClientInterface interface {
 	// Corresponds with GET /webhooks/delivery-status/events (the `ReadEvents` operationId).
 	ReadEvents(ctx context.Context, params *ReadEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetHealth See whether the endpoint is well
+	//
+	// What is known of the endpoint: its state and since when, why, what comes
+	// next, what waits, and how its attempts ended. It takes the same time whatever
+	// the account has.
+	//
+	// The state is the one by which Recapito acts. It is right within a second of a
+	// change, and outlives a restart. A PUT of the callback URL, of the same one as
+	// well, begins anew: HEALTHY, and everything that waits is attempted.
+	//
+	// Corresponds with GET /webhooks/delivery-status/health (the `GetHealth` operationId).
+	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListHealthChanges List the changes of the endpoint's state
+	//
+	// Lists how the state of the webhook's endpoint changed, newest first. The last
+	// thousand changes are kept, as long as the webhook is. An endpoint that comes
+	// and goes has one change a second at most. IDLE is no change. For the next page,
+	// repeat the request with `cursor` set to `nextCursor`.
+	//
+	// Corresponds with GET /webhooks/delivery-status/health/changes (the `ListHealthChanges` operationId).
+	ListHealthChanges(ctx context.Context, params *ListHealthChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListHealthMinutes See the last day minute by minute
+	//
+	// Tells of each minute of the last 24 hours how the attempts that ended in it
+	// did, and how many deliveries waited at its end. Minutes in which nothing
+	// happened are left out: as many waited at their ends as before. The present
+	// minute is told of as it is now. The counts are the account's, and outlive a
+	// webhook.
+	//
+	// To follow them, ask again with `from` set to the `to` of the answer before,
+	// less a minute.
+	//
+	// Corresponds with GET /webhooks/delivery-status/health/minutes (the `ListHealthMinutes` operationId).
+	ListHealthMinutes(ctx context.Context, params *ListHealthMinutesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProbeEndpoint Probe the endpoint now
+	//
+	// After ten failures in a row Recapito attempts only one delivery, the oldest
+	// that is PENDING, at gaps of up to five minutes: a probe. All others wait for
+	// its success (`waitingFor` is PROBE). Call this when your endpoint is repaired:
+	// the next probe begins now, and `eventId` names its delivery. If it is
+	// acknowledged, everything that waits is attempted at once. If not, the next one
+	// comes after the same gap as before, and this call has made none longer.
+	//
+	// `eventId` is null if nothing is PENDING. Then the next event is attempted as
+	// usual.
+	//
+	// While no probes are made the answer is 409, and says what to do instead. A PUT
+	// of the same URL also ends the probing, and uses none: everything that waits is
+	// attempted at once, retries included.
+	//
+	// An account may ask ten times at once and then ten times a minute, but not
+	// while a probe is under way. The answer to more is 429. Takes no body.
+	//
+	// Corresponds with POST /webhooks/delivery-status/probe (the `ProbeEndpoint` operationId).
+	ProbeEndpoint(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListReplays List bulk replays
+	//
+	// Lists the account's bulk replays, newest first, 100 at most. They are kept as
+	// long as finished deliveries.
+	//
+	// Corresponds with GET /webhooks/delivery-status/replays (the `ListReplays` operationId).
+	ListReplays(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartReplayWithBody Send events again in bulk
+	//
+	// Sends again what the filters list of the deliveries that have ended by now, as
+	// *Send an event again* does with one. It goes on by itself, also after a restart
+	// of the service, until each has been attempted. The events become PENDING a few
+	// hundred at a time, the oldest first, as fast as your endpoint takes them.
+	// Deliveries that become listed later are not part of it.
+	//
+	// An account has one bulk replay at a time. It ends when the webhook is removed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+	StartReplayWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartReplay Send events again in bulk
+	//
+	// Sends again what the filters list of the deliveries that have ended by now, as
+	// *Send an event again* does with one. It goes on by itself, also after a restart
+	// of the service, until each has been attempted. The events become PENDING a few
+	// hundred at a time, the oldest first, as fast as your endpoint takes them.
+	// Deliveries that become listed later are not part of it.
+	//
+	// An account has one bulk replay at a time. It ends when the webhook is removed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+	StartReplay(ctx context.Context, body StartReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StopReplay Stop a bulk replay
+	//
+	// Ends a bulk replay. No more events become PENDING; the few hundred that are
+	// PENDING are attempted until they end. One that has ended stays as it is.
+	//
+	// Corresponds with DELETE /webhooks/delivery-status/replays/{replayId} (the `StopReplay` operationId).
+	StopReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetReplay Read a bulk replay
+	//
+	// Returns a bulk replay as it stands now.
+	//
+	// Corresponds with GET /webhooks/delivery-status/replays/{replayId} (the `GetReplay` operationId).
+	GetReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RotateSigningSecret Rotate the signing secret
 	//
 	// Makes a new signing secret and shows it. For 24 hours every attempt is
@@ -2351,6 +3697,20 @@ type ClientInterface interface {
 	// Corresponds with POST /webhooks/delivery-status/signing-secret (the `RotateSigningSecret` operationId).
 	RotateSigningSecret(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetCallbackSources Read where callbacks come from
+	//
+	// Returns the networks from which this installation calls, as the operator
+	// states them: open your firewall to them. They are the same for every
+	// account, and are there before the webhook is. If the operator has stated
+	// none, `stated` is false and `networks` is empty: callbacks may then come
+	// from any address.
+	//
+	// An address proves nothing about who sends. Verify the signature of each
+	// callback all the same.
+	//
+	// Corresponds with GET /webhooks/delivery-status/sources (the `GetCallbackSources` operationId).
+	GetCallbackSources(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// SendTestEventWithBody Send yourself a test
 	//
 	// Sends one signed test event to the callback URL now, and answers with what
@@ -2363,6 +3723,10 @@ type ClientInterface interface {
 	// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
 	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 	// signature are those of any callback.
+	//
+	// With `callbackUrl` it is sent to that URL instead, which is not registered by
+	// that: see whether a URL works before you register it. An account without a
+	// webhook can do so, too; the signature is then by a secret that nobody has.
 	//
 	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
 	// and while only probes are attempted. It changes nothing of that, is not repeated,
@@ -2389,6 +3753,10 @@ type ClientInterface interface {
 	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 	// signature are those of any callback.
 	//
+	// With `callbackUrl` it is sent to that URL instead, which is not registered by
+	// that: see whether a URL works before you register it. An account without a
+	// webhook can do so, too; the signature is then by a secret that nobody has.
+	//
 	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
 	// and while only probes are attempted. It changes nothing of that, is not repeated,
 	// and is no delivery. It uses a connection of its own.
@@ -2400,13 +3768,108 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
 	SendTestEvent(ctx context.Context, body SendTestEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteOperationsWebhook Remove the platform's webhook
+	//
+	// Removes the webhook. Attempts already under way may still arrive. Nothing else
+	// starts, and what waits is CANCELLED.
+	//
+	// Corresponds with DELETE /webhooks/operations (the `DeleteOperationsWebhook` operationId).
+	DeleteOperationsWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetOperationsWebhook Read the platform's webhook
+	//
+	// Returns the platform's own webhook. The signing secret is never shown again.
+	//
+	// Corresponds with GET /webhooks/operations (the `GetOperationsWebhook` operationId).
+	GetOperationsWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateOperationsWebhookWithBody Register the platform's webhook
+	//
+	// Registers the one URL that operational events are POSTed to: what becomes of the
+	// accounts' webhooks, and which deliveries were given up. The answer shows the
+	// signing secret, this once. If there is a webhook already, the answer is 409; use
+	// PUT to change the URL. The rules for the URL are those of
+	// `POST /webhooks/delivery-status`.
+	//
+	// What happened before the registration is not told. See *Receive an operational
+	// event* for what is.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+	CreateOperationsWebhookWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateOperationsWebhook Register the platform's webhook
+	//
+	// Registers the one URL that operational events are POSTed to: what becomes of the
+	// accounts' webhooks, and which deliveries were given up. The answer shows the
+	// signing secret, this once. If there is a webhook already, the answer is 409; use
+	// PUT to change the URL. The rules for the URL are those of
+	// `POST /webhooks/delivery-status`.
+	//
+	// What happened before the registration is not told. See *Receive an operational
+	// event* for what is.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+	CreateOperationsWebhook(ctx context.Context, body CreateOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceOperationsWebhookWithBody Change the platform's callback URL
+	//
+	// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+	// takes effect at once, retries of older events included. The signing secret
+	// stays. A SUSPENDED webhook becomes ACTIVE.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+	ReplaceOperationsWebhookWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceOperationsWebhook Change the platform's callback URL
+	//
+	// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+	// takes effect at once, retries of older events included. The signing secret
+	// stays. A SUSPENDED webhook becomes ACTIVE.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+	ReplaceOperationsWebhook(ctx context.Context, body ReplaceOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListOperationsDeliveries List operational events
+	//
+	// Lists the operational events with what has become of each, newest first unless
+	// `order` says otherwise. They are kept as the accounts' deliveries are, also after
+	// the platform's webhook was removed. For the next page, repeat the request with the
+	// same filters and order, and with `cursor` set to `nextCursor`. A page may hold
+	// fewer than `limit`, even none, and still have a `nextCursor`.
+	//
+	// Corresponds with GET /webhooks/operations/deliveries (the `ListOperationsDeliveries` operationId).
+	ListOperationsDeliveries(ctx context.Context, params *ListOperationsDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateOperationsSecret Rotate the platform's signing secret
+	//
+	// Makes a new signing secret and shows it. The old one signs beside it for 24
+	// hours, as after `POST /webhooks/delivery-status/signing-secret`. Takes no body.
+	//
+	// Corresponds with POST /webhooks/operations/signing-secret (the `RotateOperationsSecret` operationId).
+	RotateOperationsSecret(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAccounts List accounts
 //
-// Lists the accounts in order of id. For the next page, repeat the request
-// with the same filter and with `cursor` set to `nextCursor`, until there is
-// none.
+// Lists the accounts with what is known of their endpoints, the worst first:
+// those with the most deliveries PENDING, times how long the first of these had
+// waited, by the end of the last full minute. Those with none then follow in
+// order of id.
+//
+// For the next page, repeat the request with the same filters and with `cursor`
+// set to `nextCursor`, until there is none. All pages have the order of the first.
+// No account is left out that is there all the time. One that gets better
+// meanwhile may be listed twice. A page may hold fewer than `limit`, even none,
+// and still have a `nextCursor`.
 //
 // Corresponds with GET /accounts (the `ListAccounts` operationId).
 func (c *Client) ListAccounts(ctx context.Context, params *ListAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2551,6 +4014,56 @@ func (c *Client) DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyI
 	return c.Client.Do(req)
 }
 
+// CreateConsoleLinkWithBody Make a link into the console
+//
+// Makes a link that opens the console, signed in as the account, for whoever has
+// it. Put the origin at which your users reach the service before `path`. The
+// secret is behind its `#`, where no server and no log sees it.
+//
+// The link lasts some minutes, and so does what it signs in. Its secret is an API
+// key that ends by itself: only its digest is kept, it is listed among the
+// account's keys, and revoking it ends the link at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+func (c *Client) CreateConsoleLinkWithBody(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateConsoleLinkRequestWithBody(c.Server, accountID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateConsoleLink Make a link into the console
+//
+// Makes a link that opens the console, signed in as the account, for whoever has
+// it. Put the origin at which your users reach the service before `path`. The
+// secret is behind its `#`, where no server and no log sees it.
+//
+// The link lasts some minutes, and so does what it signs in. Its secret is an API
+// key that ends by itself: only its digest is kept, it is listed among the
+// account's keys, and revoking it ends the link at once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+func (c *Client) CreateConsoleLink(ctx context.Context, accountID PathAccountID, body CreateConsoleLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateConsoleLinkRequest(c.Server, accountID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // SendEventsWithBody Hand in status events
 //
 // Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
@@ -2568,6 +4081,10 @@ func (c *Client) DeleteAPIKey(ctx context.Context, accountID PathAccountID, keyI
 //
 // Events of one message are delivered in the order in which they are
 // handed in. Do not hand in events of one message concurrently.
+//
+// If the operator has traces on, the header `traceparent` (W3C Trace
+// Context) is kept with the events, and each of their attempts links to
+// it. It is no part of what an event says.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2602,11 +4119,139 @@ func (c *Client) SendEventsWithBody(ctx context.Context, contentType string, bod
 // Events of one message are delivered in the order in which they are
 // handed in. Do not hand in events of one message concurrently.
 //
+// If the operator has traces on, the header `traceparent` (W3C Trace
+// Context) is kept with the events, and each of their attempts links to
+// it. It is no part of what an event says.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /events (the `SendEvents` operationId).
 func (c *Client) SendEvents(ctx context.Context, body SendEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSendEventsRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAccountReplays List replays of several accounts
+//
+// Lists the replays of several accounts, newest first, 100 at most. They are kept
+// as long as finished deliveries.
+//
+// Corresponds with GET /replays (the `ListAccountReplays` operationId).
+func (c *Client) ListAccountReplays(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAccountReplaysRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartAccountReplayWithBody Send events of several accounts again
+//
+// Sends again what the filters list, of the given accounts or of all: for what
+// failed because of the platform. It begins a bulk replay of each account, 100 of
+// them at a time, in order of id, and goes on by itself, also after a restart.
+// Each is listed among its account's own. An account without a webhook, or with
+// a bulk replay that goes on, is skipped.
+//
+// There is one at a time.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+func (c *Client) StartAccountReplayWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartAccountReplayRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartAccountReplay Send events of several accounts again
+//
+// Sends again what the filters list, of the given accounts or of all: for what
+// failed because of the platform. It begins a bulk replay of each account, 100 of
+// them at a time, in order of id, and goes on by itself, also after a restart.
+// Each is listed among its account's own. An account without a webhook, or with
+// a bulk replay that goes on, is skipped.
+//
+// There is one at a time.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+func (c *Client) StartAccountReplay(ctx context.Context, body StartAccountReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartAccountReplayRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StopAccountReplay Stop a replay of several accounts
+//
+// Ends a replay of several accounts, and the bulk replays that it has begun. What is
+// PENDING is attempted until it ends. One that has ended stays as it is.
+//
+// Corresponds with DELETE /replays/{replayId} (the `StopAccountReplay` operationId).
+func (c *Client) StopAccountReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStopAccountReplayRequest(c.Server, replayID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAccountReplay Read a replay of several accounts
+//
+// Returns a replay of several accounts as it stands now.
+//
+// Corresponds with GET /replays/{replayId} (the `GetAccountReplay` operationId).
+func (c *Client) GetAccountReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAccountReplayRequest(c.Server, replayID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetStatus See how the service does
+//
+// How the process that answers does now: since when the oldest due event of a
+// healthy endpoint has been due, how many attempts are under way, what it did in
+// the last minute, and what it stands on. It looks nothing up, and costs as little
+// whatever the service has. Of several nodes each tells of itself, but for
+// `pending` and `nodes`.
+//
+// Corresponds with GET /status (the `GetStatus` operationId).
+func (c *Client) GetStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStatusRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2847,6 +4492,33 @@ func (c *Client) GetDelivery(ctx context.Context, eventID EventID, reqEditors ..
 	return c.Client.Do(req)
 }
 
+// ReplayDelivery Send an event again
+//
+// Sends the event of a delivery that has ended once more, to the present
+// webhook, also if it was accepted for one that has been removed since. The
+// delivery is PENDING again. The callback has the same `webhook-id` and the
+// same bytes, and is signed anew; `webhook-attempt` counts on, and the earlier
+// attempts stay. The retry schedule and the time after which it is given up
+// begin anew. It is kept, as any other, for a time from when it ends.
+//
+// It waits until no new event is ready, and takes at most half of the
+// attempts that your endpoint gets at a time, rounded up. No new event of its
+// message waits for it. Events of one message that are sent again are in order
+// among themselves. While the webhook is SUSPENDED, it waits for a PUT.
+//
+// Corresponds with POST /webhooks/delivery-status/deliveries/{eventId}/replay (the `ReplayDelivery` operationId).
+func (c *Client) ReplayDelivery(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayDeliveryRequest(c.Server, eventID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ReadEvents Read the feed of events
 //
 // Returns the account's events in order of acceptance, as a way to read them
@@ -2880,6 +4552,208 @@ func (c *Client) ReadEvents(ctx context.Context, params *ReadEventsParams, reqEd
 	return c.Client.Do(req)
 }
 
+// GetHealth See whether the endpoint is well
+//
+// What is known of the endpoint: its state and since when, why, what comes
+// next, what waits, and how its attempts ended. It takes the same time whatever
+// the account has.
+//
+// The state is the one by which Recapito acts. It is right within a second of a
+// change, and outlives a restart. A PUT of the callback URL, of the same one as
+// well, begins anew: HEALTHY, and everything that waits is attempted.
+//
+// Corresponds with GET /webhooks/delivery-status/health (the `GetHealth` operationId).
+func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetHealthRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListHealthChanges List the changes of the endpoint's state
+//
+// Lists how the state of the webhook's endpoint changed, newest first. The last
+// thousand changes are kept, as long as the webhook is. An endpoint that comes
+// and goes has one change a second at most. IDLE is no change. For the next page,
+// repeat the request with `cursor` set to `nextCursor`.
+//
+// Corresponds with GET /webhooks/delivery-status/health/changes (the `ListHealthChanges` operationId).
+func (c *Client) ListHealthChanges(ctx context.Context, params *ListHealthChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListHealthChangesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListHealthMinutes See the last day minute by minute
+//
+// Tells of each minute of the last 24 hours how the attempts that ended in it
+// did, and how many deliveries waited at its end. Minutes in which nothing
+// happened are left out: as many waited at their ends as before. The present
+// minute is told of as it is now. The counts are the account's, and outlive a
+// webhook.
+//
+// To follow them, ask again with `from` set to the `to` of the answer before,
+// less a minute.
+//
+// Corresponds with GET /webhooks/delivery-status/health/minutes (the `ListHealthMinutes` operationId).
+func (c *Client) ListHealthMinutes(ctx context.Context, params *ListHealthMinutesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListHealthMinutesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProbeEndpoint Probe the endpoint now
+//
+// After ten failures in a row Recapito attempts only one delivery, the oldest
+// that is PENDING, at gaps of up to five minutes: a probe. All others wait for
+// its success (`waitingFor` is PROBE). Call this when your endpoint is repaired:
+// the next probe begins now, and `eventId` names its delivery. If it is
+// acknowledged, everything that waits is attempted at once. If not, the next one
+// comes after the same gap as before, and this call has made none longer.
+//
+// `eventId` is null if nothing is PENDING. Then the next event is attempted as
+// usual.
+//
+// While no probes are made the answer is 409, and says what to do instead. A PUT
+// of the same URL also ends the probing, and uses none: everything that waits is
+// attempted at once, retries included.
+//
+// An account may ask ten times at once and then ten times a minute, but not
+// while a probe is under way. The answer to more is 429. Takes no body.
+//
+// Corresponds with POST /webhooks/delivery-status/probe (the `ProbeEndpoint` operationId).
+func (c *Client) ProbeEndpoint(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProbeEndpointRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListReplays List bulk replays
+//
+// Lists the account's bulk replays, newest first, 100 at most. They are kept as
+// long as finished deliveries.
+//
+// Corresponds with GET /webhooks/delivery-status/replays (the `ListReplays` operationId).
+func (c *Client) ListReplays(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReplaysRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartReplayWithBody Send events again in bulk
+//
+// Sends again what the filters list of the deliveries that have ended by now, as
+// *Send an event again* does with one. It goes on by itself, also after a restart
+// of the service, until each has been attempted. The events become PENDING a few
+// hundred at a time, the oldest first, as fast as your endpoint takes them.
+// Deliveries that become listed later are not part of it.
+//
+// An account has one bulk replay at a time. It ends when the webhook is removed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+func (c *Client) StartReplayWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartReplayRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartReplay Send events again in bulk
+//
+// Sends again what the filters list of the deliveries that have ended by now, as
+// *Send an event again* does with one. It goes on by itself, also after a restart
+// of the service, until each has been attempted. The events become PENDING a few
+// hundred at a time, the oldest first, as fast as your endpoint takes them.
+// Deliveries that become listed later are not part of it.
+//
+// An account has one bulk replay at a time. It ends when the webhook is removed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+func (c *Client) StartReplay(ctx context.Context, body StartReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartReplayRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StopReplay Stop a bulk replay
+//
+// Ends a bulk replay. No more events become PENDING; the few hundred that are
+// PENDING are attempted until they end. One that has ended stays as it is.
+//
+// Corresponds with DELETE /webhooks/delivery-status/replays/{replayId} (the `StopReplay` operationId).
+func (c *Client) StopReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStopReplayRequest(c.Server, replayID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetReplay Read a bulk replay
+//
+// Returns a bulk replay as it stands now.
+//
+// Corresponds with GET /webhooks/delivery-status/replays/{replayId} (the `GetReplay` operationId).
+func (c *Client) GetReplay(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetReplayRequest(c.Server, replayID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RotateSigningSecret Rotate the signing secret
 //
 // Makes a new signing secret and shows it. For 24 hours every attempt is
@@ -2903,6 +4777,30 @@ func (c *Client) RotateSigningSecret(ctx context.Context, reqEditors ...RequestE
 	return c.Client.Do(req)
 }
 
+// GetCallbackSources Read where callbacks come from
+//
+// Returns the networks from which this installation calls, as the operator
+// states them: open your firewall to them. They are the same for every
+// account, and are there before the webhook is. If the operator has stated
+// none, `stated` is false and `networks` is empty: callbacks may then come
+// from any address.
+//
+// An address proves nothing about who sends. Verify the signature of each
+// callback all the same.
+//
+// Corresponds with GET /webhooks/delivery-status/sources (the `GetCallbackSources` operationId).
+func (c *Client) GetCallbackSources(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCallbackSourcesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // SendTestEventWithBody Send yourself a test
 //
 // Sends one signed test event to the callback URL now, and answers with what
@@ -2915,6 +4813,10 @@ func (c *Client) RotateSigningSecret(ctx context.Context, reqEditors ...RequestE
 // the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
 // `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 // signature are those of any callback.
+//
+// With `callbackUrl` it is sent to that URL instead, which is not registered by
+// that: see whether a URL works before you register it. An account without a
+// webhook can do so, too; the signature is then by a secret that nobody has.
 //
 // A test waits for no other event. It is sent while the webhook is SUSPENDED,
 // and while only probes are attempted. It changes nothing of that, is not repeated,
@@ -2951,6 +4853,10 @@ func (c *Client) SendTestEventWithBody(ctx context.Context, contentType string, 
 // `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 // signature are those of any callback.
 //
+// With `callbackUrl` it is sent to that URL instead, which is not registered by
+// that: see whether a URL works before you register it. An account without a
+// webhook can do so, too; the signature is then by a secret that nobody has.
+//
 // A test waits for no other event. It is sent while the webhook is SUSPENDED,
 // and while only probes are attempted. It changes nothing of that, is not repeated,
 // and is no delivery. It uses a connection of its own.
@@ -2963,6 +4869,174 @@ func (c *Client) SendTestEventWithBody(ctx context.Context, contentType string, 
 // Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
 func (c *Client) SendTestEvent(ctx context.Context, body SendTestEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSendTestEventRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteOperationsWebhook Remove the platform's webhook
+//
+// Removes the webhook. Attempts already under way may still arrive. Nothing else
+// starts, and what waits is CANCELLED.
+//
+// Corresponds with DELETE /webhooks/operations (the `DeleteOperationsWebhook` operationId).
+func (c *Client) DeleteOperationsWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteOperationsWebhookRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetOperationsWebhook Read the platform's webhook
+//
+// Returns the platform's own webhook. The signing secret is never shown again.
+//
+// Corresponds with GET /webhooks/operations (the `GetOperationsWebhook` operationId).
+func (c *Client) GetOperationsWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOperationsWebhookRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateOperationsWebhookWithBody Register the platform's webhook
+//
+// Registers the one URL that operational events are POSTed to: what becomes of the
+// accounts' webhooks, and which deliveries were given up. The answer shows the
+// signing secret, this once. If there is a webhook already, the answer is 409; use
+// PUT to change the URL. The rules for the URL are those of
+// `POST /webhooks/delivery-status`.
+//
+// What happened before the registration is not told. See *Receive an operational
+// event* for what is.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+func (c *Client) CreateOperationsWebhookWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateOperationsWebhookRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateOperationsWebhook Register the platform's webhook
+//
+// Registers the one URL that operational events are POSTed to: what becomes of the
+// accounts' webhooks, and which deliveries were given up. The answer shows the
+// signing secret, this once. If there is a webhook already, the answer is 409; use
+// PUT to change the URL. The rules for the URL are those of
+// `POST /webhooks/delivery-status`.
+//
+// What happened before the registration is not told. See *Receive an operational
+// event* for what is.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+func (c *Client) CreateOperationsWebhook(ctx context.Context, body CreateOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateOperationsWebhookRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceOperationsWebhookWithBody Change the platform's callback URL
+//
+// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+// takes effect at once, retries of older events included. The signing secret
+// stays. A SUSPENDED webhook becomes ACTIVE.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+func (c *Client) ReplaceOperationsWebhookWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceOperationsWebhookRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceOperationsWebhook Change the platform's callback URL
+//
+// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+// takes effect at once, retries of older events included. The signing secret
+// stays. A SUSPENDED webhook becomes ACTIVE.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+func (c *Client) ReplaceOperationsWebhook(ctx context.Context, body ReplaceOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceOperationsWebhookRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOperationsDeliveries List operational events
+//
+// Lists the operational events with what has become of each, newest first unless
+// `order` says otherwise. They are kept as the accounts' deliveries are, also after
+// the platform's webhook was removed. For the next page, repeat the request with the
+// same filters and order, and with `cursor` set to `nextCursor`. A page may hold
+// fewer than `limit`, even none, and still have a `nextCursor`.
+//
+// Corresponds with GET /webhooks/operations/deliveries (the `ListOperationsDeliveries` operationId).
+func (c *Client) ListOperationsDeliveries(ctx context.Context, params *ListOperationsDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOperationsDeliveriesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateOperationsSecret Rotate the platform's signing secret
+//
+// Makes a new signing secret and shows it. The old one signs beside it for 24
+// hours, as after `POST /webhooks/delivery-status/signing-secret`. Takes no body.
+//
+// Corresponds with POST /webhooks/operations/signing-secret (the `RotateOperationsSecret` operationId).
+func (c *Client) RotateOperationsSecret(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateOperationsSecretRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3000,6 +5074,18 @@ func NewListAccountsRequest(server string, params *ListAccountsParams) (*http.Re
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
 
 		if params.IDPrefix != nil {
 
@@ -3275,6 +5361,53 @@ func NewDeleteAPIKeyRequest(server string, accountID PathAccountID, keyID APIKey
 	return req, nil
 }
 
+// NewCreateConsoleLinkRequest calls the generic CreateConsoleLink builder with application/json body
+func NewCreateConsoleLinkRequest(server string, accountID PathAccountID, body CreateConsoleLinkJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateConsoleLinkRequestWithBody(server, accountID, "application/json", bodyReader)
+}
+
+// NewCreateConsoleLinkRequestWithBody constructs an http.Request for the CreateConsoleLink method, with any body, and a specified content type
+func NewCreateConsoleLinkRequestWithBody(server string, accountID PathAccountID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "accountId", accountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/accounts/%s/console-links", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewSendEventsRequest calls the generic SendEvents builder with application/json body
 func NewSendEventsRequest(server string, body SendEventsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -3311,6 +5444,168 @@ func NewSendEventsRequestWithBody(server string, contentType string, body io.Rea
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListAccountReplaysRequest constructs an http.Request for the ListAccountReplays method
+func NewListAccountReplaysRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/replays")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartAccountReplayRequest calls the generic StartAccountReplay builder with application/json body
+func NewStartAccountReplayRequest(server string, body StartAccountReplayJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartAccountReplayRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewStartAccountReplayRequestWithBody constructs an http.Request for the StartAccountReplay method, with any body, and a specified content type
+func NewStartAccountReplayRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/replays")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewStopAccountReplayRequest constructs an http.Request for the StopAccountReplay method
+func NewStopAccountReplayRequest(server string, replayID ReplayID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "replayId", replayID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/replays/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAccountReplayRequest constructs an http.Request for the GetAccountReplay method
+func NewGetAccountReplayRequest(server string, replayID ReplayID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "replayId", replayID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/replays/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetStatusRequest constructs an http.Request for the GetStatus method
+func NewGetStatusRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/status")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -3639,6 +5934,18 @@ func NewListDeliveriesRequest(server string, params *ListDeliveriesParams) (*htt
 
 		}
 
+		if params.Destination != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "destination", *params.Destination, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Channel != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "channel", *params.Channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3735,6 +6042,18 @@ func NewListDeliveriesRequest(server string, params *ListDeliveriesParams) (*htt
 
 		}
 
+		if params.Payload != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "payload", *params.Payload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Order != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3812,6 +6131,40 @@ func NewGetDeliveryRequest(server string, eventID EventID) (*http.Request, error
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplayDeliveryRequest constructs an http.Request for the ReplayDelivery method
+func NewReplayDeliveryRequest(server string, eventID EventID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "eventId", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/deliveries/%s/replay", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -3897,6 +6250,327 @@ func NewReadEventsRequest(server string, params *ReadEventsParams) (*http.Reques
 	return req, nil
 }
 
+// NewGetHealthRequest constructs an http.Request for the GetHealth method
+func NewGetHealthRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/health")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListHealthChangesRequest constructs an http.Request for the ListHealthChanges method
+func NewListHealthChangesRequest(server string, params *ListHealthChangesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/health/changes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListHealthMinutesRequest constructs an http.Request for the ListHealthMinutes method
+func NewListHealthMinutesRequest(server string, params *ListHealthMinutesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/health/minutes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewProbeEndpointRequest constructs an http.Request for the ProbeEndpoint method
+func NewProbeEndpointRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/probe")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListReplaysRequest constructs an http.Request for the ListReplays method
+func NewListReplaysRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/replays")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartReplayRequest calls the generic StartReplay builder with application/json body
+func NewStartReplayRequest(server string, body StartReplayJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartReplayRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewStartReplayRequestWithBody constructs an http.Request for the StartReplay method, with any body, and a specified content type
+func NewStartReplayRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/replays")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewStopReplayRequest constructs an http.Request for the StopReplay method
+func NewStopReplayRequest(server string, replayID ReplayID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "replayId", replayID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/replays/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetReplayRequest constructs an http.Request for the GetReplay method
+func NewGetReplayRequest(server string, replayID ReplayID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "replayId", replayID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/replays/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRotateSigningSecretRequest constructs an http.Request for the RotateSigningSecret method
 func NewRotateSigningSecretRequest(server string) (*http.Request, error) {
 	var err error
@@ -3917,6 +6591,33 @@ func NewRotateSigningSecretRequest(server string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetCallbackSourcesRequest constructs an http.Request for the GetCallbackSources method
+func NewGetCallbackSourcesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/delivery-status/sources")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -3960,6 +6661,293 @@ func NewSendTestEventRequestWithBody(server string, contentType string, body io.
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteOperationsWebhookRequest constructs an http.Request for the DeleteOperationsWebhook method
+func NewDeleteOperationsWebhookRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/operations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetOperationsWebhookRequest constructs an http.Request for the GetOperationsWebhook method
+func NewGetOperationsWebhookRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/operations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateOperationsWebhookRequest calls the generic CreateOperationsWebhook builder with application/json body
+func NewCreateOperationsWebhookRequest(server string, body CreateOperationsWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateOperationsWebhookRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCreateOperationsWebhookRequestWithBody constructs an http.Request for the CreateOperationsWebhook method, with any body, and a specified content type
+func NewCreateOperationsWebhookRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/operations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceOperationsWebhookRequest calls the generic ReplaceOperationsWebhook builder with application/json body
+func NewReplaceOperationsWebhookRequest(server string, body ReplaceOperationsWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceOperationsWebhookRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewReplaceOperationsWebhookRequestWithBody constructs an http.Request for the ReplaceOperationsWebhook method, with any body, and a specified content type
+func NewReplaceOperationsWebhookRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/operations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListOperationsDeliveriesRequest constructs an http.Request for the ListOperationsDeliveries method
+func NewListOperationsDeliveriesRequest(server string, params *ListOperationsDeliveriesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/operations/deliveries")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.AccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "accountId", *params.AccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRotateOperationsSecretRequest constructs an http.Request for the RotateOperationsSecret method
+func NewRotateOperationsSecretRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/operations/signing-secret")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -4010,9 +6998,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListAccountsWithResponse List accounts
 	//
-	// Lists the accounts in order of id. For the next page, repeat the request
-	// with the same filter and with `cursor` set to `nextCursor`, until there is
-	// none.
+	// Lists the accounts with what is known of their endpoints, the worst first:
+	// those with the most deliveries PENDING, times how long the first of these had
+	// waited, by the end of the last full minute. Those with none then follow in
+	// order of id.
+	//
+	// For the next page, repeat the request with the same filters and with `cursor`
+	// set to `nextCursor`, until there is none. All pages have the order of the first.
+	// No account is left out that is there all the time. One that gets better
+	// meanwhile may be listed twice. A page may hold fewer than `limit`, even none,
+	// and still have a `nextCursor`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4089,6 +7084,36 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /accounts/{accountId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, accountID PathAccountID, keyID APIKeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
+	// CreateConsoleLinkWithBodyWithResponse Make a link into the console
+	//
+	// Makes a link that opens the console, signed in as the account, for whoever has
+	// it. Put the origin at which your users reach the service before `path`. The
+	// secret is behind its `#`, where no server and no log sees it.
+	//
+	// The link lasts some minutes, and so does what it signs in. Its secret is an API
+	// key that ends by itself: only its digest is kept, it is listed among the
+	// account's keys, and revoking it ends the link at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+	CreateConsoleLinkWithBodyWithResponse(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateConsoleLinkResponse, error)
+
+	// CreateConsoleLinkWithResponse Make a link into the console
+	//
+	// Makes a link that opens the console, signed in as the account, for whoever has
+	// it. Put the origin at which your users reach the service before `path`. The
+	// secret is behind its `#`, where no server and no log sees it.
+	//
+	// The link lasts some minutes, and so does what it signs in. Its secret is an API
+	// key that ends by itself: only its digest is kept, it is listed among the
+	// account's keys, and revoking it ends the link at once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+	CreateConsoleLinkWithResponse(ctx context.Context, accountID PathAccountID, body CreateConsoleLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConsoleLinkResponse, error)
+
 	// SendEventsWithBodyWithResponse Hand in status events
 	//
 	// Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
@@ -4106,6 +7131,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Events of one message are delivered in the order in which they are
 	// handed in. Do not hand in events of one message concurrently.
+	//
+	// If the operator has traces on, the header `traceparent` (W3C Trace
+	// Context) is kept with the events, and each of their attempts links to
+	// it. It is no part of what an event says.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4130,10 +7159,86 @@ type ClientWithResponsesInterface interface {
 	// Events of one message are delivered in the order in which they are
 	// handed in. Do not hand in events of one message concurrently.
 	//
+	// If the operator has traces on, the header `traceparent` (W3C Trace
+	// Context) is kept with the events, and each of their attempts links to
+	// it. It is no part of what an event says.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /events (the `SendEvents` operationId).
 	SendEventsWithResponse(ctx context.Context, body SendEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*SendEventsResponse, error)
+
+	// ListAccountReplaysWithResponse List replays of several accounts
+	//
+	// Lists the replays of several accounts, newest first, 100 at most. They are kept
+	// as long as finished deliveries.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /replays (the `ListAccountReplays` operationId).
+	ListAccountReplaysWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListAccountReplaysResponse, error)
+
+	// StartAccountReplayWithBodyWithResponse Send events of several accounts again
+	//
+	// Sends again what the filters list, of the given accounts or of all: for what
+	// failed because of the platform. It begins a bulk replay of each account, 100 of
+	// them at a time, in order of id, and goes on by itself, also after a restart.
+	// Each is listed among its account's own. An account without a webhook, or with
+	// a bulk replay that goes on, is skipped.
+	//
+	// There is one at a time.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+	StartAccountReplayWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartAccountReplayResponse, error)
+
+	// StartAccountReplayWithResponse Send events of several accounts again
+	//
+	// Sends again what the filters list, of the given accounts or of all: for what
+	// failed because of the platform. It begins a bulk replay of each account, 100 of
+	// them at a time, in order of id, and goes on by itself, also after a restart.
+	// Each is listed among its account's own. An account without a webhook, or with
+	// a bulk replay that goes on, is skipped.
+	//
+	// There is one at a time.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+	StartAccountReplayWithResponse(ctx context.Context, body StartAccountReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*StartAccountReplayResponse, error)
+
+	// StopAccountReplayWithResponse Stop a replay of several accounts
+	//
+	// Ends a replay of several accounts, and the bulk replays that it has begun. What is
+	// PENDING is attempted until it ends. One that has ended stays as it is.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /replays/{replayId} (the `StopAccountReplay` operationId).
+	StopAccountReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*StopAccountReplayResponse, error)
+
+	// GetAccountReplayWithResponse Read a replay of several accounts
+	//
+	// Returns a replay of several accounts as it stands now.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /replays/{replayId} (the `GetAccountReplay` operationId).
+	GetAccountReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*GetAccountReplayResponse, error)
+
+	// GetStatusWithResponse See how the service does
+	//
+	// How the process that answers does now: since when the oldest due event of a
+	// healthy endpoint has been due, how many attempts are under way, what it did in
+	// the last minute, and what it stands on. It looks nothing up, and costs as little
+	// whatever the service has. Of several nodes each tells of itself, but for
+	// `pending` and `nodes`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /status (the `GetStatus` operationId).
+	GetStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatusResponse, error)
 
 	// DeleteWebhookWithResponse Remove the webhook
 	//
@@ -4285,6 +7390,25 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /webhooks/delivery-status/deliveries/{eventId} (the `GetDelivery` operationId).
 	GetDeliveryWithResponse(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*GetDeliveryResponse, error)
 
+	// ReplayDeliveryWithResponse Send an event again
+	//
+	// Sends the event of a delivery that has ended once more, to the present
+	// webhook, also if it was accepted for one that has been removed since. The
+	// delivery is PENDING again. The callback has the same `webhook-id` and the
+	// same bytes, and is signed anew; `webhook-attempt` counts on, and the earlier
+	// attempts stay. The retry schedule and the time after which it is given up
+	// begin anew. It is kept, as any other, for a time from when it ends.
+	//
+	// It waits until no new event is ready, and takes at most half of the
+	// attempts that your endpoint gets at a time, rounded up. No new event of its
+	// message waits for it. Events of one message that are sent again are in order
+	// among themselves. While the webhook is SUSPENDED, it waits for a PUT.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/delivery-status/deliveries/{eventId}/replay (the `ReplayDelivery` operationId).
+	ReplayDeliveryWithResponse(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*ReplayDeliveryResponse, error)
+
 	// ReadEventsWithResponse Read the feed of events
 	//
 	// Returns the account's events in order of acceptance, as a way to read them
@@ -4310,6 +7434,132 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /webhooks/delivery-status/events (the `ReadEvents` operationId).
 	ReadEventsWithResponse(ctx context.Context, params *ReadEventsParams, reqEditors ...RequestEditorFn) (*ReadEventsResponse, error)
 
+	// GetHealthWithResponse See whether the endpoint is well
+	//
+	// What is known of the endpoint: its state and since when, why, what comes
+	// next, what waits, and how its attempts ended. It takes the same time whatever
+	// the account has.
+	//
+	// The state is the one by which Recapito acts. It is right within a second of a
+	// change, and outlives a restart. A PUT of the callback URL, of the same one as
+	// well, begins anew: HEALTHY, and everything that waits is attempted.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/health (the `GetHealth` operationId).
+	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
+
+	// ListHealthChangesWithResponse List the changes of the endpoint's state
+	//
+	// Lists how the state of the webhook's endpoint changed, newest first. The last
+	// thousand changes are kept, as long as the webhook is. An endpoint that comes
+	// and goes has one change a second at most. IDLE is no change. For the next page,
+	// repeat the request with `cursor` set to `nextCursor`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/health/changes (the `ListHealthChanges` operationId).
+	ListHealthChangesWithResponse(ctx context.Context, params *ListHealthChangesParams, reqEditors ...RequestEditorFn) (*ListHealthChangesResponse, error)
+
+	// ListHealthMinutesWithResponse See the last day minute by minute
+	//
+	// Tells of each minute of the last 24 hours how the attempts that ended in it
+	// did, and how many deliveries waited at its end. Minutes in which nothing
+	// happened are left out: as many waited at their ends as before. The present
+	// minute is told of as it is now. The counts are the account's, and outlive a
+	// webhook.
+	//
+	// To follow them, ask again with `from` set to the `to` of the answer before,
+	// less a minute.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/health/minutes (the `ListHealthMinutes` operationId).
+	ListHealthMinutesWithResponse(ctx context.Context, params *ListHealthMinutesParams, reqEditors ...RequestEditorFn) (*ListHealthMinutesResponse, error)
+
+	// ProbeEndpointWithResponse Probe the endpoint now
+	//
+	// After ten failures in a row Recapito attempts only one delivery, the oldest
+	// that is PENDING, at gaps of up to five minutes: a probe. All others wait for
+	// its success (`waitingFor` is PROBE). Call this when your endpoint is repaired:
+	// the next probe begins now, and `eventId` names its delivery. If it is
+	// acknowledged, everything that waits is attempted at once. If not, the next one
+	// comes after the same gap as before, and this call has made none longer.
+	//
+	// `eventId` is null if nothing is PENDING. Then the next event is attempted as
+	// usual.
+	//
+	// While no probes are made the answer is 409, and says what to do instead. A PUT
+	// of the same URL also ends the probing, and uses none: everything that waits is
+	// attempted at once, retries included.
+	//
+	// An account may ask ten times at once and then ten times a minute, but not
+	// while a probe is under way. The answer to more is 429. Takes no body.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/delivery-status/probe (the `ProbeEndpoint` operationId).
+	ProbeEndpointWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ProbeEndpointResponse, error)
+
+	// ListReplaysWithResponse List bulk replays
+	//
+	// Lists the account's bulk replays, newest first, 100 at most. They are kept as
+	// long as finished deliveries.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/replays (the `ListReplays` operationId).
+	ListReplaysWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReplaysResponse, error)
+
+	// StartReplayWithBodyWithResponse Send events again in bulk
+	//
+	// Sends again what the filters list of the deliveries that have ended by now, as
+	// *Send an event again* does with one. It goes on by itself, also after a restart
+	// of the service, until each has been attempted. The events become PENDING a few
+	// hundred at a time, the oldest first, as fast as your endpoint takes them.
+	// Deliveries that become listed later are not part of it.
+	//
+	// An account has one bulk replay at a time. It ends when the webhook is removed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+	StartReplayWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartReplayResponse, error)
+
+	// StartReplayWithResponse Send events again in bulk
+	//
+	// Sends again what the filters list of the deliveries that have ended by now, as
+	// *Send an event again* does with one. It goes on by itself, also after a restart
+	// of the service, until each has been attempted. The events become PENDING a few
+	// hundred at a time, the oldest first, as fast as your endpoint takes them.
+	// Deliveries that become listed later are not part of it.
+	//
+	// An account has one bulk replay at a time. It ends when the webhook is removed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+	StartReplayWithResponse(ctx context.Context, body StartReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*StartReplayResponse, error)
+
+	// StopReplayWithResponse Stop a bulk replay
+	//
+	// Ends a bulk replay. No more events become PENDING; the few hundred that are
+	// PENDING are attempted until they end. One that has ended stays as it is.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /webhooks/delivery-status/replays/{replayId} (the `StopReplay` operationId).
+	StopReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*StopReplayResponse, error)
+
+	// GetReplayWithResponse Read a bulk replay
+	//
+	// Returns a bulk replay as it stands now.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/replays/{replayId} (the `GetReplay` operationId).
+	GetReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*GetReplayResponse, error)
+
 	// RotateSigningSecretWithResponse Rotate the signing secret
 	//
 	// Makes a new signing secret and shows it. For 24 hours every attempt is
@@ -4325,6 +7575,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /webhooks/delivery-status/signing-secret (the `RotateSigningSecret` operationId).
 	RotateSigningSecretWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RotateSigningSecretResponse, error)
 
+	// GetCallbackSourcesWithResponse Read where callbacks come from
+	//
+	// Returns the networks from which this installation calls, as the operator
+	// states them: open your firewall to them. They are the same for every
+	// account, and are there before the webhook is. If the operator has stated
+	// none, `stated` is false and `networks` is empty: callbacks may then come
+	// from any address.
+	//
+	// An address proves nothing about who sends. Verify the signature of each
+	// callback all the same.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/delivery-status/sources (the `GetCallbackSources` operationId).
+	GetCallbackSourcesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCallbackSourcesResponse, error)
+
 	// SendTestEventWithBodyWithResponse Send yourself a test
 	//
 	// Sends one signed test event to the callback URL now, and answers with what
@@ -4337,6 +7603,10 @@ type ClientWithResponsesInterface interface {
 	// the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
 	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 	// signature are those of any callback.
+	//
+	// With `callbackUrl` it is sent to that URL instead, which is not registered by
+	// that: see whether a URL works before you register it. An account without a
+	// webhook can do so, too; the signature is then by a secret that nobody has.
 	//
 	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
 	// and while only probes are attempted. It changes nothing of that, is not repeated,
@@ -4363,6 +7633,10 @@ type ClientWithResponsesInterface interface {
 	// `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 	// signature are those of any callback.
 	//
+	// With `callbackUrl` it is sent to that URL instead, which is not registered by
+	// that: see whether a URL works before you register it. An account without a
+	// webhook can do so, too; the signature is then by a secret that nobody has.
+	//
 	// A test waits for no other event. It is sent while the webhook is SUSPENDED,
 	// and while only probes are attempted. It changes nothing of that, is not repeated,
 	// and is no delivery. It uses a connection of its own.
@@ -4374,6 +7648,102 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /webhooks/delivery-status/test-event (the `SendTestEvent` operationId).
 	SendTestEventWithResponse(ctx context.Context, body SendTestEventJSONRequestBody, reqEditors ...RequestEditorFn) (*SendTestEventResponse, error)
+
+	// DeleteOperationsWebhookWithResponse Remove the platform's webhook
+	//
+	// Removes the webhook. Attempts already under way may still arrive. Nothing else
+	// starts, and what waits is CANCELLED.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /webhooks/operations (the `DeleteOperationsWebhook` operationId).
+	DeleteOperationsWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*DeleteOperationsWebhookResponse, error)
+
+	// GetOperationsWebhookWithResponse Read the platform's webhook
+	//
+	// Returns the platform's own webhook. The signing secret is never shown again.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/operations (the `GetOperationsWebhook` operationId).
+	GetOperationsWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOperationsWebhookResponse, error)
+
+	// CreateOperationsWebhookWithBodyWithResponse Register the platform's webhook
+	//
+	// Registers the one URL that operational events are POSTed to: what becomes of the
+	// accounts' webhooks, and which deliveries were given up. The answer shows the
+	// signing secret, this once. If there is a webhook already, the answer is 409; use
+	// PUT to change the URL. The rules for the URL are those of
+	// `POST /webhooks/delivery-status`.
+	//
+	// What happened before the registration is not told. See *Receive an operational
+	// event* for what is.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+	CreateOperationsWebhookWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateOperationsWebhookResponse, error)
+
+	// CreateOperationsWebhookWithResponse Register the platform's webhook
+	//
+	// Registers the one URL that operational events are POSTed to: what becomes of the
+	// accounts' webhooks, and which deliveries were given up. The answer shows the
+	// signing secret, this once. If there is a webhook already, the answer is 409; use
+	// PUT to change the URL. The rules for the URL are those of
+	// `POST /webhooks/delivery-status`.
+	//
+	// What happened before the registration is not told. See *Receive an operational
+	// event* for what is.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+	CreateOperationsWebhookWithResponse(ctx context.Context, body CreateOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateOperationsWebhookResponse, error)
+
+	// ReplaceOperationsWebhookWithBodyWithResponse Change the platform's callback URL
+	//
+	// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+	// takes effect at once, retries of older events included. The signing secret
+	// stays. A SUSPENDED webhook becomes ACTIVE.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+	ReplaceOperationsWebhookWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceOperationsWebhookResponse, error)
+
+	// ReplaceOperationsWebhookWithResponse Change the platform's callback URL
+	//
+	// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+	// takes effect at once, retries of older events included. The signing secret
+	// stays. A SUSPENDED webhook becomes ACTIVE.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+	ReplaceOperationsWebhookWithResponse(ctx context.Context, body ReplaceOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceOperationsWebhookResponse, error)
+
+	// ListOperationsDeliveriesWithResponse List operational events
+	//
+	// Lists the operational events with what has become of each, newest first unless
+	// `order` says otherwise. They are kept as the accounts' deliveries are, also after
+	// the platform's webhook was removed. For the next page, repeat the request with the
+	// same filters and order, and with `cursor` set to `nextCursor`. A page may hold
+	// fewer than `limit`, even none, and still have a `nextCursor`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /webhooks/operations/deliveries (the `ListOperationsDeliveries` operationId).
+	ListOperationsDeliveriesWithResponse(ctx context.Context, params *ListOperationsDeliveriesParams, reqEditors ...RequestEditorFn) (*ListOperationsDeliveriesResponse, error)
+
+	// RotateOperationsSecretWithResponse Rotate the platform's signing secret
+	//
+	// Makes a new signing secret and shows it. The old one signs beside it for 24
+	// hours, as after `POST /webhooks/delivery-status/signing-secret`. Takes no body.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/operations/signing-secret (the `RotateOperationsSecret` operationId).
+	RotateOperationsSecretWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RotateOperationsSecretResponse, error)
 }
 
 // ListAccountsResponse401Headers the declared response headers of an HTTP 401 response for ListAccounts
@@ -4936,6 +8306,96 @@ func (r DeleteAPIKeyResponse) ContentType() string {
 	return ""
 }
 
+// CreateConsoleLinkResponse401Headers the declared response headers of an HTTP 401 response for CreateConsoleLink
+type CreateConsoleLinkResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type CreateConsoleLinkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ConsoleLink
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoAccount
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateConsoleLinkResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateConsoleLinkResponse) GetJSON201() *ConsoleLink {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateConsoleLinkResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateConsoleLinkResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateConsoleLinkResponse) GetApplicationProblemJSON404() *NoAccount {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateConsoleLinkResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateConsoleLinkResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r CreateConsoleLinkResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateConsoleLinkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateConsoleLinkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateConsoleLinkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateConsoleLinkResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // SendEventsResponse202Headers the declared response headers of an HTTP 202 response for SendEvents
 type SendEventsResponse202Headers struct {
 	RateLimit       *string
@@ -5051,6 +8511,379 @@ func (r SendEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SendEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListAccountReplaysResponse401Headers the declared response headers of an HTTP 401 response for ListAccountReplays
+type ListAccountReplaysResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ListAccountReplaysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AccountReplayList
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListAccountReplaysResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAccountReplaysResponse) GetJSON200() *AccountReplayList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListAccountReplaysResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListAccountReplaysResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAccountReplaysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAccountReplaysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAccountReplaysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAccountReplaysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartAccountReplayResponse202Headers the declared response headers of an HTTP 202 response for StartAccountReplay
+type StartAccountReplayResponse202Headers struct {
+	Location string
+}
+
+// StartAccountReplayResponse401Headers the declared response headers of an HTTP 401 response for StartAccountReplay
+type StartAccountReplayResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type StartAccountReplayResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *AccountReplay
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *StartAccountReplayResponse202Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StartAccountReplayResponse401Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartAccountReplayResponse) GetJSON202() *AccountReplay {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r StartAccountReplayResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r StartAccountReplayResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r StartAccountReplayResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r StartAccountReplayResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r StartAccountReplayResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r StartAccountReplayResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r StartAccountReplayResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartAccountReplayResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartAccountReplayResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartAccountReplayResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StopAccountReplayResponse401Headers the declared response headers of an HTTP 401 response for StopAccountReplay
+type StopAccountReplayResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type StopAccountReplayResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AccountReplay
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoReplay
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StopAccountReplayResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r StopAccountReplayResponse) GetJSON200() *AccountReplay {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r StopAccountReplayResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r StopAccountReplayResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r StopAccountReplayResponse) GetApplicationProblemJSON404() *NoReplay {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r StopAccountReplayResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r StopAccountReplayResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StopAccountReplayResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StopAccountReplayResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StopAccountReplayResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAccountReplayResponse401Headers the declared response headers of an HTTP 401 response for GetAccountReplay
+type GetAccountReplayResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetAccountReplayResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AccountReplay
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoReplay
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetAccountReplayResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAccountReplayResponse) GetJSON200() *AccountReplay {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetAccountReplayResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetAccountReplayResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetAccountReplayResponse) GetApplicationProblemJSON404() *NoReplay {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetAccountReplayResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAccountReplayResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAccountReplayResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAccountReplayResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAccountReplayResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetStatusResponse401Headers the declared response headers of an HTTP 401 response for GetStatus
+type GetStatusResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ServiceStatus
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetStatusResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetStatusResponse) GetJSON200() *ServiceStatus {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetStatusResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetStatusResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r GetStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetStatusResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5633,6 +9466,113 @@ func (r GetDeliveryResponse) ContentType() string {
 	return ""
 }
 
+// ReplayDeliveryResponse202Headers the declared response headers of an HTTP 202 response for ReplayDelivery
+type ReplayDeliveryResponse202Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// ReplayDeliveryResponse401Headers the declared response headers of an HTTP 401 response for ReplayDelivery
+type ReplayDeliveryResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ReplayDeliveryResponse429Headers the declared response headers of an HTTP 429 response for ReplayDelivery
+type ReplayDeliveryResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type ReplayDeliveryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Delivery
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *ReplayDeliveryResponse202Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ReplayDeliveryResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ReplayDeliveryResponse429Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ReplayDeliveryResponse) GetJSON202() *Delivery {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ReplayDeliveryResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ReplayDeliveryResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ReplayDeliveryResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ReplayDeliveryResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ReplayDeliveryResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ReplayDeliveryResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplayDeliveryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplayDeliveryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplayDeliveryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplayDeliveryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ReadEventsResponse200Headers the declared response headers of an HTTP 200 response for ReadEvents
 type ReadEventsResponse200Headers struct {
 	RateLimit       *string
@@ -5720,6 +9660,814 @@ func (r ReadEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReadEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetHealthResponse200Headers the declared response headers of an HTTP 200 response for GetHealth
+type GetHealthResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// GetHealthResponse401Headers the declared response headers of an HTTP 401 response for GetHealth
+type GetHealthResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetHealthResponse429Headers the declared response headers of an HTTP 429 response for GetHealth
+type GetHealthResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type GetHealthResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Health
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoWebhook
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetHealthResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetHealthResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetHealthResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetHealthResponse) GetJSON200() *Health {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetHealthResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetHealthResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetHealthResponse) GetApplicationProblemJSON404() *NoWebhook {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetHealthResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetHealthResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r GetHealthResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetHealthResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetHealthResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetHealthResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListHealthChangesResponse200Headers the declared response headers of an HTTP 200 response for ListHealthChanges
+type ListHealthChangesResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// ListHealthChangesResponse401Headers the declared response headers of an HTTP 401 response for ListHealthChanges
+type ListHealthChangesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListHealthChangesResponse429Headers the declared response headers of an HTTP 429 response for ListHealthChanges
+type ListHealthChangesResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type ListHealthChangesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *HealthChangeList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoWebhook
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListHealthChangesResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListHealthChangesResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListHealthChangesResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListHealthChangesResponse) GetJSON200() *HealthChangeList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListHealthChangesResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListHealthChangesResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListHealthChangesResponse) GetApplicationProblemJSON404() *NoWebhook {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListHealthChangesResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListHealthChangesResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ListHealthChangesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListHealthChangesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListHealthChangesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListHealthChangesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListHealthMinutesResponse200Headers the declared response headers of an HTTP 200 response for ListHealthMinutes
+type ListHealthMinutesResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// ListHealthMinutesResponse401Headers the declared response headers of an HTTP 401 response for ListHealthMinutes
+type ListHealthMinutesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListHealthMinutesResponse429Headers the declared response headers of an HTTP 429 response for ListHealthMinutes
+type ListHealthMinutesResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type ListHealthMinutesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *HealthMinutes
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoWebhook
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListHealthMinutesResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListHealthMinutesResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListHealthMinutesResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListHealthMinutesResponse) GetJSON200() *HealthMinutes {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListHealthMinutesResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListHealthMinutesResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListHealthMinutesResponse) GetApplicationProblemJSON404() *NoWebhook {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListHealthMinutesResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListHealthMinutesResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ListHealthMinutesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListHealthMinutesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListHealthMinutesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListHealthMinutesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ProbeEndpointResponse202Headers the declared response headers of an HTTP 202 response for ProbeEndpoint
+type ProbeEndpointResponse202Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// ProbeEndpointResponse401Headers the declared response headers of an HTTP 401 response for ProbeEndpoint
+type ProbeEndpointResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ProbeEndpointResponse429Headers the declared response headers of an HTTP 429 response for ProbeEndpoint
+type ProbeEndpointResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type ProbeEndpointResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Probe
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoWebhook
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *ProbeEndpointResponse202Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ProbeEndpointResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ProbeEndpointResponse429Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ProbeEndpointResponse) GetJSON202() *Probe {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ProbeEndpointResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ProbeEndpointResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ProbeEndpointResponse) GetApplicationProblemJSON404() *NoWebhook {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ProbeEndpointResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ProbeEndpointResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ProbeEndpointResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ProbeEndpointResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ProbeEndpointResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ProbeEndpointResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ProbeEndpointResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListReplaysResponse200Headers the declared response headers of an HTTP 200 response for ListReplays
+type ListReplaysResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// ListReplaysResponse401Headers the declared response headers of an HTTP 401 response for ListReplays
+type ListReplaysResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListReplaysResponse429Headers the declared response headers of an HTTP 429 response for ListReplays
+type ListReplaysResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type ListReplaysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReplayList
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListReplaysResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListReplaysResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListReplaysResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListReplaysResponse) GetJSON200() *ReplayList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListReplaysResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListReplaysResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListReplaysResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ListReplaysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListReplaysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListReplaysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListReplaysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartReplayResponse202Headers the declared response headers of an HTTP 202 response for StartReplay
+type StartReplayResponse202Headers struct {
+	Location        string
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// StartReplayResponse401Headers the declared response headers of an HTTP 401 response for StartReplay
+type StartReplayResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// StartReplayResponse429Headers the declared response headers of an HTTP 429 response for StartReplay
+type StartReplayResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type StartReplayResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Replay
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *StartReplayResponse202Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StartReplayResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StartReplayResponse429Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartReplayResponse) GetJSON202() *Replay {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r StartReplayResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r StartReplayResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r StartReplayResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r StartReplayResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r StartReplayResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r StartReplayResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r StartReplayResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r StartReplayResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartReplayResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartReplayResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartReplayResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StopReplayResponse200Headers the declared response headers of an HTTP 200 response for StopReplay
+type StopReplayResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// StopReplayResponse401Headers the declared response headers of an HTTP 401 response for StopReplay
+type StopReplayResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// StopReplayResponse429Headers the declared response headers of an HTTP 429 response for StopReplay
+type StopReplayResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type StopReplayResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Replay
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoReplay
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *StopReplayResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StopReplayResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StopReplayResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r StopReplayResponse) GetJSON200() *Replay {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r StopReplayResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r StopReplayResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r StopReplayResponse) GetApplicationProblemJSON404() *NoReplay {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r StopReplayResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r StopReplayResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r StopReplayResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StopReplayResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StopReplayResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StopReplayResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetReplayResponse200Headers the declared response headers of an HTTP 200 response for GetReplay
+type GetReplayResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// GetReplayResponse401Headers the declared response headers of an HTTP 401 response for GetReplay
+type GetReplayResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetReplayResponse429Headers the declared response headers of an HTTP 429 response for GetReplay
+type GetReplayResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type GetReplayResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Replay
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NoReplay
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetReplayResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetReplayResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetReplayResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetReplayResponse) GetJSON200() *Replay {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetReplayResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetReplayResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetReplayResponse) GetApplicationProblemJSON404() *NoReplay {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetReplayResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetReplayResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r GetReplayResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetReplayResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetReplayResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetReplayResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5820,6 +10568,75 @@ func (r RotateSigningSecretResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RotateSigningSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetCallbackSourcesResponse401Headers the declared response headers of an HTTP 401 response for GetCallbackSources
+type GetCallbackSourcesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetCallbackSourcesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CallbackSources
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedAccount
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetCallbackSourcesResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCallbackSourcesResponse) GetJSON200() *CallbackSources {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetCallbackSourcesResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetCallbackSourcesResponse) GetApplicationProblemJSON401() *UnauthorizedAccount {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetCallbackSourcesResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCallbackSourcesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCallbackSourcesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCallbackSourcesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCallbackSourcesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5940,11 +10757,477 @@ func (r SendTestEventResponse) ContentType() string {
 	return ""
 }
 
+// DeleteOperationsWebhookResponse401Headers the declared response headers of an HTTP 401 response for DeleteOperationsWebhook
+type DeleteOperationsWebhookResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type DeleteOperationsWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteOperationsWebhookResponse401Headers
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteOperationsWebhookResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteOperationsWebhookResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r DeleteOperationsWebhookResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteOperationsWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteOperationsWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteOperationsWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteOperationsWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetOperationsWebhookResponse401Headers the declared response headers of an HTTP 401 response for GetOperationsWebhook
+type GetOperationsWebhookResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetOperationsWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Webhook
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetOperationsWebhookResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetOperationsWebhookResponse) GetJSON200() *Webhook {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetOperationsWebhookResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetOperationsWebhookResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetOperationsWebhookResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r GetOperationsWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetOperationsWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetOperationsWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetOperationsWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateOperationsWebhookResponse201Headers the declared response headers of an HTTP 201 response for CreateOperationsWebhook
+type CreateOperationsWebhookResponse201Headers struct {
+	Location string
+}
+
+// CreateOperationsWebhookResponse401Headers the declared response headers of an HTTP 401 response for CreateOperationsWebhook
+type CreateOperationsWebhookResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type CreateOperationsWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *WebhookWithSecret
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadWebhook
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateOperationsWebhookResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateOperationsWebhookResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateOperationsWebhookResponse) GetJSON201() *WebhookWithSecret {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateOperationsWebhookResponse) GetApplicationProblemJSON400() *BadWebhook {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateOperationsWebhookResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateOperationsWebhookResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r CreateOperationsWebhookResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateOperationsWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateOperationsWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateOperationsWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateOperationsWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplaceOperationsWebhookResponse401Headers the declared response headers of an HTTP 401 response for ReplaceOperationsWebhook
+type ReplaceOperationsWebhookResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ReplaceOperationsWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Webhook
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadWebhook
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ReplaceOperationsWebhookResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceOperationsWebhookResponse) GetJSON200() *Webhook {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ReplaceOperationsWebhookResponse) GetApplicationProblemJSON400() *BadWebhook {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ReplaceOperationsWebhookResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ReplaceOperationsWebhookResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ReplaceOperationsWebhookResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceOperationsWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceOperationsWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceOperationsWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceOperationsWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListOperationsDeliveriesResponse401Headers the declared response headers of an HTTP 401 response for ListOperationsDeliveries
+type ListOperationsDeliveriesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ListOperationsDeliveriesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OperationsDeliveryList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListOperationsDeliveriesResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListOperationsDeliveriesResponse) GetJSON200() *OperationsDeliveryList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListOperationsDeliveriesResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListOperationsDeliveriesResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListOperationsDeliveriesResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ListOperationsDeliveriesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOperationsDeliveriesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOperationsDeliveriesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListOperationsDeliveriesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RotateOperationsSecretResponse200Headers the declared response headers of an HTTP 200 response for RotateOperationsSecret
+type RotateOperationsSecretResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// RotateOperationsSecretResponse401Headers the declared response headers of an HTTP 401 response for RotateOperationsSecret
+type RotateOperationsSecretResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// RotateOperationsSecretResponse429Headers the declared response headers of an HTTP 429 response for RotateOperationsSecret
+type RotateOperationsSecretResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int32
+}
+
+type RotateOperationsSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookWithSecret
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *UnauthorizedPlatform
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RotateOperationsSecretResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *RotateOperationsSecretResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RotateOperationsSecretResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RotateOperationsSecretResponse) GetJSON200() *WebhookWithSecret {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RotateOperationsSecretResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RotateOperationsSecretResponse) GetApplicationProblemJSON401() *UnauthorizedPlatform {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RotateOperationsSecretResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r RotateOperationsSecretResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r RotateOperationsSecretResponse) GetApplicationProblemJSON500() *InternalError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r RotateOperationsSecretResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RotateOperationsSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RotateOperationsSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RotateOperationsSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAccountsWithResponse List accounts
 //
-// Lists the accounts in order of id. For the next page, repeat the request
-// with the same filter and with `cursor` set to `nextCursor`, until there is
-// none.
+// Lists the accounts with what is known of their endpoints, the worst first:
+// those with the most deliveries PENDING, times how long the first of these had
+// waited, by the end of the last full minute. Those with none then follow in
+// order of id.
+//
+// For the next page, repeat the request with the same filters and with `cursor`
+// set to `nextCursor`, until there is none. All pages have the order of the first.
+// No account is left out that is there all the time. One that gets better
+// meanwhile may be listed twice. A page may hold fewer than `limit`, even none,
+// and still have a `nextCursor`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6069,6 +11352,48 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, acco
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
+// CreateConsoleLinkWithBodyWithResponse Make a link into the console
+//
+// Makes a link that opens the console, signed in as the account, for whoever has
+// it. Put the origin at which your users reach the service before `path`. The
+// secret is behind its `#`, where no server and no log sees it.
+//
+// The link lasts some minutes, and so does what it signs in. Its secret is an API
+// key that ends by itself: only its digest is kept, it is listed among the
+// account's keys, and revoking it ends the link at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+func (c *ClientWithResponses) CreateConsoleLinkWithBodyWithResponse(ctx context.Context, accountID PathAccountID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateConsoleLinkResponse, error) {
+	rsp, err := c.CreateConsoleLinkWithBody(ctx, accountID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateConsoleLinkResponse(rsp)
+}
+
+// CreateConsoleLinkWithResponse Make a link into the console
+//
+// Makes a link that opens the console, signed in as the account, for whoever has
+// it. Put the origin at which your users reach the service before `path`. The
+// secret is behind its `#`, where no server and no log sees it.
+//
+// The link lasts some minutes, and so does what it signs in. Its secret is an API
+// key that ends by itself: only its digest is kept, it is listed among the
+// account's keys, and revoking it ends the link at once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /accounts/{accountId}/console-links (the `CreateConsoleLink` operationId).
+func (c *ClientWithResponses) CreateConsoleLinkWithResponse(ctx context.Context, accountID PathAccountID, body CreateConsoleLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConsoleLinkResponse, error) {
+	rsp, err := c.CreateConsoleLink(ctx, accountID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateConsoleLinkResponse(rsp)
+}
+
 // SendEventsWithBodyWithResponse Hand in status events
 //
 // Takes 1 to 1,000 status events in a body of at most 1 MiB. If one of
@@ -6086,6 +11411,10 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, acco
 //
 // Events of one message are delivered in the order in which they are
 // handed in. Do not hand in events of one message concurrently.
+//
+// If the operator has traces on, the header `traceparent` (W3C Trace
+// Context) is kept with the events, and each of their attempts links to
+// it. It is no part of what an event says.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6116,6 +11445,10 @@ func (c *ClientWithResponses) SendEventsWithBodyWithResponse(ctx context.Context
 // Events of one message are delivered in the order in which they are
 // handed in. Do not hand in events of one message concurrently.
 //
+// If the operator has traces on, the header `traceparent` (W3C Trace
+// Context) is kept with the events, and each of their attempts links to
+// it. It is no part of what an event says.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /events (the `SendEvents` operationId).
@@ -6125,6 +11458,114 @@ func (c *ClientWithResponses) SendEventsWithResponse(ctx context.Context, body S
 		return nil, err
 	}
 	return ParseSendEventsResponse(rsp)
+}
+
+// ListAccountReplaysWithResponse List replays of several accounts
+//
+// Lists the replays of several accounts, newest first, 100 at most. They are kept
+// as long as finished deliveries.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /replays (the `ListAccountReplays` operationId).
+func (c *ClientWithResponses) ListAccountReplaysWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListAccountReplaysResponse, error) {
+	rsp, err := c.ListAccountReplays(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAccountReplaysResponse(rsp)
+}
+
+// StartAccountReplayWithBodyWithResponse Send events of several accounts again
+//
+// Sends again what the filters list, of the given accounts or of all: for what
+// failed because of the platform. It begins a bulk replay of each account, 100 of
+// them at a time, in order of id, and goes on by itself, also after a restart.
+// Each is listed among its account's own. An account without a webhook, or with
+// a bulk replay that goes on, is skipped.
+//
+// There is one at a time.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+func (c *ClientWithResponses) StartAccountReplayWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartAccountReplayResponse, error) {
+	rsp, err := c.StartAccountReplayWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartAccountReplayResponse(rsp)
+}
+
+// StartAccountReplayWithResponse Send events of several accounts again
+//
+// Sends again what the filters list, of the given accounts or of all: for what
+// failed because of the platform. It begins a bulk replay of each account, 100 of
+// them at a time, in order of id, and goes on by itself, also after a restart.
+// Each is listed among its account's own. An account without a webhook, or with
+// a bulk replay that goes on, is skipped.
+//
+// There is one at a time.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /replays (the `StartAccountReplay` operationId).
+func (c *ClientWithResponses) StartAccountReplayWithResponse(ctx context.Context, body StartAccountReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*StartAccountReplayResponse, error) {
+	rsp, err := c.StartAccountReplay(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartAccountReplayResponse(rsp)
+}
+
+// StopAccountReplayWithResponse Stop a replay of several accounts
+//
+// Ends a replay of several accounts, and the bulk replays that it has begun. What is
+// PENDING is attempted until it ends. One that has ended stays as it is.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /replays/{replayId} (the `StopAccountReplay` operationId).
+func (c *ClientWithResponses) StopAccountReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*StopAccountReplayResponse, error) {
+	rsp, err := c.StopAccountReplay(ctx, replayID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStopAccountReplayResponse(rsp)
+}
+
+// GetAccountReplayWithResponse Read a replay of several accounts
+//
+// Returns a replay of several accounts as it stands now.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /replays/{replayId} (the `GetAccountReplay` operationId).
+func (c *ClientWithResponses) GetAccountReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*GetAccountReplayResponse, error) {
+	rsp, err := c.GetAccountReplay(ctx, replayID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAccountReplayResponse(rsp)
+}
+
+// GetStatusWithResponse See how the service does
+//
+// How the process that answers does now: since when the oldest due event of a
+// healthy endpoint has been due, how many attempts are under way, what it did in
+// the last minute, and what it stands on. It looks nothing up, and costs as little
+// whatever the service has. Of several nodes each tells of itself, but for
+// `pending` and `nodes`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /status (the `GetStatus` operationId).
+func (c *ClientWithResponses) GetStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatusResponse, error) {
+	rsp, err := c.GetStatus(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetStatusResponse(rsp)
 }
 
 // DeleteWebhookWithResponse Remove the webhook
@@ -6331,6 +11772,31 @@ func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, event
 	return ParseGetDeliveryResponse(rsp)
 }
 
+// ReplayDeliveryWithResponse Send an event again
+//
+// Sends the event of a delivery that has ended once more, to the present
+// webhook, also if it was accepted for one that has been removed since. The
+// delivery is PENDING again. The callback has the same `webhook-id` and the
+// same bytes, and is signed anew; `webhook-attempt` counts on, and the earlier
+// attempts stay. The retry schedule and the time after which it is given up
+// begin anew. It is kept, as any other, for a time from when it ends.
+//
+// It waits until no new event is ready, and takes at most half of the
+// attempts that your endpoint gets at a time, rounded up. No new event of its
+// message waits for it. Events of one message that are sent again are in order
+// among themselves. While the webhook is SUSPENDED, it waits for a PUT.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/delivery-status/deliveries/{eventId}/replay (the `ReplayDelivery` operationId).
+func (c *ClientWithResponses) ReplayDeliveryWithResponse(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*ReplayDeliveryResponse, error) {
+	rsp, err := c.ReplayDelivery(ctx, eventID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayDeliveryResponse(rsp)
+}
+
 // ReadEventsWithResponse Read the feed of events
 //
 // Returns the account's events in order of acceptance, as a way to read them
@@ -6362,6 +11828,186 @@ func (c *ClientWithResponses) ReadEventsWithResponse(ctx context.Context, params
 	return ParseReadEventsResponse(rsp)
 }
 
+// GetHealthWithResponse See whether the endpoint is well
+//
+// What is known of the endpoint: its state and since when, why, what comes
+// next, what waits, and how its attempts ended. It takes the same time whatever
+// the account has.
+//
+// The state is the one by which Recapito acts. It is right within a second of a
+// change, and outlives a restart. A PUT of the callback URL, of the same one as
+// well, begins anew: HEALTHY, and everything that waits is attempted.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/health (the `GetHealth` operationId).
+func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error) {
+	rsp, err := c.GetHealth(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetHealthResponse(rsp)
+}
+
+// ListHealthChangesWithResponse List the changes of the endpoint's state
+//
+// Lists how the state of the webhook's endpoint changed, newest first. The last
+// thousand changes are kept, as long as the webhook is. An endpoint that comes
+// and goes has one change a second at most. IDLE is no change. For the next page,
+// repeat the request with `cursor` set to `nextCursor`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/health/changes (the `ListHealthChanges` operationId).
+func (c *ClientWithResponses) ListHealthChangesWithResponse(ctx context.Context, params *ListHealthChangesParams, reqEditors ...RequestEditorFn) (*ListHealthChangesResponse, error) {
+	rsp, err := c.ListHealthChanges(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListHealthChangesResponse(rsp)
+}
+
+// ListHealthMinutesWithResponse See the last day minute by minute
+//
+// Tells of each minute of the last 24 hours how the attempts that ended in it
+// did, and how many deliveries waited at its end. Minutes in which nothing
+// happened are left out: as many waited at their ends as before. The present
+// minute is told of as it is now. The counts are the account's, and outlive a
+// webhook.
+//
+// To follow them, ask again with `from` set to the `to` of the answer before,
+// less a minute.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/health/minutes (the `ListHealthMinutes` operationId).
+func (c *ClientWithResponses) ListHealthMinutesWithResponse(ctx context.Context, params *ListHealthMinutesParams, reqEditors ...RequestEditorFn) (*ListHealthMinutesResponse, error) {
+	rsp, err := c.ListHealthMinutes(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListHealthMinutesResponse(rsp)
+}
+
+// ProbeEndpointWithResponse Probe the endpoint now
+//
+// After ten failures in a row Recapito attempts only one delivery, the oldest
+// that is PENDING, at gaps of up to five minutes: a probe. All others wait for
+// its success (`waitingFor` is PROBE). Call this when your endpoint is repaired:
+// the next probe begins now, and `eventId` names its delivery. If it is
+// acknowledged, everything that waits is attempted at once. If not, the next one
+// comes after the same gap as before, and this call has made none longer.
+//
+// `eventId` is null if nothing is PENDING. Then the next event is attempted as
+// usual.
+//
+// While no probes are made the answer is 409, and says what to do instead. A PUT
+// of the same URL also ends the probing, and uses none: everything that waits is
+// attempted at once, retries included.
+//
+// An account may ask ten times at once and then ten times a minute, but not
+// while a probe is under way. The answer to more is 429. Takes no body.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/delivery-status/probe (the `ProbeEndpoint` operationId).
+func (c *ClientWithResponses) ProbeEndpointWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ProbeEndpointResponse, error) {
+	rsp, err := c.ProbeEndpoint(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProbeEndpointResponse(rsp)
+}
+
+// ListReplaysWithResponse List bulk replays
+//
+// Lists the account's bulk replays, newest first, 100 at most. They are kept as
+// long as finished deliveries.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/replays (the `ListReplays` operationId).
+func (c *ClientWithResponses) ListReplaysWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReplaysResponse, error) {
+	rsp, err := c.ListReplays(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListReplaysResponse(rsp)
+}
+
+// StartReplayWithBodyWithResponse Send events again in bulk
+//
+// Sends again what the filters list of the deliveries that have ended by now, as
+// *Send an event again* does with one. It goes on by itself, also after a restart
+// of the service, until each has been attempted. The events become PENDING a few
+// hundred at a time, the oldest first, as fast as your endpoint takes them.
+// Deliveries that become listed later are not part of it.
+//
+// An account has one bulk replay at a time. It ends when the webhook is removed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+func (c *ClientWithResponses) StartReplayWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartReplayResponse, error) {
+	rsp, err := c.StartReplayWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartReplayResponse(rsp)
+}
+
+// StartReplayWithResponse Send events again in bulk
+//
+// Sends again what the filters list of the deliveries that have ended by now, as
+// *Send an event again* does with one. It goes on by itself, also after a restart
+// of the service, until each has been attempted. The events become PENDING a few
+// hundred at a time, the oldest first, as fast as your endpoint takes them.
+// Deliveries that become listed later are not part of it.
+//
+// An account has one bulk replay at a time. It ends when the webhook is removed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/delivery-status/replays (the `StartReplay` operationId).
+func (c *ClientWithResponses) StartReplayWithResponse(ctx context.Context, body StartReplayJSONRequestBody, reqEditors ...RequestEditorFn) (*StartReplayResponse, error) {
+	rsp, err := c.StartReplay(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartReplayResponse(rsp)
+}
+
+// StopReplayWithResponse Stop a bulk replay
+//
+// Ends a bulk replay. No more events become PENDING; the few hundred that are
+// PENDING are attempted until they end. One that has ended stays as it is.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /webhooks/delivery-status/replays/{replayId} (the `StopReplay` operationId).
+func (c *ClientWithResponses) StopReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*StopReplayResponse, error) {
+	rsp, err := c.StopReplay(ctx, replayID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStopReplayResponse(rsp)
+}
+
+// GetReplayWithResponse Read a bulk replay
+//
+// Returns a bulk replay as it stands now.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/replays/{replayId} (the `GetReplay` operationId).
+func (c *ClientWithResponses) GetReplayWithResponse(ctx context.Context, replayID ReplayID, reqEditors ...RequestEditorFn) (*GetReplayResponse, error) {
+	rsp, err := c.GetReplay(ctx, replayID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetReplayResponse(rsp)
+}
+
 // RotateSigningSecretWithResponse Rotate the signing secret
 //
 // Makes a new signing secret and shows it. For 24 hours every attempt is
@@ -6383,6 +12029,28 @@ func (c *ClientWithResponses) RotateSigningSecretWithResponse(ctx context.Contex
 	return ParseRotateSigningSecretResponse(rsp)
 }
 
+// GetCallbackSourcesWithResponse Read where callbacks come from
+//
+// Returns the networks from which this installation calls, as the operator
+// states them: open your firewall to them. They are the same for every
+// account, and are there before the webhook is. If the operator has stated
+// none, `stated` is false and `networks` is empty: callbacks may then come
+// from any address.
+//
+// An address proves nothing about who sends. Verify the signature of each
+// callback all the same.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/delivery-status/sources (the `GetCallbackSources` operationId).
+func (c *ClientWithResponses) GetCallbackSourcesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCallbackSourcesResponse, error) {
+	rsp, err := c.GetCallbackSources(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCallbackSourcesResponse(rsp)
+}
+
 // SendTestEventWithBodyWithResponse Send yourself a test
 //
 // Sends one signed test event to the callback URL now, and answers with what
@@ -6395,6 +12063,10 @@ func (c *ClientWithResponses) RotateSigningSecretWithResponse(ctx context.Contex
 // the `eventType` TEST, the present time, an `eventId` that begins with `test_`, the same
 // `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 // signature are those of any callback.
+//
+// With `callbackUrl` it is sent to that URL instead, which is not registered by
+// that: see whether a URL works before you register it. An account without a
+// webhook can do so, too; the signature is then by a secret that nobody has.
 //
 // A test waits for no other event. It is sent while the webhook is SUSPENDED,
 // and while only probes are attempted. It changes nothing of that, is not repeated,
@@ -6427,6 +12099,10 @@ func (c *ClientWithResponses) SendTestEventWithBodyWithResponse(ctx context.Cont
 // `messageId`, and a `customerMessageId` that begins with `test-`. Headers and
 // signature are those of any callback.
 //
+// With `callbackUrl` it is sent to that URL instead, which is not registered by
+// that: see whether a URL works before you register it. An account without a
+// webhook can do so, too; the signature is then by a secret that nobody has.
+//
 // A test waits for no other event. It is sent while the webhook is SUSPENDED,
 // and while only probes are attempted. It changes nothing of that, is not repeated,
 // and is no delivery. It uses a connection of its own.
@@ -6443,6 +12119,150 @@ func (c *ClientWithResponses) SendTestEventWithResponse(ctx context.Context, bod
 		return nil, err
 	}
 	return ParseSendTestEventResponse(rsp)
+}
+
+// DeleteOperationsWebhookWithResponse Remove the platform's webhook
+//
+// Removes the webhook. Attempts already under way may still arrive. Nothing else
+// starts, and what waits is CANCELLED.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /webhooks/operations (the `DeleteOperationsWebhook` operationId).
+func (c *ClientWithResponses) DeleteOperationsWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*DeleteOperationsWebhookResponse, error) {
+	rsp, err := c.DeleteOperationsWebhook(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteOperationsWebhookResponse(rsp)
+}
+
+// GetOperationsWebhookWithResponse Read the platform's webhook
+//
+// Returns the platform's own webhook. The signing secret is never shown again.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/operations (the `GetOperationsWebhook` operationId).
+func (c *ClientWithResponses) GetOperationsWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOperationsWebhookResponse, error) {
+	rsp, err := c.GetOperationsWebhook(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetOperationsWebhookResponse(rsp)
+}
+
+// CreateOperationsWebhookWithBodyWithResponse Register the platform's webhook
+//
+// Registers the one URL that operational events are POSTed to: what becomes of the
+// accounts' webhooks, and which deliveries were given up. The answer shows the
+// signing secret, this once. If there is a webhook already, the answer is 409; use
+// PUT to change the URL. The rules for the URL are those of
+// `POST /webhooks/delivery-status`.
+//
+// What happened before the registration is not told. See *Receive an operational
+// event* for what is.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+func (c *ClientWithResponses) CreateOperationsWebhookWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateOperationsWebhookResponse, error) {
+	rsp, err := c.CreateOperationsWebhookWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateOperationsWebhookResponse(rsp)
+}
+
+// CreateOperationsWebhookWithResponse Register the platform's webhook
+//
+// Registers the one URL that operational events are POSTed to: what becomes of the
+// accounts' webhooks, and which deliveries were given up. The answer shows the
+// signing secret, this once. If there is a webhook already, the answer is 409; use
+// PUT to change the URL. The rules for the URL are those of
+// `POST /webhooks/delivery-status`.
+//
+// What happened before the registration is not told. See *Receive an operational
+// event* for what is.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/operations (the `CreateOperationsWebhook` operationId).
+func (c *ClientWithResponses) CreateOperationsWebhookWithResponse(ctx context.Context, body CreateOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateOperationsWebhookResponse, error) {
+	rsp, err := c.CreateOperationsWebhook(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateOperationsWebhookResponse(rsp)
+}
+
+// ReplaceOperationsWebhookWithBodyWithResponse Change the platform's callback URL
+//
+// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+// takes effect at once, retries of older events included. The signing secret
+// stays. A SUSPENDED webhook becomes ACTIVE.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+func (c *ClientWithResponses) ReplaceOperationsWebhookWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceOperationsWebhookResponse, error) {
+	rsp, err := c.ReplaceOperationsWebhookWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceOperationsWebhookResponse(rsp)
+}
+
+// ReplaceOperationsWebhookWithResponse Change the platform's callback URL
+//
+// Replaces the URL. Never creates a webhook: without one the answer is 404. It
+// takes effect at once, retries of older events included. The signing secret
+// stays. A SUSPENDED webhook becomes ACTIVE.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /webhooks/operations (the `ReplaceOperationsWebhook` operationId).
+func (c *ClientWithResponses) ReplaceOperationsWebhookWithResponse(ctx context.Context, body ReplaceOperationsWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceOperationsWebhookResponse, error) {
+	rsp, err := c.ReplaceOperationsWebhook(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceOperationsWebhookResponse(rsp)
+}
+
+// ListOperationsDeliveriesWithResponse List operational events
+//
+// Lists the operational events with what has become of each, newest first unless
+// `order` says otherwise. They are kept as the accounts' deliveries are, also after
+// the platform's webhook was removed. For the next page, repeat the request with the
+// same filters and order, and with `cursor` set to `nextCursor`. A page may hold
+// fewer than `limit`, even none, and still have a `nextCursor`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /webhooks/operations/deliveries (the `ListOperationsDeliveries` operationId).
+func (c *ClientWithResponses) ListOperationsDeliveriesWithResponse(ctx context.Context, params *ListOperationsDeliveriesParams, reqEditors ...RequestEditorFn) (*ListOperationsDeliveriesResponse, error) {
+	rsp, err := c.ListOperationsDeliveries(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOperationsDeliveriesResponse(rsp)
+}
+
+// RotateOperationsSecretWithResponse Rotate the platform's signing secret
+//
+// Makes a new signing secret and shows it. The old one signs beside it for 24
+// hours, as after `POST /webhooks/delivery-status/signing-secret`. Takes no body.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/operations/signing-secret (the `RotateOperationsSecret` operationId).
+func (c *ClientWithResponses) RotateOperationsSecretWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RotateOperationsSecretResponse, error) {
+	rsp, err := c.RotateOperationsSecret(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateOperationsSecretResponse(rsp)
 }
 
 // ParseListAccountsResponse parses an HTTP response from a ListAccountsWithResponse call
@@ -6957,6 +12777,87 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 	return response, nil
 }
 
+// ParseCreateConsoleLinkResponse parses an HTTP response from a CreateConsoleLinkWithResponse call
+func ParseCreateConsoleLinkResponse(rsp *http.Response) (*CreateConsoleLinkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateConsoleLinkResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ConsoleLink
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CreateConsoleLinkResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseSendEventsResponse parses an HTTP response from a SendEventsWithResponse call
 func ParseSendEventsResponse(rsp *http.Response) (*SendEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7091,6 +12992,337 @@ func ParseSendEventsResponse(rsp *http.Response) (*SendEventsResponse, error) {
 			headers.RetryAfter = value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAccountReplaysResponse parses an HTTP response from a ListAccountReplaysWithResponse call
+func ParseListAccountReplaysResponse(rsp *http.Response) (*ListAccountReplaysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAccountReplaysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AccountReplayList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListAccountReplaysResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStartAccountReplayResponse parses an HTTP response from a StartAccountReplayWithResponse call
+func ParseStartAccountReplayResponse(rsp *http.Response) (*StartAccountReplayResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartAccountReplayResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest AccountReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers StartAccountReplayResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: "uri-reference"}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 401:
+		var headers StartAccountReplayResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStopAccountReplayResponse parses an HTTP response from a StopAccountReplayWithResponse call
+func ParseStopAccountReplayResponse(rsp *http.Response) (*StopAccountReplayResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StopAccountReplayResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AccountReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers StopAccountReplayResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAccountReplayResponse parses an HTTP response from a GetAccountReplayWithResponse call
+func ParseGetAccountReplayResponse(rsp *http.Response) (*GetAccountReplayResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAccountReplayResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AccountReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetAccountReplayResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetStatusResponse parses an HTTP response from a GetStatusWithResponse call
+func ParseGetStatusResponse(rsp *http.Response) (*GetStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ServiceStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetStatusResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
 	}
 
 	return response, nil
@@ -7693,6 +13925,128 @@ func ParseGetDeliveryResponse(rsp *http.Response) (*GetDeliveryResponse, error) 
 	return response, nil
 }
 
+// ParseReplayDeliveryResponse parses an HTTP response from a ReplayDeliveryWithResponse call
+func ParseReplayDeliveryResponse(rsp *http.Response) (*ReplayDeliveryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplayDeliveryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Delivery
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers ReplayDeliveryResponse202Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 401:
+		var headers ReplayDeliveryResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ReplayDeliveryResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseReadEventsResponse parses an HTTP response from a ReadEventsWithResponse call
 func ParseReadEventsResponse(rsp *http.Response) (*ReadEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7774,6 +14128,940 @@ func ParseReadEventsResponse(rsp *http.Response) (*ReadEventsResponse, error) {
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers ReadEventsResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetHealthResponse parses an HTTP response from a GetHealthWithResponse call
+func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetHealthResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Health
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoWebhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetHealthResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetHealthResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetHealthResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListHealthChangesResponse parses an HTTP response from a ListHealthChangesWithResponse call
+func ParseListHealthChangesResponse(rsp *http.Response) (*ListHealthChangesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListHealthChangesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest HealthChangeList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoWebhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListHealthChangesResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListHealthChangesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListHealthChangesResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListHealthMinutesResponse parses an HTTP response from a ListHealthMinutesWithResponse call
+func ParseListHealthMinutesResponse(rsp *http.Response) (*ListHealthMinutesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListHealthMinutesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest HealthMinutes
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoWebhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListHealthMinutesResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListHealthMinutesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListHealthMinutesResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseProbeEndpointResponse parses an HTTP response from a ProbeEndpointWithResponse call
+func ParseProbeEndpointResponse(rsp *http.Response) (*ProbeEndpointResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ProbeEndpointResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Probe
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoWebhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers ProbeEndpointResponse202Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 401:
+		var headers ProbeEndpointResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ProbeEndpointResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListReplaysResponse parses an HTTP response from a ListReplaysWithResponse call
+func ParseListReplaysResponse(rsp *http.Response) (*ListReplaysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListReplaysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReplayList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListReplaysResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListReplaysResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListReplaysResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStartReplayResponse parses an HTTP response from a StartReplayWithResponse call
+func ParseStartReplayResponse(rsp *http.Response) (*StartReplayResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartReplayResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Replay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers StartReplayResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: "uri-reference"}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 401:
+		var headers StartReplayResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers StartReplayResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStopReplayResponse parses an HTTP response from a StopReplayWithResponse call
+func ParseStopReplayResponse(rsp *http.Response) (*StopReplayResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StopReplayResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Replay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers StopReplayResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers StopReplayResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers StopReplayResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetReplayResponse parses an HTTP response from a GetReplayWithResponse call
+func ParseGetReplayResponse(rsp *http.Response) (*GetReplayResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetReplayResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Replay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NoReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetReplayResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetReplayResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetReplayResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7916,6 +15204,66 @@ func ParseRotateSigningSecretResponse(rsp *http.Response) (*RotateSigningSecretR
 	return response, nil
 }
 
+// ParseGetCallbackSourcesResponse parses an HTTP response from a GetCallbackSourcesWithResponse call
+func ParseGetCallbackSourcesResponse(rsp *http.Response) (*GetCallbackSourcesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCallbackSourcesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CallbackSources
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetCallbackSourcesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseSendTestEventResponse parses an HTTP response from a SendTestEventWithResponse call
 func ParseSendTestEventResponse(rsp *http.Response) (*SendTestEventResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8018,6 +15366,441 @@ func ParseSendTestEventResponse(rsp *http.Response) (*SendTestEventResponse, err
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers SendTestEventResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteOperationsWebhookResponse parses an HTTP response from a DeleteOperationsWebhookWithResponse call
+func ParseDeleteOperationsWebhookResponse(rsp *http.Response) (*DeleteOperationsWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteOperationsWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteOperationsWebhookResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetOperationsWebhookResponse parses an HTTP response from a GetOperationsWebhookWithResponse call
+func ParseGetOperationsWebhookResponse(rsp *http.Response) (*GetOperationsWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetOperationsWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Webhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetOperationsWebhookResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateOperationsWebhookResponse parses an HTTP response from a CreateOperationsWebhookWithResponse call
+func ParseCreateOperationsWebhookResponse(rsp *http.Response) (*CreateOperationsWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateOperationsWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest WebhookWithSecret
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadWebhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateOperationsWebhookResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: "uri-reference"}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateOperationsWebhookResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplaceOperationsWebhookResponse parses an HTTP response from a ReplaceOperationsWebhookWithResponse call
+func ParseReplaceOperationsWebhookResponse(rsp *http.Response) (*ReplaceOperationsWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceOperationsWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Webhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadWebhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ReplaceOperationsWebhookResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListOperationsDeliveriesResponse parses an HTTP response from a ListOperationsDeliveriesWithResponse call
+func ParseListOperationsDeliveriesResponse(rsp *http.Response) (*ListOperationsDeliveriesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOperationsDeliveriesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OperationsDeliveryList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListOperationsDeliveriesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRotateOperationsSecretResponse parses an HTTP response from a RotateOperationsSecretWithResponse call
+func ParseRotateOperationsSecretResponse(rsp *http.Response) (*RotateOperationsSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RotateOperationsSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookWithSecret
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest UnauthorizedPlatform
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RotateOperationsSecretResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers RotateOperationsSecretResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers RotateOperationsSecretResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

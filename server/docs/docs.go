@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+
+	"github.com/recapito/recapito/server/asset"
 )
 
 // files are the page that renders the document. README.md says where they come
@@ -24,7 +26,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // edition is the document and its page in one language.
-type edition struct{ page, yaml, json *asset }
+type edition struct{ page, yaml, json *asset.File }
 
 // language is that of the document itself. ?lang= selects a translation.
 const language = "en"
@@ -43,10 +45,14 @@ func newEdition(lang string, document []byte, basePath string) (*edition, error)
 		return nil, err
 	}
 	return &edition{
-		page: newAsset("text/html; charset=utf-8", lang, html.Bytes()),
-		yaml: newAsset("application/yaml", lang, asYAML),
-		json: newAsset("application/json", lang, asJSON),
+		page: asset.New(kind("text/html; charset=utf-8", lang), html.Bytes()),
+		yaml: asset.New(kind("application/yaml", lang), asYAML),
+		json: asset.New(kind("application/json", lang), asJSON),
 	}, nil
+}
+
+func kind(contentType, language string) asset.Kind {
+	return asset.Kind{ContentType: contentType, Language: language, Policy: policy}
 }
 
 // Handlers are what is served, by its path below basePath. The translations are those
@@ -62,18 +68,19 @@ func Handlers(document []byte, translations map[string][]byte, basePath string) 
 			return nil, err
 		}
 	}
-	all := map[string]http.Handler{"/": toPage(basePath), "/docs/": toPage(basePath)}
-	for path, choose := range map[string]func(*edition) *asset{
-		"/docs":         func(e *edition) *asset { return e.page },
-		"/openapi.yaml": func(e *edition) *asset { return e.yaml },
-		"/openapi.json": func(e *edition) *asset { return e.json },
+	page := asset.Redirect(basePath + "/docs")
+	all := map[string]http.Handler{"/": page, "/docs/": page}
+	for path, choose := range map[string]func(*edition) *asset.File{
+		"/docs":         func(e *edition) *asset.File { return e.page },
+		"/openapi.yaml": func(e *edition) *asset.File { return e.yaml },
+		"/openapi.json": func(e *edition) *asset.File { return e.json },
 	} {
 		all[path] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			chosen := editions[r.URL.Query().Get("lang")]
 			if chosen == nil {
 				chosen = editions[language]
 			}
-			choose(chosen).serve(w, r)
+			choose(chosen).ServeHTTP(w, r)
 		})
 	}
 	return all, addParts(all)
@@ -83,30 +90,18 @@ func Handlers(document []byte, translations map[string][]byte, basePath string) 
 func addParts(all map[string]http.Handler) error {
 	for _, file := range []struct {
 		name, contentType string
-		read              func(contentType, language string, b []byte) *asset
+		read              func(asset.Kind, []byte) *asset.File
 		from              string
 	}{
-		{"scalar.js", "text/javascript; charset=utf-8", zippedAsset, "scalar.js.gz"},
-		{"page.js", "text/javascript; charset=utf-8", newAsset, "page.js"},
-		{"page.css", "text/css; charset=utf-8", newAsset, "page.css"},
+		{"scalar.js", "text/javascript; charset=utf-8", asset.Zipped, "scalar.js.gz"},
+		{"page.js", "text/javascript; charset=utf-8", asset.New, "page.js"},
+		{"page.css", "text/css; charset=utf-8", asset.New, "page.css"},
 	} {
 		content, err := files.ReadFile(file.from)
 		if err != nil {
 			return err
 		}
-		all["/docs/"+file.name] = http.HandlerFunc(file.read(file.contentType, "", content).serve)
+		all["/docs/"+file.name] = file.read(kind(file.contentType, ""), content)
 	}
 	return nil
-}
-
-// toPage redirects to the page.
-func toPage(basePath string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		address := basePath + "/docs"
-		if r.URL.RawQuery != "" {
-			address += "?" + r.URL.RawQuery
-		}
-		w.Header().Set("Location", address)
-		w.WriteHeader(http.StatusFound)
-	}
 }

@@ -2,9 +2,7 @@ package memory
 
 import (
 	"context"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -37,25 +35,6 @@ func (s *Store) Account(_ context.Context, id string) (store.Account, error) {
 	return a, nil
 }
 
-// Accounts implements [store.Accounts].
-func (s *Store) Accounts(_ context.Context, q store.AccountQuery) (page store.AccountPage, err error) {
-	if err := s.lock(); err != nil {
-		return page, err
-	}
-	defer s.mu.Unlock()
-	for _, id := range slices.Sorted(maps.Keys(s.accounts)) {
-		if !strings.HasPrefix(id, q.Prefix) || id <= q.After {
-			continue
-		}
-		if n := len(page.Accounts); n == q.Limit {
-			page.Next = page.Accounts[n-1].ID
-			break
-		}
-		page.Accounts = append(page.Accounts, s.accounts[id])
-	}
-	return page, nil
-}
-
 // DeleteAccount implements [store.Accounts].
 func (s *Store) DeleteAccount(_ context.Context, id string) error {
 	if err := s.lock(); err != nil {
@@ -68,6 +47,11 @@ func (s *Store) DeleteAccount(_ context.Context, id string) error {
 	delete(s.accounts, id)
 	s.keys = slices.DeleteFunc(s.keys, func(k store.APIKey) bool { return k.AccountID == id })
 	delete(s.webhooks, id)
+	s.bulks = slices.DeleteFunc(s.bulks, func(b *bulk) bool { return b.AccountID == id })
+	delete(s.health, id)
+	delete(s.tallies, id)
+	delete(s.notices, id)
+	delete(s.failing, id)
 	s.rows = slices.DeleteFunc(s.rows, func(r *row) bool {
 		if r.AccountID != id {
 			return false
@@ -91,6 +75,7 @@ func (s *Store) AddAPIKey(_ context.Context, k store.APIKey) error {
 	if slices.ContainsFunc(s.keys, func(o store.APIKey) bool { return o.Hash == k.Hash }) {
 		return store.ErrConflict
 	}
+	s.keys = slices.DeleteFunc(s.keys, func(o store.APIKey) bool { return o.AccountID == k.AccountID && o.Expired(k.CreatedAt) })
 	s.keys = append(s.keys, k)
 	return nil
 }

@@ -23,15 +23,18 @@ func (s *Store) Accept(_ context.Context, events []store.Event, now time.Time) (
 		w := s.webhook(e.AccountID)
 		_, known := s.accounts[e.AccountID]
 		switch {
-		case !known:
+		case w == nil && !known:
 			verdicts[i] = store.UnknownAccount
 		case w == nil:
 			verdicts[i] = store.NoWebhook
+			s.tally(e.AccountID, now).AddSkipped()
 		case s.byEvent[[2]string{e.AccountID, e.ID}] != nil:
 			verdicts[i] = store.Reused
 			if store.SameContent(s.byEvent[[2]string{e.AccountID, e.ID}].payload, e.Payload) {
 				verdicts[i] = store.Duplicate
 			}
+		case !s.hasRoom(e, now):
+			verdicts[i] = store.OverQuota
 		default:
 			verdicts[i] = store.Accepted
 			batch = append(batch, store.Acceptance{Delivery: s.accept(e, now), Webhook: w})
@@ -41,6 +44,12 @@ func (s *Store) Accept(_ context.Context, events []store.Event, now time.Time) (
 		s.listener.Accepted(batch)
 	}
 	return verdicts, nil
+}
+
+// hasRoom reports whether an event is within the quota of its account.
+func (s *Store) hasRoom(e *store.Event, now time.Time) bool {
+	t := s.tally(e.AccountID, now)
+	return s.quota.Holds(t.Pending()+1, t.PendingBytes()+int64(len(e.Payload)))
 }
 
 func (s *Store) accept(e *store.Event, now time.Time) store.Delivery {
@@ -54,13 +63,14 @@ func (s *Store) accept(e *store.Event, now time.Time) store.Delivery {
 	s.seq++
 	r := &row{channel: e.Channel, part: e.Part, payload: bytes.Clone(e.Payload), sequence: sequence, Delivery: store.Delivery{
 		Seq: s.seq, AccountID: e.AccountID, EventID: e.ID, MessageID: e.MessageID,
-		Body: store.Body(e.Payload, sequence), AcceptedAt: now, State: store.Pending,
+		Body: store.Body(e.Payload, sequence), AcceptedAt: now, Traceparent: e.Traceparent, State: store.Pending,
 	}}
 	s.rows = append(s.rows, r)
 	s.bySeq[r.Seq] = r
 	s.byEvent[[2]string{e.AccountID, e.ID}] = r
 	s.messages[message] = append(s.messages[message], r)
 	s.totals[store.Pending]++
+	s.tally(r.AccountID, now).AddPending(1, int64(len(r.payload)))
 	return s.read(r)
 }
 
@@ -80,7 +90,11 @@ func (s *Store) drop(r *row) {
 func (s *Store) finish(r *row, state store.State, now time.Time) {
 	s.totals[r.State]--
 	s.totals[state]++
-	r.State, r.FinishedAt, r.DueAt = state, now, time.Time{}
+	s.tally(r.AccountID, now).AddPending(-1, -int64(len(r.payload)))
+	if state == store.Failed {
+		s.gaveUp(r.AccountID, 1, now)
+	}
+	r.State, r.FinishedAt, r.DueAt, r.Replay = state, now, time.Time{}, store.Replay{}
 }
 
 // read copies a row. Of one that is PENDING it says what it is behind.
@@ -92,7 +106,7 @@ func (s *Store) read(r *row) store.Delivery {
 	}
 	d.FailedAt = r.failedAt
 	for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {
-		if o.Seq < r.Seq && o.State == store.Pending {
+		if o.Seq < r.Seq && o.State == store.Pending && o.IsReplay() == r.IsReplay() {
 			d.Behind.Add(o.DueAt, o.failedAt, time.Now())
 		}
 	}
@@ -145,7 +159,7 @@ func (s *Store) Backlog(_ context.Context, q store.BacklogQuery) (store.Backlog,
 	}
 	defer s.mu.Unlock()
 	b := store.Backlog{Webhook: s.webhook(q.AccountID)}
-	var due []*row
+	var due, replays []*row
 	s.pending(q.AccountID, func(r *row) bool {
 		switch {
 		case r.DueAt.IsZero():
@@ -153,7 +167,11 @@ func (s *Store) Backlog(_ context.Context, q store.BacklogQuery) (store.Backlog,
 				b.Fresh = append(b.Fresh, s.read(r))
 			}
 		case !r.DueAt.After(q.Now):
-			if !slices.Contains(q.Known, r.Seq) {
+			switch {
+			case slices.Contains(q.Known, r.Seq):
+			case r.IsReplay():
+				replays = append(replays, r)
+			default:
 				due = append(due, r)
 			}
 		case b.NextDue.IsZero() || r.DueAt.Before(b.NextDue):
@@ -161,11 +179,17 @@ func (s *Store) Backlog(_ context.Context, q store.BacklogQuery) (store.Backlog,
 		}
 		return true
 	})
-	slices.SortStableFunc(due, func(a, b *row) int { return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.Seq, b.Seq)) })
-	for _, r := range due[:min(len(due), q.Due)] {
-		b.Due = append(b.Due, s.read(r))
-	}
+	b.Due, b.Replays = s.longestDue(due, q.Due), s.longestDue(replays, q.Replays)
 	return b, nil
+}
+
+// longestDue reads up to limit of the rows, longest due first.
+func (s *Store) longestDue(rows []*row, limit int) (ds []store.Delivery) {
+	slices.SortStableFunc(rows, func(a, b *row) int { return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.Seq, b.Seq)) })
+	for _, r := range rows[:min(len(rows), limit)] {
+		ds = append(ds, s.read(r))
+	}
+	return ds
 }
 
 // Oldest implements [store.Queue].
@@ -175,10 +199,21 @@ func (s *Store) Oldest(_ context.Context, accountID string) (store.Backlog, erro
 	}
 	defer s.mu.Unlock()
 	b := store.Backlog{Webhook: s.webhook(accountID)}
+	var replay *row
 	s.pending(accountID, func(r *row) bool {
-		b.Fresh = []store.Delivery{s.read(r)}
-		return false
+		switch {
+		case !r.IsReplay():
+			if len(b.Fresh) == 0 {
+				b.Fresh = []store.Delivery{s.read(r)}
+			}
+		case replay == nil || r.Replay.At.Before(replay.Replay.At):
+			replay = r
+		}
+		return true
 	})
+	if replay != nil {
+		b.Replays = []store.Delivery{s.read(replay)}
+	}
 	return b, nil
 }
 
@@ -207,8 +242,12 @@ func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
 		own.Response = bytes.Clone(a.Response)
 		r.attempts = append(r.attempts, own)
 		r.Attempts = max(r.Attempts, a.Number)
+		s.tally(r.AccountID, now).AddAttempt(r.Seq, a)
+		if r.IsReplay() && !r.Replay.At.Equal(o.Delivery.Replay.At) {
+			r.Replay.Attempts = max(r.Replay.Attempts, a.Number)
+		}
 	}
-	if r.State != store.Pending || (known && o.State == store.Pending) {
+	if r.State != store.Pending || !r.Replay.At.Equal(o.Delivery.Replay.At) || (known && o.State == store.Pending) {
 		return
 	}
 	if o.Attempt != nil && !known {
@@ -219,15 +258,16 @@ func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
 	}
 	if o.State == store.Pending {
 		r.DueAt = o.DueAt
-		if d := s.read(r); o.Behind && !d.Behind.Any() {
+		if d := s.read(r); o.Behind && !d.Behind.Any() || o.DueAt.IsZero() && r.IsReplay() {
 			r.DueAt = now
 		}
 		return
 	}
+	replayed := r.IsReplay()
 	s.finish(r, o.State, now)
 	if o.Releases() {
 		for _, x := range s.messages[[2]string{r.AccountID, r.MessageID}] {
-			if x.State == store.Pending && x.Attempts == 0 && x.DueAt.After(now) {
+			if x.State == store.Pending && x.IsReplay() == replayed && !x.Begun() && x.DueAt.After(now) {
 				x.DueAt = now
 			}
 		}
@@ -235,25 +275,38 @@ func (s *Store) record(r *row, o *store.Outcome, now time.Time) {
 }
 
 // MakeDue implements [store.Upkeep].
-func (s *Store) MakeDue(_ context.Context, accountID string, now time.Time, limit int) (int, error) {
-	return s.some(accountID, limit, func(r *row) bool {
+func (s *Store) MakeDue(_ context.Context, accountID string, now time.Time, limit int) (n int, err error) {
+	if err := s.lock(); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	n = s.some(accountID, limit, func(r *row) bool {
 		if !r.DueAt.After(now) {
 			return false
 		}
 		r.DueAt = now
 		return true
 	})
+	if w, ok := s.webhooks[accountID]; ok && n < limit {
+		w.MakeDue = false
+		s.webhooks[accountID] = w
+	}
+	return n, nil
 }
 
 // Expire implements [store.Upkeep].
-func (s *Store) Expire(_ context.Context, accountID string, acceptedBefore, now time.Time, limit int) (int, error) {
+func (s *Store) Expire(_ context.Context, accountID string, before, now time.Time, limit int) (int, error) {
+	if err := s.lock(); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
 	return s.some(accountID, limit, func(r *row) bool {
-		if !r.AcceptedAt.Before(acceptedBefore) {
+		if !r.Since().Before(before) {
 			return false
 		}
 		s.finish(r, store.Failed, now)
 		return true
-	})
+	}), nil
 }
 
 // Cancel implements [store.Upkeep].
@@ -267,30 +320,24 @@ func (s *Store) Cancel(_ context.Context, accountID string, now time.Time, limit
 
 func (s *Store) cancel(accountID string, now time.Time, limit int) (n int) {
 	w := s.webhook(accountID)
-	s.pending(accountID, func(r *row) bool {
-		if n == limit || (w != nil && r.Seq >= w.FirstSeq) {
+	return s.some(accountID, limit, func(r *row) bool {
+		if w != nil && r.GoesTo(w) {
 			return false
 		}
 		s.finish(r, store.Cancelled, now)
-		n++
 		return true
 	})
-	return n
 }
 
-// some changes up to limit of the account's PENDING rows.
-func (s *Store) some(accountID string, limit int, change func(*row) bool) (n int, err error) {
-	if err := s.lock(); err != nil {
-		return 0, err
-	}
-	defer s.mu.Unlock()
+// some changes up to limit of the account's PENDING rows, and returns how many.
+func (s *Store) some(accountID string, limit int, change func(*row) bool) (n int) {
 	s.pending(accountID, func(r *row) bool {
 		if n < limit && change(r) {
 			n++
 		}
 		return n < limit
 	})
-	return n, nil
+	return n
 }
 
 // Sweep implements [store.Upkeep].
@@ -303,6 +350,8 @@ func (s *Store) Sweep(_ context.Context, now time.Time, retention time.Duration,
 		w.OldSecrets = slices.DeleteFunc(w.Clone().OldSecrets, func(o store.OldSecret) bool { return !now.Before(o.Until) })
 		s.webhooks[id] = w
 	}
+	s.bulks = slices.DeleteFunc(s.bulks, func(b *bulk) bool { return !b.EndedAt.IsZero() && b.EndedAt.Before(now.Add(-retention)) })
+	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool { return !g.EndedAt.IsZero() && g.EndedAt.Before(now.Add(-retention)) })
 	var old []*row
 	for _, r := range s.rows {
 		if r.State != store.Pending && r.FinishedAt.Before(now.Add(-retention)) {

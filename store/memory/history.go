@@ -54,7 +54,7 @@ func (q *deliveryQuery) selects(r *row) bool {
 		(len(q.States) == 0 || slices.Contains(q.States, r.State)) &&
 		(q.MessageID == "" || r.MessageID == q.MessageID) &&
 		(q.Channel == "" || r.channel == q.Channel) &&
-		bytes.Contains(r.payload, q.Holding) &&
+		bytes.Contains(r.payload, q.Holding) && bytes.Contains(r.payload, q.HoldingToo) &&
 		(q.Error == "" || r.last() != nil && r.last().Error == q.Error) &&
 		(q.StatusCode == 0 || r.last() != nil && r.last().StatusCode == q.StatusCode) &&
 		within(r.AcceptedAt, q.From, q.To) &&
@@ -118,7 +118,7 @@ func (s *Store) show(r *row) store.Delivery {
 	}
 	if d.State == store.Pending {
 		for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {
-			if o.Seq < r.Seq && o.State == store.Pending {
+			if o.Seq < r.Seq && o.State == store.Pending && o.IsReplay() == r.IsReplay() {
 				d.Behind.EventID = o.EventID
 			}
 		}

@@ -15,13 +15,16 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// Config has nothing to configure.
-type Config struct{}
+// Config configures a [Store].
+type Config struct {
+	Quota store.Quota // of each account
+}
 
 // Store implements [store.Store]. It has no goroutines of its own, and tells
 // its listener while it holds its lock.
 type Store struct {
 	mu       sync.Mutex
+	quota    store.Quota
 	listener store.Listener
 	closed   bool
 	seq      int64
@@ -30,9 +33,16 @@ type Store struct {
 	webhooks map[string]store.Webhook
 	rows     []*row // in order of Seq
 	bySeq    map[int64]*row
-	byEvent  map[[2]string]*row   // by account and event
-	messages map[[2]string][]*row // by account and message, in order of Seq
+	byEvent  map[[2]string]*row              // by account and event
+	messages map[[2]string][]*row            // by account and message, in order of Seq
+	health   map[string][]store.HealthChange // by account, oldest first
+	tallies  map[string][]*store.MinuteTally // the same
+	minute   int64                           // the present one; it never goes back
+	failing  map[string]failure
+	notices  map[string]store.Notice // deliveries given up, by account
 	settings map[string][]byte
+	bulks    []*bulk
+	groups   []*group // the oldest first
 	totals   map[store.State]int64
 }
 
@@ -50,9 +60,10 @@ type row struct {
 }
 
 // New returns an empty store.
-func New(Config) *Store {
+func New(cfg Config) *Store {
 	return &Store{
-		accounts: map[string]store.Account{}, webhooks: map[string]store.Webhook{}, settings: map[string][]byte{},
+		quota:    cfg.Quota,
+		accounts: map[string]store.Account{}, webhooks: map[string]store.Webhook{}, settings: map[string][]byte{}, health: map[string][]store.HealthChange{}, tallies: map[string][]*store.MinuteTally{}, notices: map[string]store.Notice{}, failing: map[string]failure{},
 		bySeq: map[int64]*row{}, byEvent: map[[2]string]*row{}, messages: map[[2]string][]*row{},
 		totals: map[store.State]int64{},
 	}

@@ -10,4 +10,5 @@ import (
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(*testing.T) store.Store { return memory.New(memory.Config{}) })
+	storetest.RunQuota(t, func(_ *testing.T, q store.Quota) store.Store { return memory.New(memory.Config{Quota: q}) })
 }

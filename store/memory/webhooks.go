@@ -16,14 +16,19 @@ func (s *Store) CreateWebhook(_ context.Context, w store.Webhook) (store.Webhook
 		return store.Webhook{}, err
 	}
 	defer s.mu.Unlock()
-	if _, ok := s.accounts[w.AccountID]; !ok {
+	if _, ok := s.accounts[w.AccountID]; !ok && w.AccountID != store.Operations {
 		return store.Webhook{}, store.ErrNotFound
 	}
 	if _, ok := s.webhooks[w.AccountID]; ok {
 		return store.Webhook{}, store.ErrConflict
 	}
 	w.Version, w.FirstSeq = 1, s.seq+1
-	return s.put(w), nil
+	w.Health = store.Health{}
+	w.BeginAnew(w.Version, w.CreatedAt)
+	s.tally(w.AccountID, w.CreatedAt).BeginAnew()
+	made := s.put(w)
+	s.tell(store.NoticeOf(store.WebhookRegistered, &made, w.CreatedAt), w.CreatedAt)
+	return made, nil
 }
 
 // Webhook implements [store.Webhooks].
@@ -43,6 +48,10 @@ func (s *Store) Webhook(_ context.Context, accountID string) (store.Webhook, err
 func (s *Store) ReplaceCallbackURL(_ context.Context, accountID, callbackURL string, now time.Time) (store.Webhook, error) {
 	return s.change(accountID, now, func(w *store.Webhook) error {
 		w.CallbackURL, w.Status = callbackURL, store.Active
+		s.pending(accountID, func(*row) bool { w.MakeDue = true; return false })
+		s.beginAnew(w, now)
+		s.tally(accountID, now).BeginAnew()
+		s.tell(store.NoticeOf(store.WebhookReplaced, w, now), now)
 		return nil
 	})
 }
@@ -63,8 +72,10 @@ func (s *Store) SuspendWebhook(_ context.Context, seen store.Webhook, now time.T
 		return nil
 	}
 	w.Status, w.UpdatedAt = store.Suspended, now
+	s.beginAnew(w, now)
 	w.Version++
 	s.put(*w)
+	s.tell(store.NoticeOf(store.EndpointSuspended, w, now), now)
 	return nil
 }
 
@@ -74,12 +85,21 @@ func (s *Store) DeleteWebhook(_ context.Context, accountID string, now time.Time
 		return err
 	}
 	defer s.mu.Unlock()
-	if _, ok := s.webhooks[accountID]; !ok {
+	w := s.webhook(accountID)
+	if w == nil {
 		return store.ErrNotFound
 	}
 	delete(s.webhooks, accountID)
-	s.cancel(accountID, now, cancelAtOnce)
+	delete(s.health, accountID)
+	delete(s.failing, accountID)
+	s.endBulk(s.running(accountID), store.ReplayCancelled, now)
 	s.tellWebhook(accountID, nil)
+	s.tell(store.NoticeOf(store.WebhookRemoved, w, now), now)
+	if accountID == store.Operations {
+		clear(s.notices)
+		clear(s.failing)
+	}
+	s.cancel(accountID, now, cancelAtOnce)
 	return nil
 }
 

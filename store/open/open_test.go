@@ -7,16 +7,21 @@ import (
 	"testing"
 )
 
+// use is what the error of another text says.
+const use = ": use memory:, sqlite:FILE or postgres://USER@HOST:PORT/DATABASE"
+
 func TestAURLNamesOneStore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a:b.db")
 	tests := []struct{ url, err, file string }{
 		{"memory:", "<nil>", ""},
 		{"sqlite:" + file, "<nil>", file},
-		{"memory:x", `"memory:x": use memory: or sqlite:FILE`, ""},
-		{"sqlite:", `"sqlite:": use memory: or sqlite:FILE`, ""},
-		{"sqlite", `"sqlite": use memory: or sqlite:FILE`, ""},
-		{"mysql:db", `"mysql:db": use memory: or sqlite:FILE`, ""},
-		{"", `"": use memory: or sqlite:FILE`, ""},
+		{"memory:x", `"memory:x"` + use, ""},
+		{"sqlite:", `"sqlite:"` + use, ""},
+		{"sqlite", `"sqlite"` + use, ""},
+		{"mysql:db", `"mysql:db"` + use, ""},
+		{"mysql://u:secret@h/db", `"…"` + use, ""},
+		{"postgres://u:secret@h:port/db", "postgres: is not a URL of PostgreSQL: use postgres://USER@HOST:PORT/DATABASE", ""},
+		{"", `""` + use, ""},
 	}
 	for _, test := range tests {
 		if got := fmt.Sprint(Check(test.url)); got != test.err {
@@ -40,5 +45,20 @@ func TestAURLNamesOneStore(t *testing.T) {
 func TestNothingIsOpenedBesideAStoreInMemory(t *testing.T) {
 	if _, err := Store(t.Context(), "memory:", Config{Shared: true}); !errors.Is(err, ErrInProcess) {
 		t.Errorf("got %v, want %v", err, ErrInProcess)
+	}
+}
+
+func TestThePasswordOfAStoreIsNotInItsName(t *testing.T) {
+	for url, want := range map[string]string{
+		"sqlite:a.db": "sqlite:a.db", "memory:": "memory:",
+		"postgres://u:secret@db.example:5433/recapito":       "PostgreSQL at db.example:5433, database recapito",
+		"postgresql://u@db.example/recapito?password=secret": "PostgreSQL at db.example:5432, database recapito",
+	} {
+		if err := Check(url); err != nil {
+			t.Errorf("Check(%q): got %v, want no error", url, err)
+		}
+		if got := Name(url); got != want {
+			t.Errorf("Name(%q): got %q, want %q", url, got, want)
+		}
 	}
 }

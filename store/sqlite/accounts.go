@@ -42,30 +42,15 @@ func (s *Store) Account(ctx context.Context, id string) (store.Account, error) {
 	return store.Account{ID: id, CreatedAt: instant(at)}, nil
 }
 
-// Accounts implements [store.Accounts]. What begins with the prefix is before the
-// prefix with a character behind it that no ID has.
-func (s *Store) Accounts(ctx context.Context, q store.AccountQuery) (page store.AccountPage, err error) {
-	page.Accounts, err = readAll(ctx, s, s.reads.accounts, scanAccount, max(q.Prefix, q.After), q.After, q.Prefix+"\x7f", q.Limit+1)
-	if len(page.Accounts) > q.Limit {
-		page.Accounts = page.Accounts[:q.Limit]
-		page.Next = page.Accounts[q.Limit-1].ID
-	}
-	return page, err
-}
-
-func scanAccount(rows *sql.Rows) (a store.Account, err error) {
-	var at int64
-	err = rows.Scan(&a.ID, &at)
-	a.CreatedAt = instant(at)
-	return a, err
-}
-
 // lockOut removes an account's keys and its webhook.
 func (tx *txn) lockOut(id string) error {
 	tx.keysChanged = true
 	return errors.Join(
 		tx.exec(`DELETE FROM api_keys WHERE account_id = ?`, id),
 		tx.exec(`DELETE FROM old_secrets WHERE account_id = ?`, id),
+		tx.exec(`DELETE FROM health_changes WHERE account_id = ?`, id),
+		tx.exec(dropNotice, id),
+		tx.exec(dropFailure, id),
 		tx.exec(`DELETE FROM webhooks WHERE account_id = ?`, id))
 }
 
@@ -80,8 +65,13 @@ func (s *Store) AddAPIKey(ctx context.Context, k store.APIKey) error {
 		if err := tx.mustHaveAccount(k.AccountID); err != nil {
 			return err
 		}
-		n, err := tx.changes(`INSERT INTO api_keys (hash, account_id, id, hint, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			k.Hash[:], k.AccountID, k.ID, k.Hint, micros(k.CreatedAt))
+		expired, err := tx.changes(`DELETE FROM api_keys WHERE account_id = ? AND expires_at > 0 AND expires_at <= ?`, k.AccountID, micros(k.CreatedAt))
+		if err != nil {
+			return err
+		}
+		tx.keysChanged = tx.keysChanged || expired > 0
+		n, err := tx.changes(`INSERT INTO api_keys (hash, account_id, id, hint, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			k.Hash[:], k.AccountID, k.ID, k.Hint, micros(k.CreatedAt), micros(k.ExpiresAt))
 		if err == nil && n == 0 {
 			return store.ErrConflict
 		}
@@ -128,10 +118,10 @@ func (s *Store) APIKeyByHash(ctx context.Context, hash store.KeyHash) (store.API
 
 func scanKey(rows *sql.Rows) (k store.APIKey, err error) {
 	var hash []byte
-	var at int64
-	err = rows.Scan(&hash, &k.AccountID, &k.ID, &k.Hint, &at)
+	var at, until int64
+	err = rows.Scan(&hash, &k.AccountID, &k.ID, &k.Hint, &at, &until)
 	copy(k.Hash[:], hash)
-	k.CreatedAt = instant(at)
+	k.CreatedAt, k.ExpiresAt = instant(at), instant(until)
 	return k, err
 }
 
@@ -143,7 +133,15 @@ func (s *Store) Setting(ctx context.Context, name string) (value []byte, err err
 
 // PutSetting implements [store.Settings].
 func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error {
-	return s.w.do(ctx, func(tx *txn) error {
-		return tx.exec(`INSERT INTO settings (name, value) VALUES (?, coalesce(?, x'')) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
-	})
+	return s.w.do(ctx, func(tx *txn) error { return tx.putSetting(name, value) })
+}
+
+func (tx *txn) putSetting(name string, value []byte) error {
+	return tx.exec(`INSERT INTO settings (name, value) VALUES (?, coalesce(?, x'')) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+}
+
+// setting returns [store.ErrNotFound] when the name was never set.
+func (tx *txn) setting(name string) (value []byte, err error) {
+	err = tx.row(`SELECT value FROM settings WHERE name = ?`, []any{name}, &value)
+	return value, err
 }

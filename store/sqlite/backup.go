@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/recapito/recapito/store"
 )
 
 // Copied describes a backup.
@@ -31,15 +33,24 @@ func Backup(ctx context.Context, path, to string) (c Copied, err error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return c, err
 	}
-	s := &Store{cfg: Config{Path: path, Shared: true, MustExist: true}}
-	if err := s.claim(ctx); err != nil {
-		return c, fmt.Errorf("%s: %w", path, plain(err))
+	s, err := beside(ctx, path)
+	if err != nil {
+		return c, err
 	}
 	part := to + ".part"
 	if c, err = s.copyTo(ctx, part); err != nil {
 		return c, err
 	}
 	return c, errors.Join(os.Rename(part, to), syncDir(to))
+}
+
+// beside claims a file that may be served. Nothing of the Store is to be closed.
+func beside(ctx context.Context, path string) (*Store, error) {
+	s := &Store{cfg: Config{Path: path, Shared: true, MustExist: true}}
+	if err := s.claim(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, plain(err))
+	}
+	return s, nil
 }
 
 // copyTo makes a copy that is whole, checked and on the disk, or none.
@@ -65,7 +76,15 @@ func (s *Store) copyTo(ctx context.Context, part string) (c Copied, err error) {
 
 // vacuumInto reads one snapshot. A connection that cannot write brings no log
 // into the file when it is closed.
-func (s *Store) vacuumInto(ctx context.Context, part string) (err error) {
+func (s *Store) vacuumInto(ctx context.Context, part string) error {
+	return s.reading(ctx, func(db *sql.DB) error {
+		_, err := db.ExecContext(ctx, `VACUUM INTO ?`, part)
+		return err
+	})
+}
+
+// reading opens the file, if it is ours, for reading alone.
+func (s *Store) reading(ctx context.Context, do func(*sql.DB) error) (err error) {
 	db, err := sql.Open("sqlite", s.cfg.uri("mode=ro&_pragma=busy_timeout(5000)"))
 	if err != nil {
 		return err
@@ -78,8 +97,7 @@ func (s *Store) vacuumInto(ctx context.Context, part string) (err error) {
 	if id != applicationID {
 		return errOthers
 	}
-	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, part)
-	return err
+	return do(db)
 }
 
 // checkCopy checks a whole copy, and marks it as one that needs no log.
@@ -90,6 +108,19 @@ func checkCopy(ctx context.Context, part string) (c Copied, err error) {
 		return c, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if c, err = inspect(ctx, db); err != nil {
+		return c, err
+	}
+	var marked int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info('totals') WHERE name = 'log_needed'`).Scan(&marked); err != nil || marked == 0 {
+		return c, err // of an older version
+	}
+	_, err = db.ExecContext(ctx, `UPDATE totals SET log_needed = 0`)
+	return c, err
+}
+
+// inspect reads a whole database, and fails if its parts do not fit each other.
+func inspect(ctx context.Context, db *sql.DB) (c Copied, err error) {
 	var verdict string
 	if err := db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&verdict); err != nil {
 		return c, err
@@ -103,14 +134,7 @@ func checkCopy(ctx context.Context, part string) (c Copied, err error) {
 		return c, err
 	}
 	c.Newest = instant(newest)
-	if c.Damaged, err = damagedRows(ctx, db); err != nil {
-		return c, err
-	}
-	var marked int
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info('totals') WHERE name = 'log_needed'`).Scan(&marked); err != nil || marked == 0 {
-		return c, err // of an older version
-	}
-	_, err = db.ExecContext(ctx, `UPDATE totals SET log_needed = 0`)
+	c.Damaged, err = damagedRows(ctx, db)
 	return c, err
 }
 
@@ -211,4 +235,35 @@ func syncDir(path string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Inspect reads a whole database file, which may be served meanwhile, and changes
+// nothing in it. It fails if the file is damaged, or if the secret keys do not read
+// everything.
+func Inspect(ctx context.Context, path string, secretKeys [][]byte) (c Copied, err error) {
+	keys, err := store.NewSealer(secretKeys...)
+	if err != nil {
+		return c, err
+	}
+	s, err := beside(ctx, path)
+	if err != nil {
+		return c, err
+	}
+	err = s.reading(ctx, func(db *sql.DB) error {
+		_, err := keys.Needed(func(name string) (value []byte, err error) {
+			err = db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, name).Scan(&value)
+			if errors.Is(err, sql.ErrNoRows) {
+				err = store.ErrNotFound
+			}
+			return value, err
+		})
+		if err == nil {
+			c, err = inspect(ctx, db)
+		}
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, plain(err))
+	}
+	return c, err
 }

@@ -187,3 +187,44 @@ func BenchmarkFeed(b *testing.B) {
 		}
 	}
 }
+
+// One account's health, whatever it has: the deliveries have ended, but for one in a
+// hundred, which waits for its retry.
+func BenchmarkVitals(b *testing.B) {
+	for _, deliveries := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint("deliveries=", deliveries), func(b *testing.B) {
+			s := benchStore(b)
+			h := &handed{}
+			s.Listen(h)
+			at := now
+			for n := 0; n < deliveries; n += 1000 {
+				at = at.Add(time.Minute)
+				events := benchEvents(n, 1000)
+				for i := range events {
+					events[i].AccountID = "account-000"
+				}
+				h.deliveries = nil
+				if _, err := s.Accept(b.Context(), events, at); err != nil {
+					b.Fatal(err)
+				}
+				outcomes := make([]store.Outcome, len(h.deliveries))
+				for i, d := range h.deliveries {
+					outcomes[i] = store.Outcome{Delivery: d, State: store.Delivered, Attempt: &store.Attempt{Number: 1, At: at, Duration: 20 * time.Millisecond, StatusCode: 204}}
+					if i%100 == 0 {
+						outcomes[i].State, outcomes[i].Failures, outcomes[i].DueAt = store.Pending, 1, at.Add(1000*time.Hour)
+						outcomes[i].Attempt.StatusCode, outcomes[i].Attempt.Error = 503, store.HTTPStatus
+					}
+				}
+				if err := s.Record(b.Context(), outcomes, at); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				v, err := s.Vitals(b.Context(), "account-000", at)
+				if err != nil || v.Pending() != int64(deliveries/100) {
+					b.Fatalf("%d PENDING, %v", v.Pending(), err)
+				}
+			}
+		})
+	}
+}

@@ -36,6 +36,9 @@ func (w *writer) open() (err error) {
 	if err == nil {
 		err = w.loadTail(t)
 	}
+	if err == nil {
+		err = w.tallies.load(conn)
+	}
 	if err != nil {
 		return errors.Join(err, w.closeConn())
 	}

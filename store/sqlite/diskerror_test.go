@@ -94,7 +94,7 @@ func (o *outage) fault(e diskError, rng *rand.Rand) crashvfs.Fault {
 
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("never came: ", what)
 		}
@@ -135,6 +135,7 @@ func TestDiskErrors(t *testing.T) {
 			}
 			if !e.quiet {
 				more(t, "refusals", &o.refused, 5)
+				await(t, "words to the listener", func() bool { return o.n.Load() > 0 }) // an operation may fail before its commit
 			}
 			m.vfs.Fail(nil)
 			more(t, "what is acknowledged again", &o.acknowledged, 40)

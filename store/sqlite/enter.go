@@ -18,6 +18,7 @@ type change struct {
 type added struct {
 	account  string
 	accepted int64
+	size     int32 // of the payload
 }
 
 // apply is called by the writer alone, after the commit.
@@ -25,7 +26,7 @@ func (t *tail) apply(c *change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range c.added {
-		t.add(a.account, a.accepted, true)
+		t.add(a.account, a.accepted, a.size, true)
 	}
 	for seq := range c.left {
 		if e := t.at(seq); e != nil {
@@ -69,6 +70,15 @@ func (tx *txn) freshOf(account string, limit int) (seqs []int64) {
 
 // leave takes a delivery out of the fresh ones of the tail.
 func (tx *txn) leave(seq int64) { tx.left[seq] = struct{}{} }
+
+// sizeOf is the account of one that isFresh, and how long its payload is.
+func (tx *txn) sizeOf(fresh int64) (account string, size int64) {
+	if e := tx.w.tail.at(fresh); e != nil {
+		return e.account, int64(e.size)
+	}
+	a := &tx.added[fresh-tx.w.tail.next()]
+	return a.account, int64(a.size)
+}
 
 // enterShare is the least part of a full tail that a transaction enters. A
 // transaction that adds many enters twice as many as it adds, so that the tail
@@ -114,7 +124,7 @@ func (tx *txn) enter() error {
 // that is always killed before the end would never finish.
 func (w *writer) loadTail(t *totals) (err error) {
 	tail := newTail(w.tail.size, t.listed+1)
-	rows, err := w.conn.QueryContext(context.Background(), `SELECT d.seq, d.account_id, d.accepted_at,
+	rows, err := w.conn.QueryContext(context.Background(), `SELECT d.seq, d.account_id, d.accepted_at, length(d.payload),
 		NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = d.seq AND o.ended_at > 0) AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq),
 		EXISTS (SELECT 1 FROM listed l WHERE l.account_id = d.account_id AND l.accepted_at = d.accepted_at AND l.seq = d.seq)
 		FROM deliveries d WHERE d.seq > ? ORDER BY d.seq`, t.listed)
@@ -125,13 +135,14 @@ func (w *writer) loadTail(t *totals) (err error) {
 	for rows.Next() {
 		var seq, accepted int64
 		var account string
+		var size int32
 		var fresh, entered bool
-		if err := rows.Scan(&seq, &account, &accepted, &fresh, &entered); err != nil {
+		if err := rows.Scan(&seq, &account, &accepted, &size, &fresh, &entered); err != nil {
 			return err
 		}
 		tail.fill(seq)
 		if !entered {
-			tail.add(account, accepted, fresh)
+			tail.add(account, accepted, size, fresh)
 		}
 	}
 	if err := rows.Err(); err != nil {

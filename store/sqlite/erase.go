@@ -3,13 +3,14 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
 // Sweep implements [store.Upkeep].
 func (s *Store) Sweep(ctx context.Context, now time.Time, retention time.Duration, limit int) (int, error) {
 	return write(ctx, s.w, limit, func(tx *txn) (int, error) {
-		if err := tx.endSecrets(now); err != nil {
+		if err := errors.Join(tx.endSecrets(now), tx.forgetReplays(now.Add(-retention)), tx.sweepTallies(now)); err != nil {
 			return 0, err
 		}
 		rows, err := tx.query(`SELECT seq FROM outcomes WHERE ended_at > 0 AND ended_at < ? ORDER BY ended_at LIMIT ?`, ceilMicros(now.Add(-retention)), limit)

@@ -50,7 +50,7 @@ func (tx *txn) beginErasing(id string) error {
 		return err
 	}
 	tx.setWebhook(id, nil)
-	return errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id), tx.exec(`INSERT INTO erasing (account_id) VALUES (?)`, id))
+	return errors.Join(tx.lockOut(id), tx.exec(`DELETE FROM accounts WHERE id = ?`, id), tx.exec(`DELETE FROM replays WHERE account_id = ?`, id), tx.exec(`INSERT INTO erasing (account_id) VALUES (?)`, id))
 }
 
 // isErasing tells whether something of an erased account is left.
@@ -111,7 +111,7 @@ func (s *Store) eraseAccount(id string) (err error) {
 		n, err = write(ctx, s.w, eraseRows, func(tx *txn) (int, error) { return tx.eraseSome(id) })
 	}
 	if err == nil {
-		err = s.w.submit(&operation{ctx: ctx, rows: 1, run: func(*txn) error { return nil }, after: s.w.emptyLog})
+		err = s.w.submit(&operation{ctx: ctx, rows: 1, run: func(tx *txn) error { return tx.eraseTallies(id) }, after: s.w.emptyLog})
 	}
 	if err == nil {
 		err = s.w.do(ctx, func(tx *txn) error { return tx.exec(`DELETE FROM erasing WHERE account_id = ?`, id) })
@@ -138,7 +138,7 @@ func (w *writer) emptyLog() error {
 	if !w.store.readers.end(readersWait) {
 		return errReading
 	}
-	if err := w.checkpoint("TRUNCATE"); err != nil {
+	if err := w.checkpoint("TRUNCATE", readersWait); err != nil {
 		return err
 	}
 	w.logLimit = w.store.cfg.logPages

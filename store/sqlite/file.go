@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -32,21 +31,11 @@ func (s *Store) claim(ctx context.Context) (err error) {
 	}
 	for end := time.Now().Add(lockWait); ; time.Sleep(lockGap) {
 		if err = s.takeLock(); err == nil {
-			s.tellReaders()
 			return s.checkLog(ctx)
 		}
 		if !errors.Is(err, errInUse) || time.Now().After(end) {
 			return err
 		}
-	}
-}
-
-// tellReaders warns of a file that others may read.
-func (s *Store) tellReaders() {
-	info, err := os.Stat(s.path)
-	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		s.cfg.Logger.Warn("other users of this machine may read or write the database file, which holds payloads and secrets: chmod 600 it, and the files with -wal and -shm behind its name",
-			"path", s.cfg.Path, "mode", info.Mode().Perm().String())
 	}
 }
 

@@ -26,6 +26,15 @@ func TestMigrationsAreFrozen(t *testing.T) {
 		"00008_attempts.sql":       "b9d9d21ca2f18e427e9a272b1ea92315ed755421a25765793dda64872ac88f02",
 		"00009_attempt_phases.sql": "08a3546c7958851aa1c20fbc1bc6d8c6b18f76b0fcc54068a9f3ee3446e0b3a4",
 		"00010_feed.sql":           "768211a855a60b6f6ffdcf2f19d749b823b9119a5d7ed7c95ba54e5b5cc97ed8",
+		"00011_replays.sql":        "cf4a6db09456a694ab45ad9a457182a02e6ee901de08bfc0c1e068278b5cab8c",
+		"00012_bulk_replays.sql":   "23774d0c0f7b5a5c4f0ff8e9b15a3e1dacec54a3a961858211f7c48d7d3645e0",
+		"00013_health.sql":         "8be5f647d9c705db3d3e2d2d99b4477fed4f9b52f5da45f4f0ba782534ae3be9",
+		"00014_tallies.sql":        "5fe8cdc2060094fcac13ccfea0c3f2cbc19b454bbf8dfa06d87b6b95c7fd140e",
+		"00015_notices.sql":        "eada1cb2c47832f84c711546029a26a9151f92b8c2911ff883b011297be4d2d9",
+		"00016_pending_bytes.sql":  "1f5a84dcca872e6fdb76d9d75f340e26eee2dd7d711f6141ca519f7c87ab52f9",
+		"00017_traceparent.sql":    "3c907180347fd8e7fa70b5e78e1e0f9fd486917b8dab31d0dbec21fa7e56337d",
+		"00018_make_due.sql":       "744552c801e07f3c3faac157ee371e30fe1af0a03f9a2767546f1770502e13d8",
+		"00019_key_expiry.sql":     "6c7b7c2cd86bf353253605e9868ba635c8ed9eb432030b4a1c2d9844467d54b5",
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -354,26 +363,6 @@ func overwrite(path, with string) error {
 		return err
 	}
 	return os.WriteFile(path, content, 0o600)
-}
-
-func TestFileThatOthersMayReadIsTold(t *testing.T) {
-	path := file(t)
-	for mode, want := range map[fs.FileMode]int{0o600: 0, 0o644: 1, 0o660: 1} {
-		log := &logLines{}
-		if err := open(t, path).Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		s := open(t, path, func(c *Config) { c.Logger = log.logger() })
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if got := log.count("WARN"); got != want {
-			t.Errorf("mode %v: %d warnings, want %d: %s", mode, got, want, log)
-		}
-	}
 }
 
 func TestNothingIsMadeWhereAStoreMustExist(t *testing.T) {

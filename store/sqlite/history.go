@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/history"
 )
 
 // Delivery implements [store.History].
@@ -38,7 +39,7 @@ func (s *Store) Delivery(ctx context.Context, accountID, eventID string) (d stor
 
 // pendingOfMessages are the PENDING deliveries of the same messages as the given
 // ones. It looks at a given number of the messages' deliveries at most.
-var pendingOfMessages = `SELECT same.seq, same.message_id, (SELECT event_id FROM deliveries WHERE seq = same.seq), coalesce(p.due_at, 0), ` + firstFailure(`same.seq`) + `
+var pendingOfMessages = `SELECT same.seq, same.message_id, (SELECT event_id FROM deliveries WHERE seq = same.seq), coalesce(p.due_at, 0), coalesce(p.replayed_at, 0), ` + firstFailure(`same.seq`) + `
 	FROM (SELECT e.seq, e.message_id
 			FROM (SELECT DISTINCT d.message_id, d.account_id FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value) m
 			CROSS JOIN deliveries e INDEXED BY deliveries_message ON e.message_id = m.message_id AND e.account_id = m.account_id LIMIT ?) same
@@ -60,33 +61,13 @@ func (s *Store) addBehind(ctx context.Context, tx *sql.Tx, ds []store.Delivery) 
 	if err != nil {
 		return err
 	}
-	ofMessage := map[string][]store.Delivery{}
-	_, err = collect(rows, func(rows *sql.Rows) (none struct{}, err error) {
-		var e store.Delivery
-		var due, failed int64
-		err = rows.Scan(&e.Seq, &e.MessageID, &e.EventID, &due, &failed)
-		e.DueAt, e.FailedAt = instant(due), instant(failed)
-		ofMessage[e.MessageID] = append(ofMessage[e.MessageID], e)
-		return none, err
+	pending, err := collect(rows, func(rows *sql.Rows) (e store.Delivery, err error) {
+		var due, replayed, failed int64
+		err = rows.Scan(&e.Seq, &e.MessageID, &e.EventID, &due, &replayed, &failed)
+		e.DueAt, e.Replay.At, e.FailedAt = instant(due), instant(replayed), instant(failed)
+		return e, err
 	})
-	now := time.Now() // later than all that the snapshot has
-	for i := range ds {
-		d, last := &ds[i], int64(0)
-		if d.State != store.Pending {
-			continue
-		}
-		for _, e := range ofMessage[d.MessageID] {
-			switch {
-			case e.Seq == d.Seq:
-				d.FailedAt = e.FailedAt
-			case e.Seq < d.Seq:
-				d.Behind.Add(e.DueAt, e.FailedAt, now)
-				if e.Seq > last {
-					last, d.Behind.EventID = e.Seq, e.EventID
-				}
-			}
-		}
-	}
+	history.Behind(ds, pending, time.Now()) // later than all that the snapshot has
 	return err
 }
 
@@ -96,7 +77,7 @@ func scanAttempt(rows *sql.Rows, more ...any) (a store.Attempt, err error) {
 	var kind string
 	var phases []byte
 	err = rows.Scan(append([]any{&a.Number, &at, &duration, &a.StatusCode, &kind, &a.Response, &a.Probe, &phases, &a.Detail, &a.Location, &a.Header}, more...)...)
-	scanPhases(phases, &a)
+	a.UnpackPhases(phases)
 	a.At, a.Duration, a.Error = instant(at), time.Duration(duration)*time.Microsecond, store.ErrorKind(kind)
 	return a, err
 }

@@ -12,15 +12,20 @@ import (
 )
 
 // Accept implements [store.Intake]. Events that several callers hand in at the
-// same time are stored together: a single event takes three times as long.
+// same time are stored together: a single event takes three times as long. Many are
+// stored in parts, so that other accounts' have their turn between them.
 func (s *Store) Accept(ctx context.Context, events []store.Event, now time.Time) ([]store.Verdict, error) {
 	verdicts := make([]store.Verdict, len(events))
-	err := s.w.submit(&operation{ctx: ctx, rows: len(events), handIn: true, run: func(tx *txn) error {
-		tx.intake.add(events, verdicts, micros(now))
-		return nil
-	}})
-	if err != nil {
-		return nil, err
+	for from := 0; from < len(events); from += partRows {
+		to := min(from+partRows, len(events))
+		part, own := events[from:to], verdicts[from:to]
+		err := s.w.submit(&operation{ctx: ctx, rows: len(part), handIn: true, account: accountOf(part), run: func(tx *txn) error {
+			tx.intake.add(part, own, micros(now))
+			return nil
+		}})
+		if err != nil {
+			return nil, err
+		}
 	}
 	return verdicts, nil
 }
@@ -58,7 +63,6 @@ func (tx *txn) takeIn() error {
 			todo = append(todo, c)
 		case errors.Is(err, errUnreadable):
 			*c.verdict = store.Unreadable
-			tx.refused++
 			tx.w.tellUnreadable(c.AccountID, err)
 		case !errors.Is(err, store.ErrNotFound):
 			return err
@@ -66,13 +70,23 @@ func (tx *txn) takeIn() error {
 			if *c.verdict, err = tx.whyNoWebhook(c.AccountID); err != nil {
 				return err
 			}
+			if *c.verdict == store.NoWebhook {
+				tx.tally(c.AccountID, instant(c.at)).AddSkipped()
+			}
 		}
 	}
+	todo, tight, err := tx.divideByRoom(todo)
+	if err != nil {
+		return err
+	}
 	batch := make([]store.Acceptance, 0, len(todo))
-	err := bulk(len(todo), func(from, to int) (err error) {
+	err = bulk(len(todo), func(from, to int) (err error) {
 		batch, err = tx.chunk(batch, todo[from:to])
 		return err
 	})
+	for i := 0; i < len(tight) && err == nil; i++ {
+		batch, err = tx.ifRoom(batch, tight[i:i+1])
+	}
 	if len(batch) > 0 {
 		tx.events += len(batch)
 		tx.news = append(tx.news, news{accepted: batch})
@@ -113,11 +127,12 @@ func (tx *txn) chunk(batch []store.Acceptance, todo []candidate) ([]store.Accept
 func (tx *txn) accepted(batch []store.Acceptance, stored []candidate, first int64) []store.Acceptance {
 	for i := range stored {
 		c := &stored[i]
-		tx.added = append(tx.added, added{account: c.AccountID, accepted: c.at})
+		tx.added = append(tx.added, added{account: c.AccountID, accepted: c.at, size: int32(len(c.Payload))})
+		tx.tally(c.AccountID, instant(c.at)).AddPending(1, int64(len(c.Payload)))
 		*c.verdict = store.Accepted
 		batch = append(batch, store.Acceptance{Webhook: c.webhook, Delivery: store.Delivery{
 			Seq: first + int64(i), AccountID: c.AccountID, EventID: c.ID, MessageID: c.MessageID,
-			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(c.at), State: store.Pending, Behind: c.behind,
+			Body: store.Body(c.Payload, c.sequence), AcceptedAt: instant(c.at), Traceparent: c.Traceparent, State: store.Pending, Behind: c.behind,
 		}})
 	}
 	tx.totals.lastSeq += int64(len(stored))
@@ -125,7 +140,7 @@ func (tx *txn) accepted(batch []store.Acceptance, stored []candidate, first int6
 	return batch
 }
 
-// whyKnown compares an event with the one that has its ID.
+// whyKnown compares an event with the one that has its ID; [store.ErrNotFound]: none has.
 func (tx *txn) whyKnown(e *store.Event) (store.Verdict, error) {
 	var kept []byte
 	err := tx.row(`SELECT payload FROM deliveries WHERE event_id = ? AND account_id = ?`, []any{e.ID, e.AccountID}, &kept)
@@ -136,17 +151,17 @@ func (tx *txn) whyKnown(e *store.Event) (store.Verdict, error) {
 }
 
 func (tx *txn) insert(todo []candidate, first int64) (int, error) {
-	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	args := make([]any, 0, 10*len(todo))
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	args := make([]any, 0, 11*len(todo))
 	for i := range todo {
 		c := &todo[i]
-		args = append(args, first+int64(i), c.AccountID, c.ID, c.MessageID, c.Channel, int64(c.Part), c.sequence, c.Payload, c.at, deliverySum(c.AccountID, c.ID, c.MessageID, c.sequence, c.Payload))
+		args = append(args, first+int64(i), c.AccountID, c.ID, c.MessageID, c.Channel, int64(c.Part), c.sequence, c.Payload, c.at, deliverySum(c.AccountID, c.ID, c.MessageID, c.sequence, c.Payload), c.Traceparent)
 	}
 	return tx.changes(text(insertDeliveries, row, len(todo)), args...)
 }
 
 const insertDeliveries = `INSERT INTO deliveries
-	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at, checksum)
+	(seq, account_id, event_id, message_id, channel, part, sequence, payload, accepted_at, checksum, traceparent)
 	VALUES %s ON CONFLICT (event_id, account_id) DO NOTHING`
 
 // knownMessages finds the events whose message has others. A new message needs
@@ -158,11 +173,13 @@ const knownMessages = `SELECT column1 FROM (VALUES %s)
 // event's channel and part and whether they are behind others.
 var earlierEvents = `SELECT column1,
 	coalesce((SELECT max(sequence) FROM deliveries INDEXED BY deliveries_message WHERE message_id = column2 AND account_id = column3 AND channel = column4 AND part = column5), 0),
-	` + behind(`e.message_id = column2 AND e.account_id = column3`) + `
+	` + behind(`e.message_id = column2 AND e.account_id = column3 AND coalesce(p.replayed_at, 0) = 0`) + `
 	FROM (VALUES %s)`
 
-// pendingEarlier asks whether an event of the message before a seq is PENDING.
-var pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending(`e.seq`) + `)`
+// pendingEarlier asks whether an event of the message before a seq is PENDING, in its
+// first run or again.
+var pendingEarlier = `SELECT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_message LEFT JOIN waiting p ON p.seq = e.seq
+	WHERE e.message_id = ? AND e.account_id = ? AND e.seq < ? AND ` + isPending(`e.seq`) + ` AND (coalesce(p.replayed_at, 0) > 0) = ?)`
 
 // behind is what [store.Behind] says of those of these deliveries e that are
 // PENDING, its members in a row with spaces between them; NULL: there are none.

@@ -88,8 +88,6 @@ func (l *listing) page(scan int) (page store.DeliveryPage, err error) {
 	if err := l.narrow(); err != nil {
 		return page, err
 	}
-	slices.SortFunc(l.own, l.compare)
-	l.own = slices.Compact(l.own)
 	filter := newFilter(q)
 	at, step := l.begin(), q.Limit+1
 	if len(filter.args) > 0 {
@@ -123,7 +121,7 @@ func (l *listing) page(scan int) (page store.DeliveryPage, err error) {
 	return page, err
 }
 
-// narrow finds all that can be asked for, if they are few.
+// narrow finds all that can be asked for, if they are few, and puts own in order.
 func (l *listing) narrow() error {
 	var few []place
 	var err error
@@ -136,6 +134,8 @@ func (l *listing) narrow() error {
 	if err == nil && few != nil {
 		l.own, l.all = few, true
 	}
+	slices.SortFunc(l.own, l.compare)
+	l.own = slices.Compact(l.own)
 	return err
 }
 
@@ -251,8 +251,10 @@ func newFilter(q *store.DeliveryQuery) (f filter) {
 	if q.Channel != "" {
 		f.add(`d.channel = ?`, q.Channel)
 	}
-	if len(q.Holding) > 0 {
-		f.add(`instr(d.payload, ?) > 0`, q.Holding)
+	for _, bytes := range [...][]byte{q.Holding, q.HoldingToo} {
+		if len(bytes) > 0 {
+			f.add(`instr(d.payload, ?) > 0`, bytes)
+		}
 	}
 	return f
 }
@@ -263,12 +265,19 @@ func (f *filter) add(condition string, args ...any) {
 
 // query finds of the deliveries of a list those that pass the filter.
 func (f *filter) query() string {
+	return `SELECT ` + deliveryColumns + noQueueColumns + historyColumns + f.from(` LEFT JOIN waiting w ON w.seq = d.seq`)
+}
+
+// count counts these.
+func (f *filter) count() string { return `SELECT count(*)` + f.from(``) }
+
+func (f *filter) from(more string) string {
 	where := ``
 	if len(f.conditions) > 0 {
 		where = ` WHERE ` + strings.Join(f.conditions, ` AND `)
 	}
-	return `SELECT ` + deliveryColumns + noQueueColumns + historyColumns + `
-		FROM json_each(?) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value` + where
+	return `
+		FROM json_each(?) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value` + more + where
 }
 
 // read reads those deliveries that are asked for.

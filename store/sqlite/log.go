@@ -35,7 +35,8 @@ const (
 	// longLog is how many pages another program may keep the log from being
 	// emptied without a warning: 64 MiB.
 	longLog = 16384
-	// readersWait is for how long, at most.
+	// readersWait is for how long, at most. A log twice as long waits twice as long for
+	// our own readers, which all end: so it does not grow however slow they are.
 	readersWait = 250 * time.Millisecond
 )
 
@@ -48,48 +49,84 @@ func (w *writer) boundLog() {
 	if w.damaged || w.store.cfg.Shared {
 		return
 	}
-	var busy, pages, done int
-	err := w.conn.QueryRowContext(context.Background(), `PRAGMA wal_checkpoint(NOOP)`).Scan(&busy, &pages, &done)
-	if err != nil || pages-done < w.logLimit {
+	pages, left, err := w.logLength()
+	if err != nil || left < w.logLimit {
 		return
 	}
 	mode, wait := "FULL", time.Duration(0)
-	if pages >= logBound*w.store.cfg.logPages {
-		mode, wait = "RESTART", readersWait
+	if bound := logBound * w.store.cfg.logPages; pages >= bound {
+		mode, wait = "RESTART", readersWait*time.Duration(pages)/time.Duration(bound)
 	}
 	complete := w.store.readers.end(wait)
 	if !complete && wait == 0 {
 		return // after the next commit, perhaps
 	}
 	if err = errReading; complete {
-		err = w.intoFile(mode)
+		err = w.intoFile(mode, wait)
 	}
 	w.logLimit = w.store.cfg.logPages
 	if err != nil {
-		w.logLimit += pages - done
+		if _, left, failed := w.logLength(); failed == nil {
+			w.logLimit += left
+		}
 		level := slog.LevelWarn
 		if errors.Is(err, errReading) && pages < longLog {
 			level = slog.LevelDebug // a backup, or a program that replicates the file
 		}
 		w.store.cfg.Logger.Log(context.Background(), level, "the write-ahead log could not be emptied yet", "path", w.store.cfg.Path, "pages", pages, "error", err)
 	}
-	if len(w.queue) == 0 {
+	if len(w.queue) == 0 && w.waiting.empty() {
 		w.settle()
 	}
 }
 
+// logLength is how many pages the log has, and how many of them are left to be written
+// into the file.
+func (w *writer) logLength() (pages, left int, err error) {
+	var busy, done int
+	err = w.conn.QueryRowContext(context.Background(), `PRAGMA wal_checkpoint(NOOP)`).Scan(&busy, &pages, &done)
+	return pages, pages - done, err
+}
+
 // checkpoint is called when none of our readers would keep it from being
-// complete. A reader of another program may. SQLite waits for that and is then
-// interrupted, so that it does not go on with a part.
-func (w *writer) checkpoint(mode string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), readersWait)
+// complete. A mode beyond FULL also needs that nobody reads from the log: readers that
+// begin when all is written do not.
+func (w *writer) checkpoint(mode string, wait time.Duration) error {
+	err := w.checkpointOnce("FULL")
+	if err == nil && mode != "FULL" {
+		w.store.readers.end(wait)
+		err = w.checkpointOnce(mode)
+	}
+	return err
+}
+
+// checkpointOnce is interrupted if SQLite waits for a reader of another program, so that
+// it does not go on with a part. Once it has written something it waits for none of those,
+// and takes as long as the disk does: the longer the log, the longer.
+func (w *writer) checkpointOnce(mode string) error {
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	before := changedAt(w.store.path)
+	defer time.AfterFunc(readersWait, func() {
+		if changedAt(w.store.path).Equal(before) {
+			cancel()
+		}
+	}).Stop()
 	var busy, pages, done int
 	err := w.conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &pages, &done)
 	if busy != 0 || ctx.Err() != nil {
 		return errReading
 	}
 	return err
+}
+
+// changedAt is when a file was written to last; zero: it is not known.
+func changedAt(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // readers are the reads under way, in the order in which they began.

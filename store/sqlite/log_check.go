@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 )
 
 // This file refuses a database file whose write-ahead log is not its own.
@@ -107,7 +108,7 @@ func (w *writer) serve() (err error) {
 // acknowledged that is only in the log. It cannot while another program reads.
 // A log that goes missing before the next checkpoint is then not noticed.
 func (w *writer) needLog() error {
-	if err := w.intoFile("FULL"); err != nil && !errors.Is(err, errReading) {
+	if err := w.intoFile("FULL", 0); err != nil && !errors.Is(err, errReading) {
 		return err
 	}
 	return nil
@@ -115,11 +116,11 @@ func (w *writer) needLog() error {
 
 // intoFile writes the log into the file, and marks the file as one that needs
 // its log, see log_check.go.
-func (w *writer) intoFile(mode string) error {
+func (w *writer) intoFile(mode string, wait time.Duration) error {
 	if err := w.alone(func(tx *txn) { tx.totals.logNeeded = true }); err != nil {
 		return err
 	}
-	return w.checkpoint(mode)
+	return w.checkpoint(mode, wait)
 }
 
 // settle marks, in the log, that the file lacks nothing, unless another commit

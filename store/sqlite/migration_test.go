@@ -98,3 +98,56 @@ func TestOldSecretOutlivesTheMigration(t *testing.T) {
 		}
 	}
 }
+
+// Of endpoints from before their health was recorded it is known whether retries wait.
+func TestOldWebhooksHaveAHealthAfterTheMigration(t *testing.T) {
+	webhook := func(account, status string) string {
+		return `INSERT INTO webhooks VALUES ('` + account + `', 'wh_` + account + `', x'0068', '` + status + `', x'0073', 3, 1, 1000000, 2000000)`
+	}
+	s := open(t, older(t, 12,
+		`INSERT INTO accounts VALUES ('a', 1), ('b', 1), ('c', 1)`,
+		webhook("a", "ACTIVE"), webhook("b", "ACTIVE"), webhook("c", "SUSPENDED"),
+		`INSERT INTO deliveries VALUES (1, 'b', 'e1', 'm', 'SMS', 0, 1, x'7b7d', 1000000, NULL)`,
+		`INSERT INTO waiting (account_id, due_at, seq) VALUES ('b', 9000000, 1)`,
+		`UPDATE totals SET last_seq = 1, listed = 1, pending = 1`,
+	))
+	for account, want := range map[string]store.HealthState{"a": store.HealthHealthy, "b": store.HealthSlowed, "c": store.HealthSuspended} {
+		w, err := s.Webhook(t.Context(), account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(store.Health{State: want, Since: time.UnixMicro(2000000).UTC()}, w.Health); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", account, diff)
+		}
+	}
+}
+
+// What waited before bytes were counted counts, wherever it waits.
+func TestOldBacklogCountsAfterTheMigration(t *testing.T) {
+	path := older(t, 15,
+		`INSERT INTO accounts VALUES ('a', 1), ('b', 1)`,
+		`INSERT INTO deliveries VALUES (1, 'a', 'e1', 'm', 'SMS', 0, 1, x'7b7d', 1000000, NULL), (2, 'a', 'e2', 'm', 'SMS', 0, 2, zeroblob(16000), 1000000, NULL)`,
+		`INSERT INTO deliveries VALUES (3, 'a', 'e3', 'n', 'SMS', 0, 1, x'7b2020207d', 1000000, NULL), (4, 'b', 'e4', 'n', 'SMS', 0, 1, x'7b207d', 1000000, NULL)`,
+		`INSERT INTO waiting (account_id, due_at, seq) VALUES ('a', 9000000, 1)`,
+		`INSERT INTO outcomes (seq, number, at, duration, status_code, error, probe, failures, state, ended_at) VALUES (2, 1, 1000000, 1, 204, '', 0, 0, 1, 1000001)`,
+		`UPDATE totals SET last_seq = 4, listed = 1, pending = 3, delivered = 1`,
+		`INSERT INTO tallies VALUES ('a', 5, x'0100020000'), ('b', 7, x'0100020000')`,
+		`INSERT INTO tally_log VALUES (1, 8, CAST(x'0161' || x'0100020000' AS BLOB))`,
+	)
+	for _, when := range []string{"at first", "after another start"} {
+		s := open(t, path)
+		for account, want := range map[string]backlog{"a": {2, 7}, "b": {1, 3}} {
+			var got backlog
+			err := s.w.do(t.Context(), func(tx *txn) (err error) {
+				got, err = tx.backlogOf(account)
+				return err
+			})
+			if err != nil || got != want {
+				t.Errorf("%s, %s: %+v (%v) wait, want %+v", account, when, got, err, want)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

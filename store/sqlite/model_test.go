@@ -46,8 +46,8 @@ func TestModel(t *testing.T) {
 	}
 	for _, size := range []int{5, 100} {
 		t.Run(fmt.Sprint("tail of ", size), func(t *testing.T) {
-			storetest.RunModel(t, func(t *testing.T) store.Store {
-				return reopening{open(t, file(t), func(c *Config) { c.tailSize = size })}
+			storetest.RunModel(t, func(t *testing.T, q store.Quota) store.Store {
+				return reopening{open(t, file(t), func(c *Config) { c.tailSize, c.Quota = size, q })}
 			})
 		})
 	}

@@ -5,13 +5,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/recapito/recapito/store"
 )
 
 // scan matches a step that looks through a whole table or index. Lists of
 // values and results of subqueries are scanned, too, and are small.
-var scan = regexp.MustCompile(`SCAN (deliveries|outcomes|listed|waiting|d|e|o|t|end|webhooks|api_keys|accounts)\b`)
+var scan = regexp.MustCompile(`SCAN (deliveries|outcomes|listed|waiting|replays|r|d|e|o|t|end|webhooks|api_keys|accounts)\b`)
 
 // What is written must not take longer the more the store holds.
 func TestNoStatementOfTheWriterScans(t *testing.T) {
@@ -35,7 +36,7 @@ func TestNoStatementOfTheWriterScans(t *testing.T) {
 
 func TestNoListingScansOtherAccounts(t *testing.T) {
 	s := open(t, file(t))
-	all := newFilter(&store.DeliveryQuery{States: []store.State{store.Failed}, MessageID: "m", Channel: "SMS", Holding: []byte("x"), Error: store.Timeout, StatusCode: 500,
+	all := newFilter(&store.DeliveryQuery{States: []store.State{store.Failed}, MessageID: "m", Channel: "SMS", Holding: []byte("x"), HoldingToo: []byte("y"), Error: store.Timeout, StatusCode: 500,
 		FinishedFrom: now, FinishedTo: now, FailedSince: now})
 	for query, index := range map[string]string{
 		listedBefore:      "SEARCH listed USING PRIMARY KEY (account_id=? AND (accepted_at,seq)<(?,?))",
@@ -43,12 +44,21 @@ func TestNoListingScansOtherAccounts(t *testing.T) {
 		messagePlaces:     "SEARCH deliveries USING INDEX deliveries_message (message_id=? AND account_id=?)",
 		failedPlaces:      "SEARCH outcomes USING COVERING INDEX outcomes_account (account_id=? AND at>?)",
 		accountsAfter:     "SEARCH accounts USING PRIMARY KEY (id>? AND id<?)",
+		healthyAfter:      "SEARCH webhooks USING PRIMARY KEY (account_id>? AND account_id<?)",
+		unhealthyAfter:    "SEARCH webhooks USING COVERING INDEX webhooks_health (health=? AND account_id>? AND account_id<?)",
+		accountsInState:   "SEARCH webhooks USING PRIMARY KEY (account_id=?)",
+		longestPending:    "SEARCH waiting USING COVERING INDEX waiting_longest (account_id=? AND replayed_at=?)",
 		feedPlaces:        "SEARCH listed USING COVERING INDEX listed_seq (account_id=? AND seq>?)",
 		feedEvents:        "SEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
 		othersBefore:      "SEARCH outcomes USING COVERING INDEX outcomes_account (account_id=? AND (at,seq,number)<(?,?,?))",
 		firstAttempts:     "SEARCH o USING PRIMARY KEY (seq=? AND number=?)\nSEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
 		allAttempts:       "SEARCH o USING PRIMARY KEY (seq=? AND number>?)\nSEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
 		pendingOfMessages: "SEARCH e USING COVERING INDEX deliveries_message (message_id=? AND account_id=?)",
+		all.count():       "SEARCH end USING PRIMARY KEY (seq=?)\nSEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
+		bulkRunning:       "SEARCH r USING INDEX replays_running (account_id=?)",
+		bulksOf:           "SEARCH r USING INDEX replays_account (account_id=?)",
+		bulkByID:          "SEARCH waiting USING INDEX waiting_replayed (account_id=?)",
+		runningReplays:    "SEARCH replays USING COVERING INDEX replays_running (account_id>?)",
 		all.query():       "SEARCH end USING PRIMARY KEY (seq=?)\nSEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
 	} {
 		p := plan(t, s.read, query)
@@ -89,6 +99,12 @@ func work(t *testing.T, s *Store) {
 	}
 	check(s.Record(ctx, outcomes, now))
 	check(s.Record(ctx, outcomes, now))
+	check(s.Replay(ctx, "a", "1", now))
+	check(s.StartReplay(ctx, store.BulkReplay{ID: "r", AccountID: "a", StartedAt: now.Add(time.Hour)}))
+	for range 3 {
+		_, err = s.ContinueReplay(ctx, "a", now, 2)
+		check(err)
+	}
 	_, err = s.MakeDue(ctx, "a", now, 10)
 	check(err)
 	_, err = s.Sweep(ctx, now.Add(1), 0, 3)

@@ -68,7 +68,7 @@ func TestCancelSaysThatThereMayBeMore(t *testing.T) {
 	if err := s.Record(t.Context(), []store.Outcome{o}, now); err != nil { // since they were found
 		t.Fatal(err)
 	}
-	if n, err := s.finishFound(t.Context(), cancelled, now, found, 2); err != nil || n != 2 {
+	if n, err := s.finishFound(t.Context(), "a", cancelled, now, found, 2, func(*txn) (those, error) { return whatever, nil }); err != nil || n != 2 {
 		t.Errorf("finishFound: %d, %v, want the limit, 2, as many were found", n, err)
 	}
 }

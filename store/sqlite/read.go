@@ -13,24 +13,30 @@ import (
 // readStatements are prepared once; database/sql prepares them again on each
 // reading connection.
 type readStatements struct {
-	account, accounts, keys, keyByHash, webhook, setting *sql.Stmt
-	pendingAccounts, due, fresh, newest, oldest          *sql.Stmt
-	nextDue, delivery, attempts                          *sql.Stmt
+	account, keys, keyByHash, webhook, setting       *sql.Stmt
+	pendingAccounts, due, replays, fresh, newest     *sql.Stmt
+	oldest, firstReplay, nextDue, delivery, attempts *sql.Stmt
+	changes, notices, failures, tally, attempt       *sql.Stmt
+	longest, state, tallies                          *sql.Stmt
 }
 
-// deliveryColumns are read from deliveries d, LEFT JOIN its end.
-const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.checksum, d.accepted_at,
+// deliveryColumns are read from deliveries d, with joinQueue.
+const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.checksum, d.accepted_at, d.traceparent,
 	coalesce(end.state, 0), coalesce(end.ended_at, 0),
 	coalesce((SELECT max(number) FROM outcomes WHERE seq = d.seq), 0),
 	coalesce((SELECT failures FROM outcomes WHERE seq = d.seq ORDER BY number DESC LIMIT 1), 0),
-	coalesce((SELECT due_at FROM waiting WHERE seq = d.seq), 0)`
+	coalesce(w.due_at, 0), coalesce(w.replayed_at, 0), coalesce(w.webhook_id, ''), coalesce(w.attempts, 0)`
 
-// joinEnd adds the outcome that ended a delivery, if there is one.
-const joinEnd = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
+// joinEnd adds the outcome that ended a delivery, if there is one, and joinQueue also
+// where it waits.
+const (
+	joinEnd   = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
+	joinQueue = joinEnd + ` LEFT JOIN waiting w ON w.seq = d.seq`
+)
 
 // queueColumns are what [store.Queue] knows beyond that. Their parameter is the
 // present time.
-var queueColumns = `, ` + firstFailure(`d.seq`) + `, ` + behind(`e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq`)
+var queueColumns = `, ` + firstFailure(`d.seq`) + `, ` + behind(`e.account_id = d.account_id AND e.message_id = d.message_id AND e.seq < d.seq AND (coalesce(p.replayed_at, 0) > 0) = (coalesce(w.replayed_at, 0) > 0)`)
 
 // noQueueColumns stand in their place where they are not wanted.
 const noQueueColumns = `, 0, NULL`
@@ -44,34 +50,39 @@ func lastAttempt(column, seq string) string {
 	return `(SELECT ` + column + ` FROM outcomes WHERE seq = ` + seq + ` ORDER BY number DESC LIMIT 1)`
 }
 
-// accountsAfter are the accounts with IDs from one on, beyond another, and before a
-// third.
-const accountsAfter = `SELECT id, created_at FROM accounts WHERE id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?`
-
 func (r *readStatements) prepare(db *sql.DB) error {
 	waitingRows := `SELECT ` + deliveryColumns + queueColumns + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`
+	due := ` AND w.due_at <= ? AND w.seq NOT IN (SELECT value FROM json_each(?)) ORDER BY w.due_at, w.seq LIMIT ?`
 	for query, st := range map[string]**sql.Stmt{
 		`SELECT created_at FROM accounts WHERE id = ?`: &r.account,
-		accountsAfter: &r.accounts,
-		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
-		`SELECT hash, account_id, id, hint, created_at FROM api_keys WHERE hash = ?`:                               &r.keyByHash,
-		selectWebhook: &r.webhook,
-		`SELECT value FROM settings WHERE name = ?`: &r.setting,
+		longestPending: &r.longest,
+		accountState:   &r.state,
+		`SELECT hash, account_id, id, hint, created_at, expires_at FROM api_keys WHERE account_id = ? ORDER BY created_at, id`: &r.keys,
+		`SELECT hash, account_id, id, hint, created_at, expires_at FROM api_keys WHERE hash = ?`:                               &r.keyByHash,
+		selectWebhook:  &r.webhook,
+		changesBefore:  &r.changes,
+		noticesDue:     &r.notices,
+		failuresDue:    &r.failures,
+		tallyUpTo:      &r.tally,
+		talliesBetween: &r.tallies,
+		`SELECT ` + attemptColumns + ` FROM outcomes o WHERE o.seq = ? AND o.number = ?`: &r.attempt,
+		`SELECT value FROM settings WHERE name = ?`:                                      &r.setting,
 		`WITH RECURSIVE a (id) AS (
 			SELECT min(account_id) FROM waiting WHERE account_id > ?
 			UNION ALL SELECT (SELECT min(account_id) FROM waiting WHERE account_id > a.id) FROM a WHERE a.id IS NOT NULL)
 			SELECT id FROM a WHERE id IS NOT NULL LIMIT ?`: &r.pendingAccounts,
-		waitingRows + ` AND w.due_at > 0 AND w.due_at <= ? AND w.seq NOT IN (SELECT value FROM json_each(?)) ORDER BY w.due_at, w.seq LIMIT ?`: &r.due,
-		waitingRows + ` AND w.due_at = 0 AND w.seq > ? ORDER BY w.seq LIMIT ?`:                                                                 &r.fresh,
-		`SELECT ` + deliveryColumns + queueColumns + ` FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinEnd + `
-			WHERE end.seq IS NULL AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = d.seq) ORDER BY j.key`: &r.newest,
-		`SELECT ` + deliveryColumns + `, ` + firstFailure(`d.seq`) + `, NULL FROM deliveries d` + joinEnd + ` WHERE d.seq = (SELECT min(seq) FROM (
-			SELECT min(seq) AS seq FROM waiting WHERE account_id = ? AND due_at = 0
-			UNION ALL SELECT min(seq) FROM waiting WHERE account_id = ? AND due_at > 0
+		waitingRows + ` AND w.due_at > 0 AND w.replayed_at = 0` + due:          &r.due,
+		waitingRows + ` AND w.replayed_at > 0` + due:                           &r.replays,
+		waitingRows + ` AND w.due_at = 0 AND w.seq > ? ORDER BY w.seq LIMIT ?`: &r.fresh,
+		`SELECT ` + deliveryColumns + queueColumns + ` FROM json_each(?) j CROSS JOIN deliveries d ON d.seq = j.value` + joinQueue + `
+			WHERE end.seq IS NULL AND w.seq IS NULL ORDER BY j.key`: &r.newest,
+		`SELECT ` + deliveryColumns + `, ` + firstFailure(`d.seq`) + `, NULL FROM deliveries d` + joinQueue + ` WHERE d.seq = (SELECT min(seq) FROM (
+			SELECT min(seq) AS seq FROM waiting INDEXED BY waiting_longest WHERE account_id = ? AND replayed_at = 0
 			UNION ALL SELECT value FROM json_each(?) j WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.seq = j.value AND o.ended_at > 0))) AND end.seq IS NULL`: &r.oldest,
-		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                                            &r.nextDue,
-		`SELECT ` + deliveryColumns + noQueueColumns + historyColumns + ` FROM deliveries d` + joinEnd + ` WHERE d.event_id = ? AND d.account_id = ?`: &r.delivery,
-		`SELECT ` + attemptColumns + ` FROM outcomes o WHERE o.seq = ? AND o.number > 0 ORDER BY o.number`:                                            &r.attempts,
+		waitingRows + ` AND w.replayed_at > 0 ORDER BY w.replayed_at, w.seq LIMIT 1`:                                                                    &r.firstReplay,
+		`SELECT coalesce(min(due_at), 0) FROM waiting WHERE account_id = ? AND due_at > ?`:                                                              &r.nextDue,
+		`SELECT ` + deliveryColumns + noQueueColumns + historyColumns + ` FROM deliveries d` + joinQueue + ` WHERE d.event_id = ? AND d.account_id = ?`: &r.delivery,
+		`SELECT ` + attemptColumns + ` FROM outcomes o WHERE o.seq = ? AND o.number > 0 ORDER BY o.number`:                                              &r.attempts,
 	} {
 		var err error
 		if *st, err = db.Prepare(query); err != nil {
@@ -143,12 +154,12 @@ func (s *Store) scanShown(rows *sql.Rows) (store.Delivery, error) {
 
 func (s *Store) scanColumns(rows *sql.Rows, more ...any) (d store.Delivery, err error) {
 	var payload []byte
-	var sequence, accepted, due, finished, failed int64
+	var sequence, accepted, due, replayed, finished, failed int64
 	var state int
 	var ahead sql.NullString
 	var sum sql.NullInt64
-	err = rows.Scan(append([]any{&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &sum, &accepted, &state, &finished,
-		&d.Attempts, &d.Failures, &due, &failed, &ahead}, more...)...)
+	err = rows.Scan(append([]any{&d.Seq, &d.AccountID, &d.EventID, &d.MessageID, &payload, &sequence, &sum, &accepted, &d.Traceparent, &state, &finished,
+		&d.Attempts, &d.Failures, &due, &replayed, &d.Replay.WebhookID, &d.Replay.Attempts, &failed, &ahead}, more...)...)
 	if err != nil {
 		return d, err
 	}
@@ -157,7 +168,7 @@ func (s *Store) scanColumns(rows *sql.Rows, more ...any) (d store.Delivery, err 
 		return d, fmt.Errorf("delivery %d of account %s: %w", d.Seq, d.AccountID, store.ErrDamaged)
 	}
 	s.complete(&d, payload, sequence, sum)
-	d.State = states[state]
+	d.State, d.Replay.At = states[state], instant(replayed)
 	d.AcceptedAt, d.DueAt, d.FinishedAt, d.FailedAt = instant(accepted), instant(due), instant(finished), instant(failed)
 	d.Behind, err = scanBehind(ahead)
 	return d, err

@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/recapito/recapito/store"
 )
 
 //go:embed migrations/*.sql
@@ -41,13 +43,30 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	case has > known:
-		return fmt.Errorf("was written by a newer recapito (schema %d; this one knows %d)", has, known)
+		return store.NewerSchema(has, known)
 	case has < known:
 		if err := s.bringUp(ctx, provider); err != nil {
 			return err
 		}
 	}
 	return compareSchema(ctx, db)
+}
+
+// knownSchema is the version of the last migration.
+func knownSchema() (known int64, err error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	provider, err := newProvider(db)
+	if err != nil {
+		return 0, err
+	}
+	for _, source := range provider.ListSources() {
+		known = max(known, source.Version)
+	}
+	return known, nil
 }
 
 func newProvider(db *sql.DB) (*goose.Provider, error) {

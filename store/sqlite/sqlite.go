@@ -18,27 +18,30 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // registers the driver
 
 	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/history"
 )
 
 // Config configures a [Store].
 type Config struct {
 	Path string // of the database file; its directory must exist
-	// SecretKey encrypts the signing secrets and the callback URLs: 32 bytes,
-	// or none.
-	SecretKey []byte
+	// SecretKeys encrypt the signing secrets and the callback URLs: 32 bytes each,
+	// the present one first; or none.
+	SecretKeys [][]byte
 	// Shared opens the file beside a process that serves it, to provision
 	// accounts and keys. Webhooks and deliveries must be left alone then.
 	Shared bool
 	// MustExist opens a store that is there and makes none.
 	MustExist bool
 	// OthersGap is how long a change by another process may go unnoticed while
-	// nothing is written; default 250 ms.
+	// nothing is written; default [OthersGap].
 	OthersGap time.Duration
+	Quota     store.Quota // of each account
 	// OnCommit is told of every group commit; may be nil.
 	OnCommit func(store.Commit)
 	Logger   *slog.Logger // default: discards
@@ -51,20 +54,25 @@ type Config struct {
 	rewrite  func(path string) error // default: rewrite
 }
 
+// OthersGap is how long a server goes on without a change that a command beside it has
+// made: a key that was revoked is valid so long. A commit of its own ends that earlier.
+const OthersGap = 250 * time.Millisecond
+
 // Store implements [store.Store].
 type Store struct {
 	cfg    Config
 	path   string       // of the database file, without symbolic links
 	unlock func() error // nil if shared
-	sealer *store.Sealer
+	sealer atomic.Pointer[store.Sealer]
 	read   *sql.DB // short reads
 	reads  readStatements
 	// history is for listings, which may read many rows.
-	history *sql.DB
-	readers readers // of both
-	damage  damageMet
-	w       *writer
-	cache   *cache
+	history  *sql.DB
+	readers  readers // of both
+	damage   damageMet
+	w        *writer
+	cache    *cache
+	rankings history.Rankings
 
 	erasing sync.Mutex // held while one begins, and while the store is closed
 	erasers sync.WaitGroup
@@ -73,7 +81,10 @@ type Store struct {
 	closed  chan struct{}
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store      = (*Store)(nil)
+	_ store.Encrypting = (*Store)(nil)
+)
 
 const (
 	readConnections    = 4
@@ -83,6 +94,46 @@ const (
 // Open opens the file, or makes it. Its errors are for people: another
 // program's file, a second server, a directory that cannot be written.
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	s := newStore(cfg)
+	defer func() {
+		if err != nil {
+			s.release()
+			err = fmt.Errorf("%s: %w", cfg.Path, plain(err))
+		}
+	}()
+	sealer, err := store.NewSealer(cfg.SecretKeys...)
+	if err != nil {
+		return nil, err
+	}
+	s.sealer.Store(sealer)
+	if err := s.claim(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openReaders(); err != nil {
+		return nil, err
+	}
+	if err := s.checkCopied(ctx); err != nil {
+		return nil, err
+	}
+	if s.w, err = newWriter(s); err != nil {
+		return nil, err
+	}
+	err = s.checkSecretKeys(ctx)
+	if err == nil {
+		err = s.resumeErasing()
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// newStore is one that is not open.
+func newStore(cfg Config) *Store {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -90,7 +141,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		cfg.OnCommit = func(store.Commit) {}
 	}
 	if cfg.OthersGap == 0 {
-		cfg.OthersGap = 250 * time.Millisecond
+		cfg.OthersGap = OthersGap
 	}
 	if cfg.tailSize == 0 {
 		cfg.tailSize = tailSize
@@ -104,37 +155,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.rewrite == nil {
 		cfg.rewrite = rewrite
 	}
-	s := &Store{cfg: cfg, closed: make(chan struct{}), cache: newCache(), readers: readers{open: map[int64]struct{}{}}}
-	defer func() {
-		if err != nil {
-			s.release()
-			err = fmt.Errorf("%s: %w", cfg.Path, plain(err))
-		}
-	}()
-	if s.sealer, err = store.NewSealer(cfg.SecretKey); err != nil {
-		return nil, err
-	}
-	if err := s.claim(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.migrate(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.openReaders(); err != nil {
-		return nil, err
-	}
-	if s.w, err = newWriter(s); err != nil {
-		return nil, err
-	}
-	err = s.checkSecretKey(ctx)
-	if err == nil {
-		err = s.resumeErasing()
-	}
-	if err != nil {
-		_ = s.Close()
-		return nil, err
-	}
-	return s, nil
+	return &Store{cfg: cfg, closed: make(chan struct{}), cache: newCache(), readers: readers{open: map[int64]struct{}{}}}
 }
 
 func (s *Store) openReaders() (err error) {
@@ -166,34 +187,6 @@ func connect(db *sql.DB, n int) (err error) {
 		defer func() { err = errors.Join(err, conn.Close()) }() // when all are open
 	}
 	return nil
-}
-
-// secretCheck names a setting that is sealed with the secret key, so that a
-// wrong one is found at the start.
-const secretCheck = "secret-key-check"
-
-func (s *Store) checkSecretKey(ctx context.Context) error {
-	kept, err := s.Setting(ctx, secretCheck)
-	if errors.Is(err, store.ErrNotFound) {
-		if s.sealer == nil {
-			return nil
-		}
-		return s.PutSetting(ctx, secretCheck, s.sealer.Seal([]byte(secretCheck), secretCheck))
-	}
-	if err != nil {
-		return err
-	}
-	_, err = s.sealer.Open(kept, secretCheck)
-	return err
-}
-
-// Stats implements [store.Statistics].
-func (s *Store) Stats() store.Stats {
-	t := s.w.totals.Load()
-	return store.Stats{Damaged: s.damage.count(), Deliveries: map[store.State]int64{
-		store.Pending: t.count[pending], store.Delivered: t.count[delivered],
-		store.Failed: t.count[failed], store.Cancelled: t.count[cancelled],
-	}}
 }
 
 // Ready implements [store.Readiness]: it commits a row. What it writes differs each

@@ -36,18 +36,24 @@ func file(t *testing.T) string { return filepath.Join(t.TempDir(), "recapito.db"
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t, file(t)) })
+	storetest.RunQuota(t, func(t *testing.T, q store.Quota) store.Store {
+		return open(t, file(t), func(c *Config) { c.Quota = q })
+	})
 }
 
 func TestConformanceWithSmallTail(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store {
 		return open(t, file(t), func(c *Config) { c.tailSize = 2 })
 	})
+	storetest.RunQuota(t, func(t *testing.T, q store.Quota) store.Store {
+		return open(t, file(t), func(c *Config) { c.tailSize, c.Quota = 2, q })
+	})
 }
 
 func TestConformanceWithSecretKey(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, 32)
 	storetest.Run(t, func(t *testing.T) store.Store {
-		return open(t, file(t), func(c *Config) { c.SecretKey = key })
+		return open(t, file(t), func(c *Config) { c.SecretKeys = [][]byte{key} })
 	})
 }
 
@@ -253,10 +259,21 @@ func newer(t *testing.T, path string) {
 	execute(t, path, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
 }
 
+// wantNothingToBeFound of what withWebhook stores.
+func wantNothingToBeFound(t *testing.T, path string) {
+	t.Helper()
+	for _, suffix := range []string{"", "-wal"} {
+		content, _ := os.ReadFile(path + suffix)
+		if bytes.Contains(content, []byte("to be found")) {
+			t.Errorf("%s holds a secret in clear", path+suffix)
+		}
+	}
+}
+
 func TestSecretsAreNotInTheFileInClear(t *testing.T) {
 	path := file(t)
 	key := bytes.Repeat([]byte{1}, 32)
-	s := open(t, path, func(c *Config) { c.SecretKey = key })
+	s := open(t, path, func(c *Config) { c.SecretKeys = [][]byte{key} })
 	withWebhook(t, s)
 	if _, err := s.RotateSecret(t.Context(), "a", []byte("another that is to be found"), now.Add(time.Hour), now); err != nil {
 		t.Fatal(err)
@@ -267,14 +284,9 @@ func TestSecretsAreNotInTheFileInClear(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, suffix := range []string{"", "-wal"} {
-		content, _ := os.ReadFile(path + suffix)
-		if bytes.Contains(content, []byte("to be found")) {
-			t.Errorf("%s holds a secret in clear", path+suffix)
-		}
-	}
+	wantNothingToBeFound(t, path)
 	for name, wrong := range map[string][]byte{"none": nil, "another": bytes.Repeat([]byte{2}, 32)} {
-		if _, err := Open(t.Context(), Config{Path: path, SecretKey: wrong}); !errors.Is(err, store.ErrSealed) {
+		if _, err := Open(t.Context(), Config{Path: path, SecretKeys: [][]byte{wrong}}); !errors.Is(err, store.ErrSealed) {
 			t.Errorf("secret key %s: %v, want ErrSealed", name, err)
 		}
 	}
@@ -308,7 +320,10 @@ type uncertain struct {
 }
 
 func (u *uncertain) Accepted([]store.Acceptance)           {}
+func (u *uncertain) ReplayStarted()                        {}
+func (u *uncertain) Replayed(*store.Webhook, []int64)      {}
 func (u *uncertain) WebhookChanged(string, *store.Webhook) {}
+func (u *uncertain) HealthChanged([]store.HealthChange)    {}
 func (u *uncertain) Uncertain(accounts []string)           { u.n.Add(int64(len(accounts))) }
 
 // handed collects what the listener is handed.

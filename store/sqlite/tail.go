@@ -30,8 +30,9 @@ type tail struct {
 type entry struct {
 	*recent
 	accepted int64
-	gone     bool // entered, or erased
-	fresh    bool // PENDING and never put off
+	size     int32 // of the payload
+	gone     bool  // entered, or erased
+	fresh    bool  // PENDING and never put off
 }
 
 // recent are the deliveries of one account in the tail.
@@ -51,14 +52,14 @@ func newTail(size int, first int64) *tail {
 func (t *tail) next() int64 { return t.first + int64(len(t.entries)) }
 
 // add appends the delivery next in order.
-func (t *tail) add(account string, accepted int64, fresh bool) {
+func (t *tail) add(account string, accepted int64, size int32, fresh bool) {
 	r := t.accounts[account]
 	if r == nil {
 		r = &recent{account: account}
 		t.accounts[account] = r
 	}
 	r.seqs = append(r.seqs, t.next())
-	t.entries = append(t.entries, entry{recent: r, accepted: accepted, fresh: fresh})
+	t.entries = append(t.entries, entry{recent: r, accepted: accepted, size: size, fresh: fresh})
 }
 
 // at is the entry of a delivery; nil: it is not in the tail.
@@ -108,6 +109,20 @@ func (t *tail) some(account string, after int64, limit int, which func(int64) bo
 		}
 	}
 	return seqs
+}
+
+// oldest is when the account's first fresh delivery was accepted; zero: it has none.
+func (t *tail) oldest(account string) int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if r := t.accounts[account]; r != nil {
+		for _, seq := range r.seqs {
+			if t.isFresh(seq) {
+				return t.at(seq).accepted
+			}
+		}
+	}
+	return 0
 }
 
 // waiting copies the accounts that have fresh deliveries, in order.

@@ -27,34 +27,45 @@ type txn struct {
 	intake   intake
 	events   int
 	outcomes int
-	refused  int
 	change   // to the tail
+	counting counting
 }
 
 func newTxn(w *writer) *txn {
-	return &txn{w: w, webhooks: map[string]*store.Webhook{}, change: change{left: map[int64]struct{}{}}}
+	return &txn{w: w, webhooks: map[string]*store.Webhook{}, change: change{left: map[int64]struct{}{}}, counting: w.tallies.begin()}
 }
 
-// news is what the listener is told: what was accepted, or that an account's webhook
-// has changed.
+// news is what the listener is told: what was accepted, what is due again, that a bulk
+// replay has begun, how endpoints' states have changed, or that an account's webhook has
+// changed.
 type news struct {
 	accepted []store.Acceptance
+	replayed []int64
+	started  bool // a bulk replay
+	health   []store.HealthChange
 	account  string
 	webhook  *store.Webhook
 }
 
 func (n *news) tell(l store.Listener) {
-	if n.accepted != nil {
+	switch {
+	case n.accepted != nil:
 		l.Accepted(n.accepted)
-		return
+	case n.started:
+		l.ReplayStarted()
+	case n.replayed != nil:
+		l.Replayed(n.webhook, n.replayed)
+	case n.health != nil:
+		l.HealthChanged(n.health)
+	default:
+		l.WebhookChanged(n.account, n.webhook)
 	}
-	l.WebhookChanged(n.account, n.webhook)
 }
 
 // accountsOf lists the accounts that news are of.
 func accountsOf(all []news) (accounts []string) {
 	for _, n := range all {
-		if n.accepted == nil {
+		if n.accepted == nil && n.health == nil && !n.started {
 			accounts = append(accounts, n.account)
 		}
 		for i := range n.accepted {

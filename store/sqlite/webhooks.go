@@ -15,12 +15,12 @@ import (
 const cancelAtOnce = 1000
 
 // webhookColumns are those of the table.
-const webhookColumns = `account_id, id, callback_url, status, secret, version, first_seq, created_at, updated_at`
+const webhookColumns = `account_id, id, callback_url, status, secret, version, first_seq, created_at, updated_at, health, health_since, health_version, make_due`
 
 // selectWebhook has a row for each old secret, the newest first, and one if there
 // is none.
 const selectWebhook = `SELECT w.account_id, w.id, w.callback_url, w.status, w.secret, w.version, w.first_seq, w.created_at, w.updated_at,
-	o.secret, coalesce(o.until, 0)
+	w.health, w.health_since, w.health_version, w.make_due, o.secret, coalesce(o.until, 0)
 	FROM webhooks w LEFT JOIN old_secrets o ON o.account_id = w.account_id WHERE w.account_id = ? ORDER BY o.version DESC`
 
 // errUnreadable is returned for a row that is there but cannot be read.
@@ -36,21 +36,23 @@ func (s *Store) scanWebhook(rows *sql.Rows) (_ *store.Webhook, err error) {
 	}()
 	var status string
 	var callbackURL, secret, old []byte
-	var until, created, updated int64
-	err = rows.Scan(&w.AccountID, &w.ID, &callbackURL, &status, &secret, &w.Version, &w.FirstSeq, &created, &updated, &old, &until)
+	var until, created, updated, since int64
+	err = rows.Scan(&w.AccountID, &w.ID, &callbackURL, &status, &secret, &w.Version, &w.FirstSeq, &created, &updated,
+		&w.Health.State, &since, &w.Health.Version, &w.MakeDue, &old, &until)
 	if err != nil {
 		return nil, err
 	}
+	w.Health.Since = instant(since)
 	w.Status = store.WebhookStatus(status)
 	w.CreatedAt, w.UpdatedAt = instant(created), instant(updated)
-	if callbackURL, err = s.sealer.Open(callbackURL, urlContext(&w)); err != nil {
+	if callbackURL, err = s.sealer.Load().Open(callbackURL, w.URLContext()); err != nil {
 		return nil, err
 	}
 	w.CallbackURL = string(callbackURL)
-	if w.Secret, err = s.sealer.Open(secret, sealContext(&w)); err != nil || old == nil {
+	if w.Secret, err = s.sealer.Load().Open(secret, w.SecretContext()); err != nil || old == nil {
 		return &w, err
 	}
-	old, err = s.sealer.Open(old, sealContext(&w))
+	old, err = s.sealer.Load().Open(old, w.SecretContext())
 	w.OldSecrets = []store.OldSecret{{Secret: old, Until: instant(until)}}
 	return &w, err
 }
@@ -66,18 +68,12 @@ func joined(rows []*store.Webhook) *store.Webhook {
 	return rows[0]
 }
 
-// sealContext binds a sealed secret to its row.
-func sealContext(w *store.Webhook) string { return w.AccountID + " " + w.ID }
-
-// urlContext binds a sealed callback URL to its row and column.
-func urlContext(w *store.Webhook) string { return sealContext(w) + " callback_url" }
-
 // CreateWebhook implements [store.Webhooks].
 func (s *Store) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webhook, error) {
 	w.Secret = bytes.Clone(w.Secret)
 	w.CreatedAt, w.UpdatedAt = instant(micros(w.CreatedAt)), instant(micros(w.UpdatedAt))
 	return write(ctx, s.w, 1, func(tx *txn) (store.Webhook, error) {
-		if err := tx.mustHaveAccount(w.AccountID); err != nil {
+		if err := tx.mustHaveAccount(w.AccountID); err != nil && w.AccountID != store.Operations {
 			return w, err
 		}
 		switch _, err := tx.webhook(w.AccountID); {
@@ -87,8 +83,10 @@ func (s *Store) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webho
 			return w, err
 		}
 		made := w
-		made.Version, made.FirstSeq = 1, tx.totals.lastSeq+1
-		return made, tx.putWebhook(made)
+		made.Version, made.FirstSeq, made.Health = 1, tx.totals.lastSeq+1, store.Health{}
+		made.BeginAnew(made.Version, made.CreatedAt)
+		tx.tally(made.AccountID, made.CreatedAt).BeginAnew()
+		return made, errors.Join(tx.putWebhook(made), tx.tellOfWebhook(store.WebhookRegistered, &made, made.CreatedAt))
 	})
 }
 
@@ -112,9 +110,12 @@ func (s *Store) Webhook(ctx context.Context, accountID string) (store.Webhook, e
 
 // ReplaceCallbackURL implements [store.Webhooks].
 func (s *Store) ReplaceCallbackURL(ctx context.Context, accountID, callbackURL string, now time.Time) (store.Webhook, error) {
-	return s.change(ctx, accountID, now, func(_ *txn, w *store.Webhook) error {
+	return s.change(ctx, accountID, now, func(tx *txn, w *store.Webhook) error {
 		w.CallbackURL, w.Status = callbackURL, store.Active
-		return nil
+		tx.tally(accountID, now).BeginAnew()
+		var err error
+		w.MakeDue, err = tx.anyPending(accountID)
+		return errors.Join(err, tx.beginAnew(w, now), tx.tellOfWebhook(store.WebhookReplaced, w, now))
 	})
 }
 
@@ -127,7 +128,7 @@ func (s *Store) RotateSecret(ctx context.Context, accountID string, secret []byt
 		return errors.Join(
 			tx.exec(`DELETE FROM old_secrets WHERE account_id = ? AND until <= ?`, accountID, micros(now)),
 			tx.exec(`INSERT INTO old_secrets (account_id, version, secret, until) VALUES (?, ?, ?, ?)`,
-				accountID, w.Version, s.sealer.Seal(w.OldSecrets[0].Secret, sealContext(w)), micros(until)))
+				accountID, w.Version, s.sealer.Load().Seal(w.OldSecrets[0].Secret, w.SecretContext()), micros(until)))
 	})
 }
 
@@ -170,26 +171,38 @@ func (s *Store) SuspendWebhook(ctx context.Context, seen store.Webhook, now time
 		}
 		w := *present
 		w.Status, w.UpdatedAt = store.Suspended, instant(micros(now))
+		if err := tx.beginAnew(&w, now); err != nil {
+			return err
+		}
 		w.Version++
-		return tx.putWebhook(w)
+		return errors.Join(tx.putWebhook(w), tx.tellOfWebhook(store.EndpointSuspended, &w, now))
 	})
 }
 
 // DeleteWebhook implements [store.Webhooks].
 func (s *Store) DeleteWebhook(ctx context.Context, accountID string, now time.Time) error {
 	return s.w.do(ctx, func(tx *txn) error {
-		n, err := tx.changes(`DELETE FROM webhooks WHERE account_id = ?`, accountID)
+		removed := store.Webhook{AccountID: accountID} // which may not be readable as a whole
+		err := tx.row(`DELETE FROM webhooks WHERE account_id = ? RETURNING id, version`, []any{accountID}, &removed.ID, &removed.Version)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return store.ErrNotFound
+		tx.setWebhook(accountID, nil)
+		err = errors.Join(
+			tx.exec(`DELETE FROM old_secrets WHERE account_id = ?`, accountID),
+			tx.exec(`DELETE FROM health_changes WHERE account_id = ?`, accountID),
+			tx.exec(dropFailure, accountID),
+			tx.tellOfWebhook(store.WebhookRemoved, &removed, now))
+		if err == nil && accountID == store.Operations {
+			err = errors.Join(tx.exec(`DELETE FROM notices`), tx.exec(`DELETE FROM failing_endpoints`))
 		}
-		if err := tx.exec(`DELETE FROM old_secrets WHERE account_id = ?`, accountID); err != nil {
+		if err != nil {
 			return err
 		}
-		tx.setWebhook(accountID, nil)
-		rows, err := tx.query(cancelable, accountID, tx.totals.lastSeq+1, cancelAtOnce)
+		if err := tx.cancelReplay(accountID, now); err != nil {
+			return err
+		}
+		rows, err := tx.query(cancelable, accountID, tx.totals.lastSeq+1, cancelAtOnce, nil)
 		if err != nil {
 			return err
 		}
@@ -197,7 +210,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, accountID string, now time.Ti
 		if err != nil {
 			return err
 		}
-		_, err = tx.finish(cancelled, now, append(seqs, tx.freshOf(accountID, cancelAtOnce-len(seqs))...))
+		_, err = tx.finish(accountID, cancelled, now, append(seqs, tx.freshOf(accountID, cancelAtOnce-len(seqs))...), whatever)
 		return err
 	})
 }
@@ -231,11 +244,21 @@ func (tx *txn) webhook(accountID string) (*store.Webhook, error) {
 	return found, nil
 }
 
+// webhookOrNone is webhook; nil: there is none.
+func (tx *txn) webhookOrNone(accountID string) (*store.Webhook, error) {
+	w, err := tx.webhook(accountID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return w, err
+}
+
 func (tx *txn) putWebhook(w store.Webhook) error {
-	sealer, context := tx.w.store.sealer, sealContext(&w)
-	err := tx.exec(`INSERT OR REPLACE INTO webhooks (`+webhookColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		w.AccountID, w.ID, sealer.Seal([]byte(w.CallbackURL), urlContext(&w)), string(w.Status),
-		sealer.Seal(w.Secret, context), w.Version, w.FirstSeq, micros(w.CreatedAt), micros(w.UpdatedAt))
+	sealer, context := tx.w.store.sealer.Load(), w.SecretContext()
+	err := tx.exec(`INSERT OR REPLACE INTO webhooks (`+webhookColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		w.AccountID, w.ID, sealer.Seal([]byte(w.CallbackURL), w.URLContext()), string(w.Status),
+		sealer.Seal(w.Secret, context), w.Version, w.FirstSeq, micros(w.CreatedAt), micros(w.UpdatedAt),
+		string(w.Health.State), micros(w.Health.Since), w.Health.Version, w.MakeDue)
 	if err != nil {
 		return err
 	}

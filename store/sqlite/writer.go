@@ -17,8 +17,8 @@ import (
 )
 
 // writer is the goroutine that owns the writing connection. It makes the group
-// commit: it takes all operations that wait, runs them in one transaction,
-// commits, tells the listener, and answers.
+// commit: it takes the operations that wait, in turn by account, runs them in one
+// transaction, commits, tells the listener, and answers.
 type writer struct {
 	store    *Store
 	queue    chan *operation
@@ -26,6 +26,7 @@ type writer struct {
 	listener atomic.Pointer[store.Listener]
 	totals   atomic.Pointer[totals] // as of the last commit
 	tail     *tail
+	tallies  tallies
 
 	// Owned by the goroutine:
 	db      *sql.DB // one connection
@@ -39,7 +40,9 @@ type writer struct {
 	away    bool         // the files were not in their place when that was looked at last
 	// told is when the log last said of an account that it cannot be read.
 	told     map[string]time.Time
-	logLimit int // how many pages of the log there are when a checkpoint is tried next
+	swept    string // the account whose old tallies were removed last
+	waiting  *turns // what was taken from the queue
+	logLimit int    // how many pages of the log there are when a checkpoint is tried next
 }
 
 // operation is one caller's part of a transaction. run returns one of the
@@ -49,17 +52,19 @@ type operation struct {
 	ctx    context.Context
 	rows   int  // how much it writes, roughly
 	handIn bool // it adds to the intake and does nothing else
-	run    func(*txn) error
-	out    bool         // it failed by itself and is not part of the transaction
-	after  func() error // once it is committed, before it is answered; may be nil
-	err    error
-	done   chan struct{}
+	// account is in whose turn it is done, see turns.
+	account string
+	run     func(*txn) error
+	out     bool         // it failed by itself and is not part of the transaction
+	after   func() error // once it is committed, before it is answered; may be nil
+	err     error
+	done    chan struct{}
 }
 
 const (
 	queueSize = 1024
-	// maxOps and maxRows bound one transaction, so that nobody waits long for
-	// others' writes.
+	// maxOps and maxRows bound one transaction of small operations, so that nobody
+	// waits long for others' writes.
 	maxOps  = 256
 	maxRows = 5000
 	// reopenGap is how long the writer waits before it opens a failed database
@@ -70,7 +75,7 @@ const (
 )
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logLimit: s.cfg.logPages, told: map[string]time.Time{}}
+	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), tail: newTail(s.cfg.tailSize, 1), logLimit: s.cfg.logPages, told: map[string]time.Time{}, waiting: newTurns()}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -149,36 +154,35 @@ func (w *writer) run() {
 			w.lookForOthers()
 			_ = w.lookForFiles() // it tells
 			w.settle()
+			continue
 		case op := <-w.queue:
-			w.commit(w.gather(op))
+			w.waiting.enter(op)
+		case <-w.waiting.ready():
 		case <-w.store.closed:
-			for {
-				select {
-				case op := <-w.queue:
-					w.commit(w.gather(op))
-				default:
-					w.settle()
-					return
-				}
+			for w.gather(); !w.waiting.empty(); w.gather() {
+				w.commit(w.waiting.take())
 			}
+			w.settle()
+			return
 		}
+		// Those that runnable goroutines are about to hand in come with it: on busy
+		// processors this makes commits fewer.
+		runtime.Gosched()
+		w.gather()
+		w.commit(w.waiting.take())
 	}
 }
 
-// gather takes the operations that wait, and those that runnable goroutines are
-// about to hand in. On busy processors this makes commits fewer.
-func (w *writer) gather(first *operation) []*operation {
-	runtime.Gosched()
-	ops, rows := append(make([]*operation, 0, 16), first), first.rows
-	for len(ops) < maxOps && rows < maxRows {
+// gather takes in the operations that wait; there are as many as callers at most.
+func (w *writer) gather() {
+	for {
 		select {
 		case op := <-w.queue:
-			ops, rows = append(ops, op), rows+op.rows
+			w.waiting.enter(op)
 		default:
-			return ops
+			return
 		}
 	}
-	return ops
 }
 
 // commit does the operations in one transaction and answers them.
@@ -188,7 +192,7 @@ func (w *writer) commit(ops []*operation) {
 	if err == nil {
 		w.publish(tx)
 	}
-	w.store.cfg.OnCommit(store.Commit{Events: tx.events, Outcomes: tx.outcomes, Refused: tx.refused, Duration: time.Since(start), Err: err})
+	w.store.cfg.OnCommit(store.Commit{Events: tx.events, Outcomes: tx.outcomes, Duration: time.Since(start), Err: err})
 	w.report(err)
 	if err != nil {
 		err = fmt.Errorf("sqlite: the outcome of this write is unknown: %w", err)
@@ -322,7 +326,7 @@ func (tx *txn) do(ops []*operation) (failed *operation, err error) {
 	if err := tx.takeIn(); err != nil {
 		return nil, err
 	}
-	return nil, errors.Join(tx.enter(), tx.saveTotals())
+	return nil, errors.Join(tx.enter(), tx.saveTallies(), tx.saveTotals())
 }
 
 // ofTheDatabase reports whether an error concerns every operation, as that of a
@@ -344,6 +348,7 @@ func ofTheDatabase(err error) bool {
 func (w *writer) publish(tx *txn) {
 	w.totals.Store(&tx.totals)
 	w.tail.apply(&tx.change)
+	w.tallies.apply(&tx.counting)
 	w.store.cache.apply(tx)
 	if l := w.listener.Load(); l != nil {
 		for i := range tx.news {
@@ -353,5 +358,5 @@ func (w *writer) publish(tx *txn) {
 }
 
 func isSentinel(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrErasing) || errors.Is(err, store.ErrTooMany)
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrErasing) || errors.Is(err, store.ErrTooMany) || errors.Is(err, store.ErrNoWebhook) || errors.Is(err, store.ErrDamaged)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func testAccounts(t *testing.T, open Opener) {
 			{"", " A a a.1 a:2 ab a~ b c ~z"}, {"a", " a a.1 a:2 ab a~"}, {"a:", " a:2"}, {"a~", " a~"}, {"x", ""}, {"~", " ~z"}, {"b", " b"},
 		} {
 			for limit := 1; limit < 11; limit++ {
-				got, q := "", store.AccountQuery{Prefix: tt.prefix, Limit: limit}
+				got, q := "", store.AccountQuery{Prefix: tt.prefix, Limit: limit, Now: t0}
 				for {
 					page, err := s.Accounts(t.Context(), q)
 					must(t, err)
@@ -50,7 +51,7 @@ func testAccounts(t *testing.T, open Opener) {
 					if len(page.Accounts) > limit {
 						t.Errorf("prefix %q: a page of %d, want at most %d", tt.prefix, len(page.Accounts), limit)
 					}
-					if q.After = page.Next; page.Next == "" {
+					if q.After = page.Next; page.Next == (store.AccountPlace{}) {
 						break
 					}
 				}
@@ -60,9 +61,9 @@ func testAccounts(t *testing.T, open Opener) {
 			}
 		}
 		must(t, s.DeleteAccount(t.Context(), "a"))
-		page, err := s.Accounts(t.Context(), store.AccountQuery{Prefix: "a", Limit: 1})
+		page, err := s.Accounts(t.Context(), store.AccountQuery{Prefix: "a", Limit: 1, Now: t0})
 		must(t, err)
-		if len(page.Accounts) != 1 || page.Accounts[0].ID != "a.1" || page.Next != "a.1" {
+		if len(page.Accounts) != 1 || page.Accounts[0].ID != "a.1" || page.Next.ID != "a.1" {
 			t.Errorf("after a was erased: got %+v, want a.1 and more", page)
 		}
 	})
@@ -155,11 +156,38 @@ func testAPIKeys(t *testing.T, open Opener) {
 	key := func(account, id, text string) store.APIKey {
 		return store.APIKey{AccountID: account, ID: id, Hash: store.HashKey(text), Hint: "abcd", CreatedAt: t0}
 	}
+	t.Run("those that have expired go when one is added", func(t *testing.T) {
+		s := open(t)
+		account(t, s, "a", "b")
+		for i, until := range []time.Time{{}, at(time.Minute), at(time.Hour)} {
+			for _, id := range []string{"a", "b"} {
+				k := key(id, fmt.Sprint("key_", i), fmt.Sprint(id, i))
+				k.ExpiresAt = until
+				must(t, s.AddAPIKey(t.Context(), k))
+				_, err := s.APIKeyByHash(t.Context(), k.Hash) // one may remember it
+				must(t, err)
+			}
+		}
+		last := key("a", "key_9", "last")
+		last.CreatedAt = at(time.Minute)
+		must(t, s.AddAPIKey(t.Context(), last))
+		for id, want := range map[string]string{"a": "key_0 key_2 key_9", "b": "key_0 key_1 key_2"} {
+			all, err := s.APIKeys(t.Context(), id)
+			must(t, err)
+			var ids []string
+			for _, k := range all {
+				ids = append(ids, k.ID)
+			}
+			if got := strings.Join(ids, " "); got != want {
+				t.Errorf("the keys of %s are %s, want %s", id, got, want)
+			}
+		}
+	})
 	t.Run("add, find, list, revoke", func(t *testing.T) {
 		s := open(t)
 		account(t, s, "a", "b")
 		one, two := key("a", "key_1", "one"), key("a", "key_2", "two")
-		two.CreatedAt = at(time.Second)
+		two.CreatedAt, two.ExpiresAt = at(time.Second), at(time.Minute)
 		must(t, s.AddAPIKey(t.Context(), one))
 		must(t, s.AddAPIKey(t.Context(), two))
 		got, err := s.APIKeyByHash(t.Context(), one.Hash)

@@ -184,6 +184,8 @@ func testOutcomeFilters(t *testing.T, open Opener) {
 	}{
 		{"channel", store.DeliveryQuery{Channel: "RCS"}, " rcs"},
 		{"what the payload holds", store.DeliveryQuery{Holding: []byte(`"customerMessageId":"order-1"`)}, " order"},
+		{"what else the payload holds", store.DeliveryQuery{HoldingToo: []byte(`"customerMessageId":"order-1"`)}, " order"},
+		{"one of two that the payload holds", store.DeliveryQuery{Holding: []byte(`"customerMessageId":"order-1"`), HoldingToo: []byte("no such")}, ""},
 		{"error of the last attempt", store.DeliveryQuery{Error: store.Timeout}, " timeout"},
 		{"another error", store.DeliveryQuery{Error: store.HTTPStatus}, " refused"},
 		{"status of the last attempt", store.DeliveryQuery{StatusCode: 503}, " refused"},

@@ -97,6 +97,25 @@ func testIntake(t *testing.T, open Opener) {
 			t.Errorf("what was told is not what is read (-read +told):\n%s", diff)
 		}
 	})
+	t.Run("the traceparent is kept, that of the first", func(t *testing.T) {
+		s := open(t)
+		l := &listener{}
+		s.Listen(l)
+		ready(t, s, "a")
+		followed, repeat := event("a", "e1", "m"), event("a", "e1", "m")
+		followed.Traceparent, repeat.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		ds := accept(t, s, t0, followed, event("a", "e2", "m"))
+		if verdicts, err := s.Accept(t.Context(), []store.Event{repeat}, t0); err != nil || verdicts[0] != store.Duplicate {
+			t.Errorf("the same with another traceparent: got %v (%v), want a duplicate", verdicts, err)
+		}
+		must(t, s.Record(t.Context(), []store.Outcome{again(&ds[0], t0)}, t0))
+		page := backlog(t, s, all(at(time.Second)))
+		for name, got := range map[string][]store.Delivery{"told": {l.accepted[0].Delivery, l.accepted[1].Delivery}, "read": append(page.Due, page.Fresh...)} {
+			if len(got) != 2 || got[0].Traceparent != followed.Traceparent || got[1].Traceparent != "" {
+				t.Errorf("%s: got %+v, want %s and none", name, got, followed.Traceparent)
+			}
+		}
+	})
 	t.Run("concurrent calls are told in the order of Seq", func(t *testing.T) {
 		s := open(t)
 		l := &listener{}
@@ -183,6 +202,6 @@ func again(d *store.Delivery, due time.Time) store.Outcome {
 	a := attempt(d.Attempts + 1)
 	a.StatusCode, a.Error, a.Response = 500, store.HTTPStatus, []byte("no")
 	a.Detail, a.Location, a.Header = "NO_ANSWER", "https://example.com/", "HTTP/1.1 500 Oops\nServer: s"
-	a.Phases, a.Reused = store.Phases{DNS: time.Microsecond, Connect: 2 * time.Millisecond, TLS: 3 * time.Second, FirstByte: time.Hour}, false
+	a.Phases, a.Reused = store.Phases{DNS: time.Microsecond, Connect: 2 * time.Millisecond, Proxy: 40 * time.Millisecond, TLS: 3 * time.Second, FirstByte: time.Hour}, false
 	return store.Outcome{Delivery: d, Attempt: a, State: store.Pending, Failures: d.Failures + 1, DueAt: due}
 }

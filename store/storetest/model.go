@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,13 +19,14 @@ import (
 )
 
 // RunModel does random operations to the opened store and to store/memory, and
-// fails where they answer differently. Each open must give an empty store,
-// which is closed at the end of the run.
-func RunModel(t *testing.T, open Opener) {
+// fails where they answer differently. Of Seq it compares the order. Each open must
+// give an empty store with the quota, which is closed at the end of the run.
+func RunModel(t *testing.T, open func(*testing.T, store.Quota) store.Store) {
 	rapid.Check(t, func(r *rapid.T) {
-		s := open(t)
+		quota := rapid.SampledFrom([]store.Quota{{}, {Events: 40}, {Bytes: 500}}).Draw(r, "quota")
+		s := open(t, quota)
 		defer func() { _ = s.Close() }() // before the next run opens its own
-		m := &machine{model: memory.New(memory.Config{}), store: s, now: t0, modelHeard: &listener{}, storeHeard: &listener{}, followed: map[string]int64{}}
+		m := &machine{model: memory.New(memory.Config{Quota: quota}), store: &numbered{Store: s}, opened: s, now: t0, modelHeard: &listener{}, storeHeard: &listener{}, followed: map[string]int64{}}
 		m.model.Listen(m.modelHeard)
 		m.store.Listen(m.storeHeard)
 		r.Repeat(rapid.StateMachineActions(m))
@@ -34,10 +36,11 @@ func RunModel(t *testing.T, open Opener) {
 // machine is the state of one run. Its exported methods are the operations.
 type machine struct {
 	model, store           store.Store
+	opened                 store.Store // as the test has opened it
 	modelHeard, storeHeard *listener
 	now                    time.Time
 	known                  []store.Delivery // as they were read at some time
-	webhooks               int
+	webhooks, bulks        int
 	followed               map[string]int64 // how far a reader is in the feed, by account
 	next                   int64
 }
@@ -60,6 +63,8 @@ func answered(err error, values ...any) answer {
 		return answer{Err: "ErrNotFound"}
 	case errors.Is(err, store.ErrConflict):
 		return answer{Err: "ErrConflict"}
+	case errors.Is(err, store.ErrNoWebhook):
+		return answer{Err: "ErrNoWebhook"}
 	case errors.Is(err, store.ErrTooMany):
 		return answer{Err: "ErrTooMany"}
 	}
@@ -82,19 +87,26 @@ func (m *machine) account(r *rapid.T) string {
 	return rapid.SampledFrom([]string{"a", "b"}).Draw(r, "account")
 }
 
+// owner is an account, or the platform, which has a webhook too.
+func (m *machine) owner(r *rapid.T) string {
+	return rapid.SampledFrom([]string{"a", "b", store.Operations}).Draw(r, "owner")
+}
+
 func (m *machine) later(r *rapid.T) time.Time {
 	m.now = m.now.Add(time.Duration(rapid.IntRange(0, 5).Draw(r, "seconds")) * time.Second)
 	return m.now
 }
 
 func (m *machine) Provision(r *rapid.T) {
-	id, now := m.account(r), m.later(r)
+	id, now := m.owner(r), m.later(r)
 	w := store.Webhook{AccountID: id, ID: fmt.Sprint("wh_", m.webhooks), CallbackURL: "https://x.example/", Status: store.Active, Secret: []byte("s"), CreatedAt: now, UpdatedAt: now}
 	m.webhooks++
-	m.both(r, "PutAccount", func(s store.Store) answer {
-		a, created, err := s.PutAccount(context.Background(), id, now)
-		return answered(err, a, created)
-	})
+	if id != store.Operations {
+		m.both(r, "PutAccount", func(s store.Store) answer {
+			a, created, err := s.PutAccount(context.Background(), id, now)
+			return answered(err, a, created)
+		})
+	}
 	m.both(r, "CreateWebhook", func(s store.Store) answer {
 		w, err := s.CreateWebhook(context.Background(), w)
 		return answered(err, w)
@@ -102,7 +114,7 @@ func (m *machine) Provision(r *rapid.T) {
 }
 
 func (m *machine) Change(r *rapid.T) {
-	id, now := m.account(r), m.later(r)
+	id, now := m.owner(r), m.later(r)
 	change := rapid.SampledFrom([]string{"url", "secret", "suspend", "delete", "erase"}).Draw(r, "change")
 	ends := time.Duration(rapid.IntRange(0, 60).Draw(r, "ends")) * time.Second
 	m.both(r, change, func(s store.Store) answer {
@@ -154,7 +166,7 @@ type Damager interface {
 // Damage accepts events while one account cannot be read: they are stored as if
 // its own had not been handed in.
 func (m *machine) Damage(r *rapid.T) {
-	s, ok := m.store.(Damager)
+	s, ok := m.opened.(Damager)
 	id, events, now, ctx := m.account(r), m.events(r), m.later(r), context.Background()
 	if _, err := m.model.Webhook(ctx, id); err != nil || !ok {
 		r.Skip("nothing to damage")
@@ -228,10 +240,24 @@ func (m *machine) outcome(r *rapid.T, d *store.Delivery) store.Outcome {
 	return o
 }
 
+// Health records changes of endpoints' states, some of which do not hold.
+func (m *machine) Health(r *rapid.T) {
+	now := m.later(r)
+	states := []store.HealthState{store.HealthHealthy, store.HealthSlowed, store.HealthFailing, store.HealthProbing}
+	changes := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) store.HealthChange {
+		c := store.HealthChange{AccountID: m.account(r), To: rapid.SampledFrom(states).Draw(r, "state"), At: now, Error: store.HTTPStatus, StatusCode: 500}
+		if w, err := m.model.Webhook(context.Background(), c.AccountID); err == nil && rapid.IntRange(0, 5).Draw(r, "old") > 0 {
+			c.WebhookID, c.Version = w.ID, w.Version-int64(rapid.IntRange(0, 2).Draw(r, "versions"))
+		}
+		return c
+	}), 1, 4).Draw(r, "changes")
+	m.both(r, "RecordHealth", func(s store.Store) answer { return answered(s.RecordHealth(context.Background(), changes)) })
+}
+
 func (m *machine) Tidy(r *rapid.T) {
 	id, now := m.account(r), m.later(r)
 	before := now.Add(-time.Duration(rapid.IntRange(0, 30).Draw(r, "age")) * time.Second)
-	chore := rapid.SampledFrom([]string{"MakeDue", "Expire", "Cancel", "Sweep"}).Draw(r, "chore")
+	chore := rapid.SampledFrom([]string{"MakeDue", "Expire", "Cancel", "Sweep", "Notify"}).Draw(r, "chore")
 	m.both(r, chore, func(s store.Store) answer {
 		ctx, n, err := context.Background(), 0, error(nil)
 		switch chore {
@@ -243,8 +269,48 @@ func (m *machine) Tidy(r *rapid.T) {
 			n, err = s.Cancel(ctx, id, now, everything)
 		case "Sweep":
 			n, err = s.Sweep(ctx, now, now.Sub(before), 20)
+		case "Notify":
+			n, err = s.Notify(ctx, now.Add(store.NoticeDelay/2), 1)
 		}
 		return answered(err, n)
+	})
+}
+
+func (m *machine) Replay(r *rapid.T) {
+	if len(m.known) == 0 {
+		r.Skip("nothing was read")
+	}
+	d, now := rapid.SampledFrom(m.known).Draw(r, "delivery"), m.later(r)
+	m.both(r, "Replay", func(s store.Store) answer {
+		return answered(s.Replay(context.Background(), d.AccountID, d.EventID, now))
+	})
+}
+
+// Bulk begins, continues or ends a bulk replay.
+func (m *machine) Bulk(r *rapid.T) {
+	id, now := m.account(r), m.later(r)
+	b := store.BulkReplay{ID: fmt.Sprint("rpl_", m.bulks), AccountID: id, Asked: []byte("{}"), StartedAt: now}
+	b.Query.States = rapid.SampledFrom([][]store.State{nil, {store.Failed}, {store.Delivered, store.Cancelled}}).Draw(r, "states")
+	b.Query.MessageID = rapid.SampledFrom([]string{"", "", "m1"}).Draw(r, "message")
+	step := rapid.SampledFrom([]string{"start", "stop", "continue", "continue", "continue"}).Draw(r, "step")
+	limit := rapid.IntRange(1, 30).Draw(r, "limit")
+	if step == "start" {
+		m.bulks++
+	}
+	m.both(r, step+" a bulk replay", func(s store.Store) answer {
+		ctx := context.Background()
+		switch step {
+		case "start":
+			return answered(s.StartReplay(ctx, b))
+		case "stop":
+			return answered(s.StopReplay(ctx, id, fmt.Sprint("rpl_", m.bulks-1), now))
+		}
+		worked, err := s.ContinueReplay(ctx, id, now, limit)
+		return answered(err, worked)
+	})
+	m.both(r, "BulkReplays", func(s store.Store) answer {
+		all, err := s.BulkReplays(context.Background(), id, 5)
+		return answered(err, all)
 	})
 }
 
@@ -252,7 +318,7 @@ func (m *machine) Tidy(r *rapid.T) {
 type Reopener interface{ Reopen() error }
 
 func (m *machine) Reopen(r *rapid.T) {
-	s, ok := m.store.(Reopener)
+	s, ok := m.opened.(Reopener)
 	if !ok {
 		r.Skip("this store cannot")
 	}
@@ -294,6 +360,7 @@ func (m *machine) List(r *rapid.T) {
 		q.FailedSince = ago()
 	}
 	if filters&512 != 0 {
+		q.HoldingToo = rapid.SampledFrom([][]byte{nil, nil, []byte("other")}).Draw(r, "holding too")
 		q.Error = store.HTTPStatus
 		q.StatusCode = rapid.SampledFrom([]int{0, 0, 204, 500}).Draw(r, "status")
 		q.Channel = rapid.SampledFrom([]string{"", "SMS", "RCS"}).Draw(r, "channel")
@@ -369,26 +436,49 @@ func (m *machine) Check(r *rapid.T) {
 		ids, err := s.PendingAccounts(ctx, "", 10)
 		return answered(err, ids)
 	})
+	m.both(r, "RunningReplays", func(s store.Store) answer {
+		ids, err := s.RunningReplays(ctx, "", 10)
+		return answered(err, ids)
+	})
 	m.both(r, "Accounts", func(s store.Store) answer {
-		page, err := s.Accounts(ctx, store.AccountQuery{Limit: 1})
-		return answered(err, page)
+		page, err := s.Accounts(ctx, store.AccountQuery{Limit: 10, Now: m.now})
+		slices.SortFunc(page.Accounts, func(a, b store.AccountHealth) int { return strings.Compare(a.ID, b.ID) }) // one may remember how they compared
+		return answered(err, page.Accounts)
+	})
+	m.both(r, "Accounts that fail", func(s store.Store) answer {
+		page, err := s.Accounts(ctx, store.AccountQuery{States: []store.HealthState{store.HealthFailing, store.HealthProbing}, Limit: 10, Now: m.now})
+		slices.SortFunc(page.Accounts, func(a, b store.AccountHealth) int { return strings.Compare(a.ID, b.ID) })
+		return answered(err, page.Accounts)
 	})
 	m.both(r, "Stats", func(s store.Store) answer {
 		n := s.Stats().Deliveries
 		return answered(nil, n[store.Pending], n[store.Delivered], n[store.Failed], n[store.Cancelled])
 	})
-	for _, id := range []string{"a", "b"} {
+	for _, id := range []string{"a", "b", store.Operations} {
 		m.both(r, "Webhook", func(s store.Store) answer {
 			w, err := s.Webhook(ctx, id)
 			return answered(err, w)
 		})
 		m.both(r, "Backlog", func(s store.Store) answer {
-			b, err := s.Backlog(ctx, store.BacklogQuery{AccountID: id, Now: m.now, Due: 50, Fresh: 50})
+			b, err := s.Backlog(ctx, store.BacklogQuery{AccountID: id, Now: m.now, Due: 50, Fresh: 50, Replays: 50})
 			return answered(err, b)
 		})
 		m.both(r, "Oldest", func(s store.Store) answer {
 			b, err := s.Oldest(ctx, id)
 			return answered(err, b)
+		})
+		m.both(r, "Vitals", func(s store.Store) answer {
+			v, err := s.Vitals(ctx, id, m.now)
+			return answered(err, seen(&v))
+		})
+		first := store.Minute(m.now) - rapid.Int64Range(0, 3).Draw(r, "minutes ago")
+		m.both(r, "Minutes", func(s store.Store) answer {
+			all, err := s.Minutes(ctx, id, first, store.Minute(m.now))
+			return answered(err, byMinute(all))
+		})
+		m.both(r, "HealthChanges", func(s store.Store) answer {
+			page, err := s.HealthChanges(ctx, store.HealthChangeQuery{AccountID: id, Limit: 5})
+			return answered(err, page)
 		})
 		m.checkHistory(r, id)
 	}
@@ -397,8 +487,8 @@ func (m *machine) Check(r *rapid.T) {
 		if s == m.store {
 			l = m.storeHeard
 		}
-		told := answered(nil, l.accepted, l.changes)
-		l.accepted, l.changes = nil, nil
+		told := answered(nil, l.accepted, l.changes, l.health)
+		l.accepted, l.changes, l.health = nil, nil, nil
 		return told
 	})
 }

@@ -23,13 +23,20 @@ type Opener func(t *testing.T) store.Store
 // Run runs the suite.
 func Run(t *testing.T, open Opener) {
 	t.Run("Accounts", func(t *testing.T) { testAccounts(t, open) })
+	t.Run("AccountList", func(t *testing.T) { testAccountList(t, open) })
 	t.Run("APIKeys", func(t *testing.T) { testAPIKeys(t, open) })
 	t.Run("Webhooks", func(t *testing.T) { testWebhooks(t, open) })
 	t.Run("Intake", func(t *testing.T) { testIntake(t, open) })
 	t.Run("Queue", func(t *testing.T) { testQueue(t, open) })
 	t.Run("Order", func(t *testing.T) { testOrder(t, open) })
+	t.Run("Health", func(t *testing.T) { testHealth(t, open) })
+	t.Run("Vitals", func(t *testing.T) { testVitals(t, open) })
 	t.Run("History", func(t *testing.T) { testHistory(t, open) })
 	t.Run("Feed", func(t *testing.T) { testFeed(t, open) })
+	t.Run("Replays", func(t *testing.T) { testReplays(t, open) })
+	t.Run("BulkReplays", func(t *testing.T) { testBulkReplays(t, open) })
+	t.Run("ReplayGroups", func(t *testing.T) { testReplayGroups(t, open) })
+	t.Run("Operations", func(t *testing.T) { testOperations(t, open) })
 	t.Run("Rest", func(t *testing.T) { testRest(t, open) })
 }
 
@@ -43,6 +50,7 @@ type listener struct {
 	mu       sync.Mutex
 	accepted []store.Acceptance
 	changes  []string
+	health   []store.HealthChange
 }
 
 func (l *listener) Accepted(batch []store.Acceptance) {
@@ -59,6 +67,24 @@ func (l *listener) WebhookChanged(accountID string, w *store.Webhook) {
 		return
 	}
 	l.changes = append(l.changes, fmt.Sprintf("%s %s %s %d", accountID, w.CallbackURL, w.Status, w.Version))
+}
+
+func (l *listener) Replayed(w *store.Webhook, seqs []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changes = append(l.changes, fmt.Sprint(w.AccountID, " again ", seqs))
+}
+
+func (l *listener) ReplayStarted() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changes = append(l.changes, "a replay started")
+}
+
+func (l *listener) HealthChanged(changes []store.HealthChange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.health = append(l.health, changes...)
 }
 
 func (l *listener) Uncertain([]string)                     {}

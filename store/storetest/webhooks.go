@@ -21,7 +21,7 @@ func testWebhooks(t *testing.T, open Opener) {
 		in := hook("a")
 		made, err := s.CreateWebhook(t.Context(), in)
 		must(t, err)
-		in.Version, in.FirstSeq = 1, made.FirstSeq
+		in.Version, in.FirstSeq, in.Health = 1, made.FirstSeq, store.Health{State: store.HealthHealthy, Since: t0, Version: 1}
 		if diff := cmp.Diff(in, made); diff != "" {
 			t.Errorf("CreateWebhook (-want +got):\n%s", diff)
 		}
@@ -82,6 +82,7 @@ func testWebhooks(t *testing.T, open Opener) {
 		must(t, err)
 		want := before
 		want.CallbackURL, want.UpdatedAt, want.Version = "https://new.example/", at(time.Hour), 3
+		want.Health = store.Health{State: store.HealthHealthy, Since: at(time.Hour), Version: 3}
 		if diff := cmp.Diff(want, w); diff != "" {
 			t.Errorf("replaced (-want +got):\n%s", diff)
 		}
@@ -100,6 +101,49 @@ func testWebhooks(t *testing.T, open Opener) {
 		if diff := cmp.Diff(wantChanges, l.changes); diff != "" {
 			t.Errorf("the listener was told (-want +got):\n%s", diff)
 		}
+	})
+	t.Run("a PUT makes everything due, in however many commits", func(t *testing.T) {
+		s := open(t)
+		ready(t, s, "a", "b")
+		makes := func(when string, want bool) {
+			t.Helper()
+			w, err := s.Webhook(t.Context(), "a")
+			must(t, err)
+			read := backlog(t, s, all(t0)).Webhook
+			if w.MakeDue != want || read.MakeDue != want {
+				t.Errorf("%s: MakeDue is %t, and %t with the backlog; want %t", when, w.MakeDue, read.MakeDue, want)
+			}
+		}
+		put := func(now time.Time) {
+			t.Helper()
+			_, err := s.ReplaceCallbackURL(t.Context(), "a", "https://new.example/", now)
+			must(t, err)
+		}
+		accept(t, s, t0, event("b", "e", "m"))
+		put(t0)
+		makes("nothing was PENDING", false)
+		ds := accept(t, s, t0, event("a", "e1", "m1"), event("a", "e2", "m2"))
+		put(t0)
+		makes("something was fresh", true)
+		must(t, s.Record(t.Context(), []store.Outcome{again(&ds[0], at(time.Hour)), again(&ds[1], at(time.Hour))}, t0))
+		_, err := s.RotateSecret(t.Context(), "a", []byte("new secret"), at(time.Hour), at(time.Second))
+		must(t, err)
+		for _, tt := range []struct {
+			limit, want int
+			still       bool
+		}{{1, 1, true}, {1, 1, true}, {1, 0, false}} {
+			n, err := s.MakeDue(t.Context(), "a", at(time.Minute), tt.limit)
+			must(t, err)
+			if n != tt.want {
+				t.Errorf("MakeDue: %d, want %d", n, tt.want)
+			}
+			makes(fmt.Sprint("after ", n), tt.still)
+		}
+		put(at(time.Minute))
+		must(t, s.DeleteWebhook(t.Context(), "a", at(time.Minute)))
+		_, err = s.CreateWebhook(t.Context(), hook("a"))
+		must(t, err)
+		makes("the next webhook", false)
 	})
 	t.Run("each old secret signs to its own end", func(t *testing.T) {
 		s := open(t)

@@ -9,7 +9,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -28,15 +27,19 @@ type scenario struct {
 var scenarios = []scenario{
 	{"throughput", "delivered/s and CPU beside the raw loop", throughput},
 	{"latency", "from the platform's request to the arrival", latency},
+	{"intake", "one account's single events beside another's great batches", intake},
 	{"refusals", "endpoints that refuse some requests", refusals},
 	{"isolation", "healthy endpoints beside broken ones", isolation},
 	{"lukewarm", "connections to endpoints called every few seconds", lukewarm},
 	{"recovery", "an endpoint returns to its backlog", recovery},
 	{"operations", "the four operations beside bare echo", operations},
 	{"feed", "twenty readers of an account's feed beside 100,000 events", feed},
+	{"replay", "a million failed deliveries are sent again beside new events", replay},
+	{"health", "the health of an account with millions of deliveries", health},
 	{"backlog", "millions of events waiting", backlog},
 	{"accounts", "a million registrations", accounts},
 	{"history", "millions of finished deliveries", history},
+	{"sizing", "what events take of disk and memory, for docs/sizing.md", sizing},
 }
 
 type flags struct {
@@ -45,8 +48,10 @@ type flags struct {
 	Events    int      `default:"60000" help:"Events of a round, but for those that take a given time."`
 	Lukewarm  int      `default:"5000" help:"Endpoints that are called every few seconds; each is an open file of the service and of the sink."`
 	Backlog   int      `default:"5000000" help:"Events of the backlog."`
+	Replay    int      `default:"1000000" help:"Failed deliveries that are sent again."`
 	Accounts  int      `default:"1000000" help:"Accounts that are many."`
 	History   int      `default:"10000000" help:"Deliveries of the history."`
+	Sizing    int      `default:"1000000" help:"Events of sizing."`
 	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`
 	Picture   string   `placeholder:"FILE" help:"Where recovery draws its last round (SVG). Default: nowhere."`
@@ -62,15 +67,11 @@ func main() {
 }
 
 func (f *flags) run() error {
-	dir, err := os.MkdirTemp(f.Dir, "recapito-bench-")
+	dir, bin, remove, err := rig.Prepare(f.Dir, f.Bin)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	bin, err := rig.Binary(f.Bin, dir)
-	if err != nil {
-		return err
-	}
+	defer remove()
 	l := &lab{flags: f, dir: dir, bin: bin}
 	fmt.Printf("%s, %s, %d cores, %s/%s; %d rounds, median (least to most)\n",
 		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, f.Rounds)

@@ -43,8 +43,8 @@ func seedAccounts(ctx context.Context, st *sqlite.Store, n int, url func(i int) 
 	})
 }
 
-// seedHistory makes deliveries that have ended, in the past.
-func seedHistory(ctx context.Context, st *sqlite.Store, n, accounts int, from, to time.Time) error {
+// seedHistory makes n deliveries that have ended so, in the past, numbered from one on.
+func seedHistory(ctx context.Context, st *sqlite.Store, number, n, accounts int, from, to time.Time, end store.Outcome) error {
 	const batch = 1000
 	heard := &acceptances{}
 	st.Listen(heard)
@@ -52,17 +52,20 @@ func seedHistory(ctx context.Context, st *sqlite.Store, n, accounts int, from, t
 		now := from.Add(time.Duration(float64(to.Sub(from)) * float64(first) / float64(n)))
 		events := make([]store.Event, batch)
 		for i := range events {
-			at := first + i
+			at := number + first + i
 			events[i] = store.Event{AccountID: rig.Account(at % accounts), ID: fmt.Sprintf("old_%012d", at), MessageID: fmt.Sprintf("old-%012d", at),
 				Channel: "SMS", Payload: []byte(rig.CallbackBody)}
 		}
+		heard.batch = heard.batch[:0]
 		if _, err := st.Accept(ctx, events, now); err != nil {
 			return err
 		}
 		outcomes := make([]store.Outcome, len(heard.batch))
 		for i := range heard.batch {
-			outcomes[i] = store.Outcome{Delivery: &heard.batch[i].Delivery, State: store.Delivered,
-				Attempt: &store.Attempt{Number: 1, At: now, Duration: 20 * time.Millisecond, StatusCode: 204}}
+			attempt := *end.Attempt
+			attempt.At = now
+			outcomes[i] = end
+			outcomes[i].Delivery, outcomes[i].Attempt = &heard.batch[i].Delivery, &attempt
 		}
 		if err := st.Record(ctx, outcomes, now); err != nil {
 			return err
@@ -71,11 +74,14 @@ func seedHistory(ctx context.Context, st *sqlite.Store, n, accounts int, from, t
 	return nil
 }
 
-// acceptances is a listener that keeps the last batch.
+// acceptances is a listener that keeps what was accepted, in one commit or in several.
 type acceptances struct{ batch []store.Acceptance }
 
-func (a *acceptances) Accepted(batch []store.Acceptance)    { a.batch = batch }
+func (a *acceptances) Accepted(batch []store.Acceptance)    { a.batch = append(a.batch, batch...) }
+func (*acceptances) ReplayStarted()                         {}
+func (*acceptances) Replayed(*store.Webhook, []int64)       {}
 func (*acceptances) WebhookChanged(string, *store.Webhook)  {}
+func (*acceptances) HealthChanged([]store.HealthChange)     {}
 func (*acceptances) Uncertain([]string)                     {}
 func (*acceptances) Gained()                                {}
 func (*acceptances) Lost(func(string) bool) <-chan struct{} { return nil }

@@ -7,16 +7,9 @@ cd "$(dirname "$0")"
 cache=$PWD/../../.cache/contract
 mkdir -p "$cache"
 
-missing=()
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-command -v npm >/dev/null || missing+=(nodejs npm)
-command -v javac >/dev/null || missing+=(default-jdk-headless)
-command -v mvn >/dev/null || missing+=(maven)
-if [ ${#missing[@]} -gt 0 ]; then
-	echo "installing ${missing[*]}"
-	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
-fi
+needs=('npm=nodejs,npm' javac=default-jdk-headless mvn=maven)
+python3 -c 'import ensurepip, venv' 2>/dev/null || needs+=(=python3-venv)
+../install.sh "${needs[@]}"
 
 # fresh FILE: whether FILE was installed already, as it is.
 fresh() { cmp -s "$1" "$cache/installed-$1"; }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	_ "modernc.org/sqlite" // reads and damages the store's file
 )
@@ -99,6 +100,9 @@ func TestBackupAndRestoreAsInTheManual(t *testing.T) {
 	if out := m.run(backup); !strings.Contains(out, "it holds 2 deliveries, 0 of them PENDING") {
 		t.Errorf("recapito backup says %q, want what the copy holds", out)
 	}
+	if at := metric(t, svc, "recapito_last_backup_timestamp_seconds"); at < float64(time.Now().Add(-time.Hour).Unix()) {
+		t.Errorf("the last backup was at %v, want now", at)
+	}
 	info, err := os.Stat(m.dir + "/backup/recapito.db")
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the backup: %v %v, want 0600", info.Mode(), err)
@@ -167,7 +171,7 @@ func TestPayloadChangedOnDiskIsNotSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	to.answer = nil
-	svc = serveUnready(t, bin, db, flags...) // never ready: the damage may be met before anyone asks
+	svc = serveUnready(t, bin, db, append([]string{"--platform-key", platformKey}, flags...)...) // never ready: the damage may be met before anyone asks
 	eventually(t, "the delivery to be FAILED", func() bool { return metric(t, svc, `recapito_deliveries{state="FAILED"}`) == 1 })
 	if n := to.count("acc"); n != 4 {
 		t.Errorf("%d callbacks, want the 4 before the damage", n)

@@ -18,12 +18,24 @@ conflict: 409 Conflict
 replace: 200 true
 bad URL: 400 /callbackUrl
 rotate: 200 true
-test: 200 CERTIFICATE_EXPIRES_SOON TEST 204
+test: 200 ACKNOWLEDGED TEST 204
 list: 200 1 evt_1 DELIVERED
 delivery: 200 READ 204
-attempts: 200 1 evt_1 204
+attempts: 200 evt_1 204
 events: 200 1 evt_1 READ true
+sources: 200 false 0
+health: 200 HEALTHY 0
+changes: 200 0
+probe: 409 Conflict
+send again: 202 evt_1 PENDING
+replay: 202 DONE 0
+replays: 200 true DONE
+accounts: 200 acc HEALTHY 0
+replay of several: 202 DONE 1
+replays of several: 200 true DONE
+platform: 201 ACTIVE
 delete: 204 404 Not Found
+told: 200 WEBHOOK_REMOVED acc 204
 wrong key: 401 A valid API key is required.
 `
 
@@ -52,7 +64,7 @@ func TestClientScenario(t *testing.T) {
 			key := delivered(t, svc, to)
 			proxy := prism(t, svc)
 			for _, url := range []string{svc.url, proxy.url} {
-				env := []string{"RECAPITO_URL=" + url, "RECAPITO_API_KEY=" + key, "RECAPITO_CALLBACK=" + to.url("acc")}
+				env := []string{"RECAPITO_URL=" + url, "RECAPITO_API_KEY=" + key, "RECAPITO_PLATFORM_KEY=" + strings.TrimPrefix(bearer, "Bearer "), "RECAPITO_CALLBACK=" + to.url("acc")}
 				if got := run(t, c.dir, env, c.name, c.args...); got != scenario {
 					t.Errorf("got:\n%swant:\n%s", got, scenario)
 				}

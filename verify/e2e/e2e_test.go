@@ -37,6 +37,9 @@ import (
 // TestMain runs the tests in the top of the repository, where the paths of the
 // documents begin.
 func TestMain(m *testing.M) {
+	if at := os.Getenv("LOCAL_PROGRAM"); at != "" {
+		localProgram(at)
+	}
 	if err := os.Chdir("../.."); err != nil {
 		panic(err)
 	}
@@ -76,7 +79,7 @@ func newAuthority(t *testing.T) *authority {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "recapito tests"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -98,6 +101,7 @@ type arrival struct {
 	ID       string
 	Attempt  string
 	Body     string
+	From     string // the sender's address
 	Verified error
 }
 
@@ -131,7 +135,8 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // cut by a kill
 	}
 	s.mu.Lock()
-	a := arrival{At: time.Now(), ID: r.Header.Get("webhook-id"), Attempt: r.Header.Get("webhook-attempt"), Body: string(body)}
+	from, _, _ := strings.Cut(r.RemoteAddr, ":") // of IPv4
+	a := arrival{At: time.Now(), ID: r.Header.Get("webhook-id"), Attempt: r.Header.Get("webhook-attempt"), Body: string(body), From: from}
 	if v := s.secrets[account]; v != nil {
 		a.Verified = v.Verify(body, r.Header)
 	}
@@ -212,11 +217,24 @@ func freeAddr(t *testing.T) string {
 	return addr
 }
 
-// serve starts the binary on a database file and waits until it is ready.
+// serve starts the binary on a database file, or on the store of a URL, and waits until
+// it is ready.
 func serve(t *testing.T, bin, db string, flags ...string) *service {
 	t.Helper()
+	return launch(t, bin, db, append([]string{"--platform-key", platformKey}, flags...)...)
+}
+
+// launch is serve without a platform key.
+func launch(t *testing.T, bin, db string, flags ...string) *service {
+	t.Helper()
 	s := serveUnready(t, bin, db, flags...)
-	eventually(t, "the service to be ready", func() bool {
+	s.awaitReady()
+	return s
+}
+
+func (s *service) awaitReady() {
+	s.t.Helper()
+	eventually(s.t, "the service to be ready", func() bool {
 		resp, err := http.Get(s.ops + "/readyz")
 		if err != nil {
 			return false
@@ -224,16 +242,25 @@ func serve(t *testing.T, bin, db string, flags ...string) *service {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	return s
 }
 
-// serveUnready starts the binary and waits until it answers, ready or not.
+// serveUnready starts the binary and waits until it answers, ready or not. Callbacks may
+// go to loopback.
 func serveUnready(t *testing.T, bin, db string, flags ...string) *service {
 	t.Helper()
+	return serveGuarded(t, bin, db, append([]string{"--allow-network", "127.0.0.0/8"}, flags...)...)
+}
+
+// serveGuarded is serveUnready with callbacks to public addresses alone.
+func serveGuarded(t *testing.T, bin, db string, flags ...string) *service {
+	t.Helper()
+	if !strings.Contains(db, "://") {
+		db = "sqlite:" + db
+	}
 	api, ops := freeAddr(t), freeAddr(t)
 	s := &service{t: t, url: "http://" + api, ops: "http://" + ops, log: &lockedBuffer{}, exited: make(chan error, 1)}
-	s.cmd = exec.Command(bin, append([]string{"serve", "--listen", api, "--ops-listen", ops, "--store", "sqlite:" + db,
-		"--platform-key", platformKey, "--allow-network", "127.0.0.0/8", "--log-level", "warn"}, flags...)...)
+	s.cmd = exec.Command(bin, append([]string{"serve", "--listen", api, "--ops-listen", ops, "--store", db,
+		"--log-level", "warn"}, flags...)...)
 	s.cmd.Stderr = s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -307,6 +307,8 @@ func TestHalfOfAllEndpointsHang(t *testing.T) {
 	}
 }
 
+// TestIdleServiceIsLight: of its own, an idle service has 25 MiB at most. The pages of the
+// binary, some 30 MiB, come beside it: how many are resident is the page cache's choice.
 func TestIdleServiceIsLight(t *testing.T) {
 	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"))
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", svc.cmd.Process.Pid))
@@ -314,17 +316,16 @@ func TestIdleServiceIsLight(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
 			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("resident: %d KiB", kib)
-			if kib >= 40<<10 {
-				t.Errorf("%d KiB resident when idle, want less than 40 MiB", kib)
+			if kib >= 25<<10 {
+				t.Errorf("an idle service has %d KiB of its own, want less than 25 MiB", kib)
 			}
 			return
 		}
 	}
-	t.Fatal("no VmRSS")
+	t.Fatal("no RssAnon")
 }

@@ -29,10 +29,20 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file)
 	svc.register(to, "acc", svc.account("acc"))
 	feed(t, svc, 1, [][]string{{event("acc", "e1", "m1", "SENT"), event("acc", "e2", "m2", "SENT")}})
+	svc.api("POST", "/events", bearer, batch([]string{event("acc", "e1", "m1", "SENT"), event("nobody", "e1", "m1", "SENT")}))
 	eventually(t, "both outcomes to be recorded", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == 2 })
 	for name, want := range map[string]float64{
 		"recapito_events_accepted_total":                                          2,
-		"recapito_events_refused_total":                                           0,
+		"recapito_events_duplicate_total":                                         1,
+		`recapito_events_skipped_total{reason="UNKNOWN_ACCOUNT"}`:                 1,
+		`recapito_events_skipped_total{reason="ACCOUNT_UNREADABLE"}`:              0,
+		`recapito_answers_total{class="2xx"}`:                                     2,
+		`recapito_changes_total{change="ACCOUNT_CREATED"}`:                        1,
+		`recapito_changes_total{change="API_KEY_CREATED"}`:                        1,
+		`recapito_changes_total{change="WEBHOOK_REGISTERED"}`:                     1,
+		`recapito_changes_total{change="BREAKER_OPENED"}`:                         0,
+		`recapito_oldest_due_seconds{health="healthy"}`:                           0,
+		"recapito_last_backup_timestamp_seconds":                                  0,
 		`recapito_attempts_total{outcome="ACKNOWLEDGED"}`:                         2,
 		"recapito_attempt_duration_seconds_count":                                 2,
 		"recapito_delivery_latency_seconds_count":                                 2,
@@ -47,12 +57,15 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		"recapito_connections_reused_total":                                       1,
 		"recapito_connections_idle":                                               1,
 		"recapito_commit_failures_total":                                          0,
-		`recapito_http_requests_total{operation="sendEvents",status="202"}`:       1,
+		`recapito_http_requests_total{operation="sendEvents",status="202"}`:       2,
 		`recapito_http_request_duration_seconds_count{operation="createWebhook"}`: 1,
 	} {
 		if got := metric(t, svc, name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
+	}
+	if bytes, free := metric(t, svc, "recapito_store_bytes"), metric(t, svc, "recapito_store_free_bytes"); bytes < 100_000 || free < 1 {
+		t.Errorf("store: %v bytes, %v free, want what its files take and some", bytes, free)
 	}
 	if code, text := get(t, svc.ops+"/livez"); code != 200 {
 		t.Errorf("/livez: %d %s, want 200", code, text)

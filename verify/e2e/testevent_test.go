@@ -377,7 +377,7 @@ func TestTestEventIsACallback(t *testing.T) {
 	got := svc.testEvent(t, key, `{"sample":"WHATSAPP_READ_BY_USER"}`)
 	arrived := to.of("acc")
 	last := arrived[len(arrived)-1]
-	if got.came() != "204 CERTIFICATE_EXPIRES_SOON" || last.ID != got.Payload.EventID || last.Attempt != "1" || last.Verified != nil {
+	if got.came() != "204 ACKNOWLEDGED" || last.ID != got.Payload.EventID || last.Attempt != "1" || last.Verified != nil {
 		t.Errorf("got %s, arrived %+v, want an acknowledged test that verifies", got.came(), last)
 	}
 	if len(arrived) != 2 || status() != "SUSPENDED" {

@@ -106,12 +106,12 @@ kill %1 %2; wait
 	}
 }
 
-// What docs/operating.md shows works as it stands there, on a store with a secret
-// key.
+// What docs/operating.md and then docs/platform.md show works as it stands there, on a
+// store with a secret key.
 func TestOperatingCommandsWork(t *testing.T) {
 	w := newTourist(t)
 	w.env = append(w.env, "OLD_KEY=a-key-issued-long-ago")
-	text := strings.Replace(read(t, "docs/operating.md"), "\nrecapito serve\n", "\nrecapito serve &\n", 1)
+	text := strings.Replace(read(t, "docs/operating.md")+read(t, "docs/platform.md"), "\nrecapito serve\n", "\nrecapito serve &\n", 1)
 	w.along(t, text, `test -n "$KEY"
 recapito account show acc_1 | grep -E '^API keys +3$'
 curl -H "X-API-Key: $OLD_KEY" -H 'Content-Type: application/json' -d '{"callbackUrl":"https://example.com/in-clear"}' $SERVER/webhooks/delivery-status
@@ -119,4 +119,32 @@ if grep -q in-clear ${RECAPITO_STORE#sqlite:}*; then exit 1; fi
 test "$(stat -c %a ${RECAPITO_STORE#sqlite:})" = 600
 test "$(stat -c %a "`+w.dir+`/etc/secret-key")" = 600
 `)
+}
+
+// before prepares what docs/troubleshooting.md speaks of: a service, and an account whose
+// endpoint has received something.
+const before = "```sh\n" + `export RECAPITO_PLATFORM_KEY=a-key-for-this-test RECAPITO_STORE=sqlite:recapito.db
+recapito listen --secret-file secret &
+` + "```\n\n```sh\n" + `recapito serve --allow-network 127.0.0.0/8 --callback-ca recapito-listen-ca.pem &
+` + "```\n\n```sh\n" + `SERVER=$RECAPITO_SERVER CALLBACK_URL=https://$RECAPITO_RECEIVER/status
+recapito account create acc_1
+export RECAPITO_API_KEY=$(recapito key create acc_1)
+recapito webhook set $CALLBACK_URL >secret
+recapito send --account-id acc_1 event.ndjson
+until recapito deliveries evt_1 | grep '"state":"DELIVERED"'; do sleep 0.05; done
+` + "```\n"
+
+// What docs/troubleshooting.md shows works as it stands there.
+func TestTroubleshootingCommandsWork(t *testing.T) {
+	w := newTourist(t)
+	text := event("acc_1", "evt_1", "msg_1", "SENT") + "\n"
+	if err := os.WriteFile(filepath.Join(w.dir, "event.ndjson"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	printed := w.along(t, before+read(t, "docs/troubleshooting.md"), "")
+	for _, want := range []string{`"state":"HEALTHY"`, `"verdict":"ACKNOWLEDGED"`, `"messageId":"msg_1"`, `"signingSecret":"whsec_`, `"stated":false`, "ready", "recapito_oldest_due_seconds{health=\"healthy\"} 0"} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("it printed\n%s\nwant %q in it", printed, want)
+		}
+	}
 }

@@ -15,7 +15,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -43,19 +42,21 @@ var scenarios = []scenario{
 	{"clock", "the clock jumps by an hour, back and forth", clock},
 	{"hostile", "60 hostile receivers beside 2,000 healthy ones", hostile},
 	{"crash", "power cuts and failing disks beneath SQLite, anywhere", crash},
+	{"cluster", "several nodes on one PostgreSQL, each killed, stopped, cut off, restarted", runCluster},
 	{"soak", "an hour at half load", soak},
 }
 
 type flags struct {
-	Scenarios []string `arg:"" optional:"" enum:"${enum}" help:"Which: ${names}. Default: all."`
-	Rounds    int      `help:"Rounds of those that are repeated. Default: as many as the form asks for."`
-	Short     bool     `help:"The short form, in minutes."`
-	CI        bool     `env:"CI" help:"Fail if a scenario cannot be had on this machine, in the short form too."`
-	Minutes   float64  `default:"60" help:"How long the soak is in the long form. Default: ${default}."`
-	Picture   string   `placeholder:"FILE" help:"Where the soak draws what it measured (SVG). Default: nowhere."`
-	Bin       string   `type:"existingfile" help:"Binary to try. Default: built from this checkout."`
-	Dir       string   `type:"existingdir" help:"Where databases and images are put. Default: the system's temporary directory."`
-	Verbose   bool     `help:"Show what is going on."`
+	Scenarios []string      `arg:"" optional:"" enum:"${enum}" help:"Which: ${names}. Default: all."`
+	Rounds    int           `help:"Rounds of those that are repeated. Default: as many as the form asks for."`
+	Short     bool          `help:"The short form, in minutes."`
+	CI        bool          `env:"CI" help:"Fail if a scenario cannot be had on this machine, in the short form too."`
+	Minutes   float64       `default:"60" help:"How long the soak is in the long form. Default: ${default}."`
+	Mix       time.Duration `help:"How long the cluster suffers in all: after each fault of it once, they come by chance. Default: each once."`
+	Picture   string        `placeholder:"FILE" help:"Where the soak draws what it measured (SVG). Default: nowhere."`
+	Bin       string        `type:"existingfile" help:"Binary to try. Default: built from this checkout."`
+	Dir       string        `type:"existingdir" help:"Where databases and images are put. Default: the system's temporary directory."`
+	Verbose   bool          `help:"Show what is going on."`
 }
 
 func main() {
@@ -66,15 +67,11 @@ func main() {
 }
 
 func (f *flags) run() error {
-	dir, err := os.MkdirTemp(f.Dir, "recapito-faults-")
+	dir, bin, remove, err := rig.Prepare(f.Dir, f.Bin)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	bin, err := rig.Binary(f.Bin, dir)
-	if err != nil {
-		return err
-	}
+	defer remove()
 	l := &lab{flags: f, dir: dir, bin: bin}
 	fmt.Printf("%s, %s, %d cores\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
 	var broken []error

@@ -16,7 +16,7 @@ import (
 // manual is where the operator reads what to do, and dataDir where the manual
 // keeps the database.
 const (
-	manual  = "docs/operating.md"
+	manual  = "docs/recovery.md"
 	dataDir = "/var/lib/recapito"
 )
 

@@ -31,6 +31,8 @@ type Feed struct {
 	Stop <-chan struct{}
 	// Accepted is told of each batch that got its 202.
 	Accepted func(from, n int)
+	// Took is told how long each of these took, from its first byte to the answer.
+	Took func(time.Duration)
 	// Failed is told why a patient feed's batch must be repeated: a
 	// [*NotAcceptedError] if there was an answer.
 	Failed func(error)
@@ -138,9 +140,13 @@ func (f *Feed) send(line *line, buf *[]byte, from, n int) error {
 	*buf = b
 	var giveUp time.Time // once it is stopped
 	for {
+		began := time.Now()
 		err := line.post("/events", b, n)
 		switch {
 		case err == nil:
+			if f.Took != nil {
+				f.Took(time.Since(began))
+			}
 			if f.Accepted != nil {
 				f.Accepted(from, n)
 			}

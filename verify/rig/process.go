@@ -55,6 +55,14 @@ type Child struct {
 	err    error
 }
 
+// Start starts a process with a wall clock of its own; nil: the machine's.
+func Start(cmd *exec.Cmd, clock *Clock) (*Child, error) {
+	if clock != nil {
+		return clock.start(cmd)
+	}
+	return start(cmd)
+}
+
 func start(cmd *exec.Cmd) (*Child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -18,10 +19,22 @@ func Vars[S any](scenarios []S, describe func(S) (name, what string)) kong.Vars 
 	return kong.Vars{"enum": strings.Join(names, ","), "names": strings.Join(help, ", ")}
 }
 
-// Binary is the path of the given one; if none is given, one is built into dir.
-func Binary(given, dir string) (string, error) {
-	if given == "" {
-		return build(dir)
+// Prepare makes a folder for a run, beneath parent or the system's temporary
+// directory, and returns it with the path of the given binary; if none is given, one
+// is built into the folder. remove takes the folder away.
+func Prepare(parent, given string) (dir, bin string, remove func(), err error) {
+	if dir, err = os.MkdirTemp(parent, "recapito-"); err != nil {
+		return "", "", nil, err
 	}
-	return filepath.Abs(given)
+	remove = func() { _ = os.RemoveAll(dir) }
+	if given != "" {
+		bin, err = filepath.Abs(given)
+	} else {
+		bin, err = Build(dir)
+	}
+	if err != nil {
+		remove()
+		return "", "", nil, err
+	}
+	return dir, bin, remove, nil
 }

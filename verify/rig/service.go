@@ -24,10 +24,16 @@ import (
 // PlatformKey is the platform's bearer key of every service that a rig starts.
 const PlatformKey = "platform-key-of-the-rig"
 
-// build builds the binary as it is released into dir and returns its path.
-func build(dir string) (string, error) {
+// Build builds the binary as it is released into dir and returns its path. The caller may
+// be of another module.
+func Build(dir string) (string, error) {
+	const module = "github.com/recapito/recapito"
+	tree, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("go list: %w", err)
+	}
 	bin := filepath.Join(dir, "recapito")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "github.com/recapito/recapito")
+	cmd := exec.Command("go", "build", "-C", strings.TrimSpace(string(tree)), "-trimpath", "-o", bin, module)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
@@ -47,12 +53,14 @@ type Service struct {
 type Options struct {
 	Bin      string
 	Dir      string // of the database
+	Store    string // its URL; default: an SQLite file in Dir
 	LogFile  string // default: in Dir
 	CA       string // file, for --callback-ca
 	Flags    []string
 	Listen   string // default: a free port
 	WrapWith []string
-	Clock    *Clock // the process's own; default: the machine's
+	Clock    *Clock        // the process's own; default: the machine's
+	Patience time.Duration // how long an answer may take; default: a minute
 }
 
 // Serve starts the binary at default settings and returns when it is ready.
@@ -75,24 +83,20 @@ func Launch(o Options) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{URL: "http://" + api, Ops: "http://" + ops, LogFile: cmp.Or(o.LogFile, filepath.Join(o.Dir, "serve.log")),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: time.Minute}}
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: cmp.Or(o.Patience, time.Minute)}}
 	log, err := os.OpenFile(s.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
 	args := append(append([]string{}, o.WrapWith...), o.Bin, "serve", "--listen", api, "--ops-listen", ops,
-		"--store", "sqlite:"+filepath.Join(o.Dir, "recapito.db"), "--platform-key", PlatformKey, "--allow-network", "127.0.0.0/8")
+		"--store", cmp.Or(o.Store, "sqlite:"+filepath.Join(o.Dir, "recapito.db")), "--platform-key", PlatformKey, "--allow-network", "127.0.0.0/8")
 	if o.CA != "" {
 		args = append(args, "--callback-ca", o.CA)
 	}
 	cmd := exec.Command(args[0], append(args[1:], o.Flags...)...)
 	cmd.Stderr = log
-	if o.Clock != nil {
-		s.Child, err = o.Clock.start(cmd)
-	} else {
-		s.Child, err = start(cmd)
-	}
+	s.Child, err = Start(cmd, o.Clock)
 	return s, err
 }
 

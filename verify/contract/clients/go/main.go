@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/recapito/recapito/gen/client"
 )
@@ -20,7 +22,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	first, second := os.Getenv("RECAPITO_CALLBACK")+"/first", os.Getenv("RECAPITO_CALLBACK")+"/second"
-	account, err := connect(os.Getenv("RECAPITO_API_KEY"))
+	account, err := connect("X-API-Key", os.Getenv("RECAPITO_API_KEY"))
 	if err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	attempt := attempts.JSON200.Attempts[0]
-	fmt.Println("attempts:", attempts.StatusCode(), len(attempts.JSON200.Attempts), attempt.EventID, *attempt.StatusCode)
+	fmt.Println("attempts:", attempts.StatusCode(), attempt.EventID, *attempt.StatusCode)
 
 	feed, err := account.ReadEventsWithResponse(ctx, &client.ReadEventsParams{Limit: new(int32(10))})
 	if err != nil {
@@ -97,6 +99,22 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println("events:", feed.StatusCode(), len(feed.JSON200.Events), oldest.EventID, oldest.Payload.Status, len(rest.JSON200.Events) == 0)
 
+	if err := again(ctx, account, newest.EventID); err != nil {
+		return err
+	}
+	platform, err := connect("Authorization", "Bearer "+os.Getenv("RECAPITO_PLATFORM_KEY"))
+	if err != nil {
+		return err
+	}
+	if err := several(ctx, platform); err != nil {
+		return err
+	}
+	own, err := platform.CreateOperationsWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: first})
+	if err != nil {
+		return err
+	}
+	fmt.Println("platform:", own.StatusCode(), own.JSON201.Status)
+
 	deleted, err := account.DeleteWebhookWithResponse(ctx)
 	if err != nil {
 		return err
@@ -107,7 +125,18 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println("delete:", deleted.StatusCode(), gone.StatusCode(), gone.ApplicationProblemJSON404.Title)
 
-	stranger, err := connect("wrong")
+	told, err := platform.ListOperationsDeliveriesWithResponse(ctx, &client.ListOperationsDeliveriesParams{AccountID: new("acc")})
+	if err != nil {
+		return err
+	}
+	removed, err := platform.DeleteOperationsWebhookWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	event := told.JSON200.Deliveries[0].Payload
+	fmt.Println("told:", told.StatusCode(), event.EventType, event.AccountID, removed.StatusCode())
+
+	stranger, err := connect("X-API-Key", "wrong")
 	if err != nil {
 		return err
 	}
@@ -119,10 +148,117 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-func connect(key string) (*client.ClientWithResponses, error) {
+// again asks how the endpoint does, and has events sent to it again.
+func again(ctx context.Context, account *client.ClientWithResponses, eventID string) error {
+	sources, err := account.GetCallbackSourcesWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("sources:", sources.StatusCode(), sources.JSON200.Stated, len(sources.JSON200.Networks))
+
+	health, err := account.GetHealthWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("health:", health.StatusCode(), health.JSON200.State, health.JSON200.Pending)
+
+	changes, err := account.ListHealthChangesWithResponse(ctx, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Println("changes:", changes.StatusCode(), len(changes.JSON200.Changes))
+
+	probe, err := account.ProbeEndpointWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("probe:", probe.StatusCode(), probe.ApplicationProblemJSON409.Title)
+
+	sent, err := account.ReplayDeliveryWithResponse(ctx, eventID)
+	if err != nil {
+		return err
+	}
+	fmt.Println("send again:", sent.StatusCode(), sent.JSON202.EventID, sent.JSON202.State)
+	if err := await(func() (bool, error) {
+		d, err := account.GetDeliveryWithResponse(ctx, eventID)
+		return err == nil && d.JSON200.State == client.DeliveryStateDELIVERED, err
+	}); err != nil {
+		return err
+	}
+
+	started, err := account.StartReplayWithResponse(ctx, client.ReplayFilters{})
+	if err != nil {
+		return err
+	}
+	var ended *client.GetReplayResponse
+	if err := await(func() (bool, error) {
+		ended, err = account.GetReplayWithResponse(ctx, started.JSON202.ID)
+		return err == nil && ended.JSON200.EndedAt != nil, err
+	}); err != nil {
+		return err
+	}
+	fmt.Println("replay:", started.StatusCode(), ended.JSON200.State, ended.JSON200.Matched)
+
+	replays, err := account.ListReplaysWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	stopped, err := account.StopReplayWithResponse(ctx, started.JSON202.ID)
+	if err != nil {
+		return err
+	}
+	fmt.Println("replays:", replays.StatusCode(), len(replays.JSON200.Replays) > 0, stopped.JSON200.State)
+	return nil
+}
+
+// several is what the platform does with accounts.
+func several(ctx context.Context, platform *client.ClientWithResponses) error {
+	accounts, err := platform.ListAccountsWithResponse(ctx, &client.ListAccountsParams{State: &[]client.EndpointState{client.EndpointStateHEALTHY}})
+	if err != nil {
+		return err
+	}
+	worst := accounts.JSON200.Accounts[0]
+	fmt.Println("accounts:", accounts.StatusCode(), worst.ID, *worst.State, worst.Pending)
+
+	started, err := platform.StartAccountReplayWithResponse(ctx, client.AccountReplayInput{AccountIds: &[]string{"acc"}})
+	if err != nil {
+		return err
+	}
+	var ended *client.GetAccountReplayResponse
+	if err := await(func() (bool, error) {
+		ended, err = platform.GetAccountReplayWithResponse(ctx, started.JSON202.ID)
+		return err == nil && ended.JSON200.EndedAt != nil, err
+	}); err != nil {
+		return err
+	}
+	fmt.Println("replay of several:", started.StatusCode(), ended.JSON200.State, ended.JSON200.Accounts.Begun)
+
+	replays, err := platform.ListAccountReplaysWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	stopped, err := platform.StopAccountReplayWithResponse(ctx, started.JSON202.ID)
+	if err != nil {
+		return err
+	}
+	fmt.Println("replays of several:", replays.StatusCode(), len(replays.JSON200.Replays) > 0, stopped.JSON200.State)
+	return nil
+}
+
+// await asks until it is so, for a minute at most.
+func await(so func() (bool, error)) error {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if is, err := so(); is || err != nil {
+			return err
+		}
+	}
+	return errors.New("waited for a minute in vain")
+}
+
+func connect(header, key string) (*client.ClientWithResponses, error) {
 	return client.NewClientWithResponses(os.Getenv("RECAPITO_URL"),
 		client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
-			r.Header.Set("X-API-Key", key)
+			r.Header.Set(header, key)
 			return nil
 		}))
 }

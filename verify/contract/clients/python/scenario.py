@@ -4,27 +4,69 @@ docs/contract.md.
 """
 
 import os
+import time
+from collections.abc import Callable
 from typing import TypeVar
 
 from recapito_client import AuthenticatedClient
-from recapito_client.api.deliveries import get_delivery, list_attempts, list_deliveries, read_events
+from recapito_client.api.accounts import (
+    get_account_replay,
+    list_account_replays,
+    list_accounts,
+    start_account_replay,
+    stop_account_replay,
+)
+from recapito_client.api.deliveries import (
+    get_delivery,
+    get_health,
+    get_replay,
+    list_attempts,
+    list_deliveries,
+    list_health_changes,
+    list_replays,
+    read_events,
+    replay_delivery,
+    start_replay,
+    stop_replay,
+)
+from recapito_client.api.operations import (
+    create_operations_webhook,
+    delete_operations_webhook,
+    list_operations_deliveries,
+)
 from recapito_client.api.webhooks import (
     create_webhook,
     delete_webhook,
+    get_callback_sources,
     get_webhook,
+    probe_endpoint,
     replace_webhook,
     rotate_signing_secret,
     send_test_event,
 )
 from recapito_client.models import (
+    AccountList,
+    AccountReplay,
+    AccountReplayInput,
+    AccountReplayList,
     AttemptList,
     AttemptOutcome,
+    CallbackSources,
+    Delivery,
     DeliveryDetail,
     DeliveryList,
     DeliveryState,
     Diagnosis,
+    EndpointState,
     EventFeed,
+    Health,
+    HealthChangeList,
+    OperationalEvent,
+    OperationsDeliveryList,
     Problem,
+    Replay,
+    ReplayFilters,
+    ReplayList,
     StatusEvent,
     Webhook,
     WebhookInput,
@@ -43,6 +85,15 @@ def must(kind: type[T], parsed: object) -> T:
     if not isinstance(parsed, kind):
         raise TypeError(f"got {parsed}, want {kind}")
     return parsed
+
+
+def wait(so: Callable[[], bool]) -> None:
+    """Asks until it is so, for a minute at most."""
+    deadline = time.monotonic() + 60
+    while not so():
+        if time.monotonic() > deadline:
+            raise TimeoutError("waited for a minute in vain")
+        time.sleep(0.05)
 
 
 def say(step: str, *seen: object) -> None:
@@ -88,7 +139,7 @@ say("delivery", found.status_code.value, must(StatusEvent, detail.payload).statu
 
 tried = list_attempts.sync_detailed(client=account, outcome=AttemptOutcome.ACKNOWLEDGED)
 attempts = must(AttemptList, tried.parsed).attempts
-say("attempts", tried.status_code.value, len(attempts), attempts[0].event_id, attempts[0].status_code)
+say("attempts", tried.status_code.value, attempts[0].event_id, attempts[0].status_code)
 
 feed = read_events.sync_detailed(client=account, limit=10)
 page = must(EventFeed, feed.parsed)
@@ -96,9 +147,69 @@ rest = must(EventFeed, read_events.sync_detailed(client=account, after=page.next
 oldest = page.events[0]
 say("events", feed.status_code.value, len(page.events), oldest.event_id, must(StatusEvent, oldest.payload).status.value, not rest.events)
 
+stated = get_callback_sources.sync_detailed(client=account)
+sources = must(CallbackSources, stated.parsed)
+say("sources", stated.status_code.value, sources.stated, len(sources.networks))
+
+asked = get_health.sync_detailed(client=account)
+health = must(Health, asked.parsed)
+say("health", asked.status_code.value, health.state.value, health.pending)
+
+changed = list_health_changes.sync_detailed(client=account)
+say("changes", changed.status_code.value, len(must(HealthChangeList, changed.parsed).changes))
+
+probed = probe_endpoint.sync_detailed(client=account)
+say("probe", probed.status_code.value, must(Problem, probed.parsed).title)
+
+again = replay_delivery.sync_detailed(newest.event_id, client=account)
+sent = must(Delivery, again.parsed)
+say("send again", again.status_code.value, sent.event_id, sent.state.value)
+wait(lambda: must(DeliveryDetail, get_delivery.sync(newest.event_id, client=account)).state == DeliveryState.DELIVERED)
+
+started = start_replay.sync_detailed(client=account, body=ReplayFilters())
+replay = must(Replay, started.parsed)
+wait(lambda: must(Replay, get_replay.sync(replay.id, client=account)).ended_at is not None)
+ended = must(Replay, get_replay.sync(replay.id, client=account))
+say("replay", started.status_code.value, ended.state.value, ended.matched)
+
+replays = list_replays.sync_detailed(client=account)
+stopped = must(Replay, stop_replay.sync(replay.id, client=account))
+say("replays", replays.status_code.value, bool(must(ReplayList, replays.parsed).replays), stopped.state.value)
+
+platform = AuthenticatedClient(os.environ["RECAPITO_URL"], token=os.environ["RECAPITO_PLATFORM_KEY"])
+
+ranked = list_accounts.sync_detailed(client=platform, state=[EndpointState.HEALTHY])
+worst = must(AccountList, ranked.parsed).accounts[0]
+say("accounts", ranked.status_code.value, worst.id, must(EndpointState, worst.state).value, worst.pending)
+
+begun = start_account_replay.sync_detailed(
+    client=platform, body=AccountReplayInput(filters=ReplayFilters(), account_ids=["acc"])
+)
+several = must(AccountReplay, begun.parsed)
+wait(lambda: must(AccountReplay, get_account_replay.sync(several.id, client=platform)).ended_at is not None)
+done = must(AccountReplay, get_account_replay.sync(several.id, client=platform))
+say("replay of several", begun.status_code.value, done.state.value, done.accounts.begun)
+
+all_replays = list_account_replays.sync_detailed(client=platform)
+halted = must(AccountReplay, stop_account_replay.sync(several.id, client=platform))
+say(
+    "replays of several",
+    all_replays.status_code.value,
+    bool(must(AccountReplayList, all_replays.parsed).replays),
+    halted.state.value,
+)
+
+own = create_operations_webhook.sync_detailed(client=platform, body=WebhookInput(callback_url=first))
+say("platform", own.status_code.value, must(WebhookWithSecret, own.parsed).status.value)
+
 deleted = delete_webhook.sync_detailed(client=account)
 gone = get_webhook.sync_detailed(client=account)
 say("delete", deleted.status_code.value, gone.status_code.value, must(Problem, gone.parsed).title)
+
+told = list_operations_deliveries.sync_detailed(client=platform, account_id="acc")
+event = must(OperationalEvent, must(OperationsDeliveryList, told.parsed).deliveries[0].payload)
+removed = delete_operations_webhook.sync_detailed(client=platform)
+say("told", told.status_code.value, event.event_type.value, event.account_id, removed.status_code.value)
 
 unauthorized = get_webhook.sync_detailed(client=connect("wrong"))
 say("wrong key", unauthorized.status_code.value, must(Problem, unauthorized.parsed).detail)

@@ -14,8 +14,7 @@ const webhook = '/webhooks/delivery-status';
 // The listings can be lines as well, which are not read here.
 type Media = 'application/json' | 'application/problem+json';
 
-const connect = (key: string) =>
-  createClient<paths, Media>({ baseUrl: env('RECAPITO_URL'), headers: { 'X-API-Key': key } });
+const connect = (headers: Record<string, string>) => createClient<paths, Media>({ baseUrl: env('RECAPITO_URL'), headers });
 
 /** What an answer brought, or the problem that it brought instead. */
 function must<T>(answer: { data?: T; error?: Problem }): T {
@@ -23,7 +22,16 @@ function must<T>(answer: { data?: T; error?: Problem }): T {
   return answer.data;
 }
 
-const account = connect(env('RECAPITO_API_KEY'));
+/** Asks until it is so, for a minute at most. */
+async function wait(so: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (!(await so())) {
+    if (Date.now() > deadline) throw new Error('waited for a minute in vain');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const account = connect({ 'X-API-Key': env('RECAPITO_API_KEY') });
 
 const created = await account.POST(webhook, { body: { callbackUrl: first } });
 const { id, status, callbackUrl, signingSecret } = must(created);
@@ -66,16 +74,72 @@ const tried = await account.GET('/webhooks/delivery-status/attempts', {
   params: { query: { outcome: 'ACKNOWLEDGED' } },
 });
 const made = must(tried).attempts;
-console.log('attempts:', tried.response.status, made.length, made[0]?.eventId, made[0]?.statusCode);
+console.log('attempts:', tried.response.status, made[0]?.eventId, made[0]?.statusCode);
 
 const feed = await account.GET('/webhooks/delivery-status/events', { params: { query: { limit: 10 } } });
 const { events, nextCursor } = must(feed);
 const rest = await account.GET('/webhooks/delivery-status/events', { params: { query: { after: nextCursor } } });
 console.log('events:', feed.response.status, events.length, events[0]?.eventId, events[0]?.payload?.status, must(rest).events.length === 0);
 
+const sources = await account.GET('/webhooks/delivery-status/sources');
+console.log('sources:', sources.response.status, must(sources).stated, must(sources).networks.length);
+
+const health = await account.GET('/webhooks/delivery-status/health');
+console.log('health:', health.response.status, must(health).state, must(health).pending);
+
+const changes = await account.GET('/webhooks/delivery-status/health/changes');
+console.log('changes:', changes.response.status, must(changes).changes.length);
+
+const probe = await account.POST('/webhooks/delivery-status/probe');
+console.log('probe:', probe.response.status, probe.error?.title);
+
+const path = { eventId: newest.eventId };
+const again = await account.POST('/webhooks/delivery-status/deliveries/{eventId}/replay', { params: { path } });
+console.log('send again:', again.response.status, must(again).eventId, must(again).state);
+await wait(async () => {
+  const d = await account.GET('/webhooks/delivery-status/deliveries/{eventId}', { params: { path } });
+  return must(d).state === 'DELIVERED';
+});
+
+const started = await account.POST('/webhooks/delivery-status/replays', { body: {} });
+const replay = { params: { path: { replayId: must(started).id } } };
+const readReplay = async () => must(await account.GET('/webhooks/delivery-status/replays/{replayId}', replay));
+await wait(async () => (await readReplay()).endedAt !== null);
+const ended = await readReplay();
+console.log('replay:', started.response.status, ended.state, ended.matched);
+
+const replays = await account.GET('/webhooks/delivery-status/replays');
+const stopped = await account.DELETE('/webhooks/delivery-status/replays/{replayId}', replay);
+console.log('replays:', replays.response.status, must(replays).replays.length > 0, must(stopped).state);
+
+const platform = connect({ Authorization: `Bearer ${env('RECAPITO_PLATFORM_KEY')}` });
+
+const ranked = await platform.GET('/accounts', { params: { query: { state: ['HEALTHY'] } } });
+const worst = must(ranked).accounts[0];
+console.log('accounts:', ranked.response.status, worst?.id, worst?.state, worst?.pending);
+
+const begun = await platform.POST('/replays', { body: { accountIds: ['acc'], filters: { state: ['FAILED'] } } });
+const several = { params: { path: { replayId: must(begun).id } } };
+const readSeveral = async () => must(await platform.GET('/replays/{replayId}', several));
+await wait(async () => (await readSeveral()).endedAt !== null);
+const done = await readSeveral();
+console.log('replay of several:', begun.response.status, done.state, done.accounts.begun);
+
+const all = await platform.GET('/replays');
+const halted = await platform.DELETE('/replays/{replayId}', several);
+console.log('replays of several:', all.response.status, must(all).replays.length > 0, must(halted).state);
+
+const own = await platform.POST('/webhooks/operations', { body: { callbackUrl: first } });
+console.log('platform:', own.response.status, must(own).status);
+
 const deleted = await account.DELETE(webhook);
 const gone = await account.GET(webhook);
 console.log('delete:', deleted.response.status, gone.response.status, gone.error?.title);
 
-const unauthorized = await connect('wrong').GET(webhook);
+const told = await platform.GET('/webhooks/operations/deliveries', { params: { query: { accountId: 'acc' } } });
+const event = must(told).deliveries[0]?.payload;
+const removed = await platform.DELETE('/webhooks/operations');
+console.log('told:', told.response.status, event?.eventType, event?.accountId, removed.response.status);
+
+const unauthorized = await connect({ 'X-API-Key': 'wrong' }).GET(webhook);
 console.log('wrong key:', unauthorized.response.status, unauthorized.error?.detail);

@@ -3,11 +3,16 @@ import java.net.URI;
 import java.util.List;
 import recapito.ApiClient;
 import recapito.ApiException;
+import recapito.api.AccountsApi;
 import recapito.api.DeliveriesApi;
+import recapito.api.OperationsApi;
 import recapito.api.WebhooksApi;
+import recapito.model.AccountReplayInput;
 import recapito.model.AttemptOutcome;
 import recapito.model.DeliveryState;
+import recapito.model.EndpointState;
 import recapito.model.Problem;
+import recapito.model.ReplayFilters;
 import recapito.model.TestEventInput;
 import recapito.model.TestSampleInput;
 import recapito.model.WebhookInput;
@@ -21,7 +26,7 @@ public final class Scenario {
   private static final URI SECOND = URI.create(System.getenv("RECAPITO_CALLBACK") + "/second");
 
   public static void main(String[] args) throws Exception {
-    var client = connect(System.getenv("RECAPITO_API_KEY"));
+    var client = connect("X-API-Key", System.getenv("RECAPITO_API_KEY"));
     var webhooks = new WebhooksApi(client);
     var deliveries = new DeliveriesApi(client);
 
@@ -49,7 +54,7 @@ public final class Scenario {
     say("test", test.getStatusCode(), diagnosis.getVerdict(), diagnosis.getPayload().getEventType(), diagnosis.getAttempt().getStatusCode());
 
     var list = deliveries.listDeliveriesWithHttpInfo(
-            List.of(DeliveryState.DELIVERED), null, null, null, null, null, null, null, null, null, null, null, null, null);
+            List.of(DeliveryState.DELIVERED), null, null, null, null, null, null, null, null, null, null, null, null, null, null, null);
     var newest = list.getData().getDeliveries().get(0);
     say("list", list.getStatusCode(), list.getData().getDeliveries().size(), newest.getEventId(), newest.getState());
 
@@ -59,7 +64,7 @@ public final class Scenario {
 
     var tried = deliveries.listAttemptsWithHttpInfo(null, null, AttemptOutcome.ACKNOWLEDGED, null, null, null, null);
     var made = tried.getData().getAttempts();
-    say("attempts", tried.getStatusCode(), made.size(), made.get(0).getEventId(), made.get(0).getStatusCode());
+    say("attempts", tried.getStatusCode(), made.get(0).getEventId(), made.get(0).getStatusCode());
 
     var feed = deliveries.readEventsWithHttpInfo(null, 10, null);
     var oldest = feed.getData().getEvents().get(0);
@@ -72,18 +77,88 @@ public final class Scenario {
         oldest.getPayload().getStatus(),
         rest.getEvents().isEmpty());
 
+    again(webhooks, deliveries, newest.getEventId());
+    var platform = connect("Authorization", "Bearer " + System.getenv("RECAPITO_PLATFORM_KEY"));
+    several(new AccountsApi(platform));
+    var operations = new OperationsApi(platform);
+    var own = operations.createOperationsWebhookWithHttpInfo(new WebhookInput().callbackUrl(FIRST));
+    say("platform", own.getStatusCode(), own.getData().getStatus());
+
     var deleted = webhooks.deleteWebhookWithHttpInfo();
     var gone = refused(webhooks::getWebhook);
     say("delete", deleted.getStatusCode(), gone.getStatus(), gone.getTitle());
 
-    var unauthorized = refused(new WebhooksApi(connect("wrong"))::getWebhook);
+    var told = operations.listOperationsDeliveriesWithHttpInfo(null, "acc", null, null, null, null, null);
+    var event = told.getData().getDeliveries().get(0).getPayload();
+    var removed = operations.deleteOperationsWebhookWithHttpInfo();
+    say("told", told.getStatusCode(), event.getEventType(), event.getAccountId(), removed.getStatusCode());
+
+    var unauthorized = refused(new WebhooksApi(connect("X-API-Key", "wrong"))::getWebhook);
     say("wrong key", unauthorized.getStatus(), unauthorized.getDetail());
   }
 
-  private static ApiClient connect(String key) {
+  /** Asks how the endpoint does, and has events sent to it again. */
+  private static void again(WebhooksApi webhooks, DeliveriesApi deliveries, String eventId) throws Exception {
+    var sources = webhooks.getCallbackSourcesWithHttpInfo();
+    say("sources", sources.getStatusCode(), sources.getData().getStated(), sources.getData().getNetworks().size());
+
+    var health = deliveries.getHealthWithHttpInfo();
+    say("health", health.getStatusCode(), health.getData().getState(), health.getData().getPending());
+
+    var changes = deliveries.listHealthChangesWithHttpInfo(null, null);
+    say("changes", changes.getStatusCode(), changes.getData().getChanges().size());
+
+    var probe = refused(webhooks::probeEndpoint);
+    say("probe", probe.getStatus(), probe.getTitle());
+
+    var sent = deliveries.replayDeliveryWithHttpInfo(eventId);
+    say("send again", sent.getStatusCode(), sent.getData().getEventId(), sent.getData().getState());
+    await(() -> deliveries.getDelivery(eventId).getState() == DeliveryState.DELIVERED);
+
+    var started = deliveries.startReplayWithHttpInfo(new ReplayFilters());
+    var id = started.getData().getId();
+    await(() -> deliveries.getReplay(id).getEndedAt() != null);
+    var ended = deliveries.getReplay(id);
+    say("replay", started.getStatusCode(), ended.getState(), ended.getMatched());
+
+    var replays = deliveries.listReplaysWithHttpInfo();
+    say("replays", replays.getStatusCode(), !replays.getData().getReplays().isEmpty(), deliveries.stopReplay(id).getState());
+  }
+
+  /** What the platform does with accounts. */
+  private static void several(AccountsApi accounts) throws Exception {
+    var ranked = accounts.listAccountsWithHttpInfo(List.of(EndpointState.HEALTHY), null, null, null);
+    var worst = ranked.getData().getAccounts().get(0);
+    say("accounts", ranked.getStatusCode(), worst.getId(), worst.getState(), worst.getPending());
+
+    var started = accounts.startAccountReplayWithHttpInfo(
+            new AccountReplayInput().accountIds(List.of("acc")).filters(new ReplayFilters()));
+    var id = started.getData().getId();
+    await(() -> accounts.getAccountReplay(id).getEndedAt() != null);
+    var ended = accounts.getAccountReplay(id);
+    say("replay of several", started.getStatusCode(), ended.getState(), ended.getAccounts().getBegun());
+
+    var replays = accounts.listAccountReplaysWithHttpInfo();
+    say("replays of several", replays.getStatusCode(), !replays.getData().getReplays().isEmpty(), accounts.stopAccountReplay(id).getState());
+  }
+
+  private interface Question {
+    boolean ask() throws ApiException;
+  }
+
+  /** Asks until it is so, for a minute at most. */
+  private static void await(Question so) throws Exception {
+    for (var deadline = System.nanoTime() + 60_000_000_000L; !so.ask(); Thread.sleep(50)) {
+      if (System.nanoTime() > deadline) {
+        throw new IllegalStateException("waited for a minute in vain");
+      }
+    }
+  }
+
+  private static ApiClient connect(String header, String key) {
     var client = new ApiClient();
     client.updateBaseUri(System.getenv("RECAPITO_URL"));
-    client.setRequestInterceptor(request -> request.header("X-API-Key", key));
+    client.setRequestInterceptor(request -> request.header(header, key));
     return client;
   }
 

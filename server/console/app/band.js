@@ -1,0 +1,137 @@
+// The last day: what was acknowledged, what failed and what waited, and the states. A bad
+// time leads to its callbacks.
+import { html } from './lib.js'
+import { webhook } from './api.js'
+import { useLive } from './load.js'
+import { day, steps } from './minutes.js'
+import { linkTo } from './route.js'
+import { lasting, number, t, when } from './say.js'
+import { Card } from './ui.js'
+import { reason } from './why.js'
+
+/** @typedef {import('recapito-api').components['schemas']} Schemas */
+/** @typedef {import('./minutes.js').Step} Step */
+/** @typedef {{ state: string, from: number, to: number }} Span */
+
+const hour = 3_600_000
+
+/**
+ * The states of the last day, the oldest first, from when the webhook was made.
+ * @param {string} state the present one @param {Schemas['HealthChange'][]} changes newest first @param {number} made @param {number} now
+ */
+const spans = (state, changes, made, now) => {
+  /** @type {Span[]} */
+  const all = []
+  let end = now
+  for (const c of changes) {
+    all.unshift({ state: c.to, from: Math.max(Date.parse(c.at), now - day), to: end })
+    end = Date.parse(c.at)
+    if (end <= now - day) return all
+  }
+  return [{ state: changes.at(-1)?.from ?? state, from: Math.max(made, now - day), to: end }, ...all]
+}
+
+/** @type {Record<string, string>} */
+export const mood = { HEALTHY: 'ok', SLOWED: 'warn', FAILING: 'bad', PROBING: 'bad', SUSPENDED: 'bad', IDLE: 'idle' }
+
+/** @param {number} ms */
+const minute = ms => new Date(ms - (ms % 60_000)).toISOString()
+
+/** @param {{ h: Schemas['Health'], minutes?: Schemas['HealthMinutes'] | null }} props */
+export const Band = ({ h, minutes }) => {
+  const live = useLive(() => Promise.all([webhook.changes({ limit: 100 }), webhook.read()]), 10_000, [h.state])
+  const now = Date.now()
+  const [list, w] = live.data ?? []
+  const all = w ? spans(h.state, list?.changes ?? [], Date.parse(w.createdAt), now) : []
+  return html`<${Card} name=${t('band')} note=${t('band.note')}>
+    ${minutes && html`<${Minutes} m=${minutes} />`}
+    <ol class="band" aria-label=${t('band.states')}>
+      ${all.map(s => html`<${Part} key=${s.from} s=${s} now=${now} />`)}
+    </ol>
+    <${Hours} now=${now} />
+    ${minutes && html`<${BadMinutes} m=${minutes} />`}
+  <//>`
+}
+
+/** @param {{ now: number }} props */
+export const Hours = ({ now }) => {
+  const hours = [24, 18, 12, 6, 0].map(n => now - n * hour)
+  return html`<p class="hours" aria-hidden="true">${hours.map((at, i) => html`<span key=${at}>${i === hours.length - 1 ? t('band.now') : when(at)}</span>`)}</p>`
+}
+
+/** @param {{ s: Span, now: number }} props */
+const Part = ({ s, now }) => {
+  const said = t('band.said', { state: t(`state.${s.state}`), from: when(s.from), time: lasting(s.to - s.from) })
+  const width = `${Math.max(0.4, ((s.to - s.from) / day) * 100)}%`
+  const left = `${Math.min(99.6, ((s.from - (now - day)) / day) * 100)}%`
+  const kind = mood[s.state]
+  const style = { left, width }
+  if (kind !== 'bad') return html`<li class=${kind} style=${style} title=${said}><span class="unseen">${said}</span></li>`
+  return html`<li class=${kind} style=${style}><a href=${linkTo('callbacks', { from: minute(s.from), to: minute(s.to + 60_000) })} title=${said} aria-label=${said}></a></li>`
+}
+
+// The heights of the picture, from above: acknowledged, failed (hanging, at twice the scale),
+// waiting.
+const up = 56
+const down = 28
+const below = 24
+
+/** A length that shows a little beside a lot. @param {number} n @param {number} all @param {number} room */
+const length = (n, all, room) => (n > 0 ? Math.min(room, Math.max(4, Math.sqrt(n / all) * room)) : 0)
+
+/** @param {{ m: Schemas['HealthMinutes'] }} props */
+const Minutes = ({ m }) => {
+  const all = steps(m)
+  const sum = (/** @type {(s: Step) => number} */ of) => all.reduce((n, s) => n + of(s), 0)
+  const most = (/** @type {(s: Step) => number} */ of) => all.reduce((n, s) => Math.max(n, of(s)), 0)
+  const [acknowledged, failed, waited] = [sum(s => s.acknowledged), sum(s => s.failed), most(s => s.pending)]
+  const scale = Math.max(
+    most(s => s.acknowledged),
+    most(s => s.failed),
+  )
+  const bars = all.flatMap((s, x) => {
+    if (s.acknowledged + s.failed + s.pending === 0) return []
+    const [a, f, w] = [length(s.acknowledged, scale, up), length(2 * s.failed, scale, down), length(s.pending, waited, below)]
+    return [{ s, x, a, f, w }]
+  })
+  return html`<dl class="legend sums">
+      <div class="ok"><dt>${t('outcomes.acknowledged')}</dt><dd>${number(acknowledged)}</dd></div>
+      <div class="bad"><dt>${t('outcomes.failed')}</dt><dd>${number(failed)}</dd></div>
+      <div class="wait"><dt>${t('band.waited')}</dt><dd>${number(waited)}</dd></div></dl>
+    <svg class="minutes" viewBox=${`0 0 ${all.length} ${up + down + below}`} preserveAspectRatio="none" aria-hidden="true">
+    <rect class="base" x="0" width=${all.length} y=${up - 0.5} height="1" />
+    ${bars.map(
+      ({ s, x, a, f, w }) => html`<g key=${s.from}><title>${told(s)}</title><rect class="catch" x=${x} width="1" y="0" height="100%" />
+      <rect class="ok" x=${x} width="0.86" y=${up - a} height=${a} /><rect class="bad" x=${x} width="0.86" y=${up} height=${f} /><rect class="wait" x=${x} width="1" y=${up + down + below - w} height=${w} /></g>`,
+    )}
+  </svg>`
+}
+
+/** @param {Step} s */
+const told = s => {
+  const failed = [...s.errors].map(([error, n]) => `${reason({ error })}: ${number(n)}`)
+  return [
+    `${when(s.from)}–${when(s.to)}`,
+    `${t('outcomes.acknowledged')}: ${number(s.acknowledged)}`,
+    `${t('outcomes.failed')}: ${number(s.failed)}`,
+    ...failed,
+    `${t('band.waited')}: ${number(s.pending)}`,
+  ].join('\n')
+}
+
+const mostShown = 12
+
+/** The last minutes with failures, each with its callbacks. @param {{ m: Schemas['HealthMinutes'] }} props */
+const BadMinutes = ({ m }) => {
+  const bad = m.minutes
+    .filter(x => x.failed > 0)
+    .slice(-mostShown)
+    .reverse()
+  if (bad.length === 0) return null
+  return html`<details class="bads"><summary>${t('band.bad', { n: bad.length })}</summary>
+    <div class="scroll" tabindex="0" role="region" aria-label=${t('band.bad', { n: bad.length })}><table class="counts"><thead><tr><th>${t('band.minute')}</th><th>${t('outcomes.acknowledged')}</th><th>${t('outcomes.failed')}</th><th>${t('band.waited')}</th><th class="text">${t('band.how')}</th></tr></thead>
+    <tbody>${bad.map(
+      x => html`<tr key=${x.at}><th scope="row"><a href=${linkTo('callbacks', { from: minute(Date.parse(x.at) - hour), to: minute(Date.parse(x.at) + 60_000) })}>${when(x.at)}</a></th>
+      <td>${number(x.acknowledged)}</td><td>${number(x.failed)}</td><td>${number(x.pending)}</td><td class="text">${x.errors.map(e => reason({ error: e.error })).join(', ')}</td></tr>`,
+    )}</tbody></table></div></details>`
+}

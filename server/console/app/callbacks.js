@@ -1,0 +1,100 @@
+// The callbacks: a row for each message, its events as dots in order.
+import { html, useState } from './lib.js'
+import { deliveries } from './api.js'
+import { Export } from './export.js'
+import { Filters, queryOfFilters } from './filters.js'
+import { useAct, useLive } from './load.js'
+import { byMessage, find } from './search.js'
+import { linkTo, refine } from './route.js'
+import { has, t } from './say.js'
+import { Button, Time, Trouble, Waiting } from './ui.js'
+import { next, reason } from './why.js'
+import { Why } from './drawer.js'
+
+/** @typedef {import('recapito-api').components['schemas']} Schemas */
+/** @typedef {import('./search.js').Message} Message */
+
+/** @param {{ query: Record<string, string> }} props */
+export const Callbacks = ({ query }) => {
+  const { event, cursor, q, ...filters } = query
+  const live = useLive(() => (q ? find(q, queryOfFilters(filters)) : deliveries.list({ ...queryOfFilters(filters), cursor, limit: 100, payload: true })), q || cursor ? 0 : 4000, [
+    JSON.stringify(filters),
+    cursor,
+    q,
+  ])
+  const [chosen, choose] = useState(/** @type {Set<string>} */ (new Set()))
+  const page = live.data
+  const messages = page ? byMessage(page.deliveries) : []
+  const close = () => refine({ event: undefined })
+  return html`<h1 class="unseen">${t('nav.callbacks')}</h1>
+    <${Filters} query=${query} />
+    <${Trouble} error=${live.error} />
+    <div class="tools"><p class="quiet" role="status">${live.loading ? t('loading') : q ? t('list.found', { n: messages.length }) : cursor ? t('list.older') : html`<span class="lamp live" aria-hidden="true"></span> ${t('list.live')}`}</p>
+      <${Again} chosen=${chosen} clear=${() => choose(new Set())} reload=${live.reload} /><${Export} filters=${queryOfFilters(filters)} /></div>
+    ${
+      !page
+        ? !live.error && html`<${Waiting} />`
+        : messages.length === 0
+          ? html`<${Nothing} query=${query} more=${Boolean(page.nextCursor)} />`
+          : html`<ul class="messages" aria-label=${t('nav.callbacks')}>${messages.map(m => html`<${Row} key=${m.id} m=${m} query=${query} chosen=${chosen} choose=${choose} />`)}</ul>`
+    }
+    <nav class="pager" aria-label=${t('pager')}>
+      ${cursor && html`<a class="button" href=${linkTo('callbacks', { ...query, cursor: undefined })}>${t('pager.newest')}</a>`}
+      ${page?.nextCursor && !q && html`<a class="button" href=${linkTo('callbacks', { ...query, cursor: page.nextCursor })}>${t('pager.older')}</a>`}
+    </nav>
+    ${event && html`<${Why} key=${event} id=${event} onClose=${close} onChange=${live.reload} />`}`
+}
+
+/** @param {{ query: Record<string, string>, more: boolean }} props */
+const Nothing = ({
+  query,
+  more,
+}) => html`<div class="nothing"><p>${t(query.q ? 'list.notfound' : more ? 'list.nothere' : Object.keys(query).length ? 'list.nothing' : 'list.empty', { q: query.q })}</p>
+  ${!more && !query.q && !Object.keys(query).length && html`<a class="button" href=${linkTo('setup')}>${t('list.test')}</a>`}</div>`
+
+/** @param {{ m: Message, query: Record<string, string>, chosen: Set<string>, choose: (s: Set<string>) => void }} props */
+const Row = ({ m, query, chosen, choose }) => {
+  const last = m.events[m.events.length - 1]
+  const ended = m.events.filter(d => d.state !== 'PENDING').map(d => d.eventId)
+  const all = ended.length > 0 && ended.every(id => chosen.has(id))
+  const toggle = () => {
+    const now = new Set(chosen)
+    for (const id of ended) all ? now.delete(id) : now.add(id)
+    choose(now)
+  }
+  const worst = m.events.find(d => d.state === 'FAILED') ?? m.events.find(d => d.state === 'PENDING') ?? last
+  return html`<li class="message">
+    <input type="checkbox" checked=${all} disabled=${ended.length === 0} onChange=${toggle} aria-label=${t('list.choose', { id: m.name })} />
+    <a class="row" href=${linkTo('callbacks', { ...query, event: worst.eventId })}>
+      <span class="dots">${m.events.map(d => html`<${Dot} key=${d.eventId} d=${d} />`)}</span>
+      <span class="ids"><strong>${m.name}</strong><small>${m.about}</small></span>
+      <span class="told">${m.status && html`<span>${has(`status.${m.status}`) ? t(`status.${m.status}`) : m.status}</span>`}<small>${m.channel}</small></span>
+      <${Last} d=${worst} />
+      <${Time} at=${last.acceptedAt} />
+    </a></li>`
+}
+
+/** @param {{ d: Schemas['Delivery'] }} props */
+const Last = ({
+  d,
+}) => html`<span class=${`last ${d.state}`}><span>${d.lastError ? reason({ error: d.lastError, statusCode: d.lastStatusCode }) : d.lastStatusCode ? t('list.answered', { status: String(d.lastStatusCode) }) : t(`delivery.${d.state}`)}</span>
+  <small>${d.state === 'PENDING' ? next(d) : d.attemptCount > 1 ? t('list.attempts', { n: d.attemptCount }) : ''}</small></span>`
+
+/** @param {{ d: Schemas['Delivery'], here?: boolean }} props */
+export const Dot = ({ d, here = false }) => {
+  const status = d.payload?.status
+  const said = `${status ? `${has(`status.${status}`) ? t(`status.${status}`) : status}: ` : ''}${t(`delivery.${d.state}`)}`
+  return html`<span class=${`dot ${d.state} ${d.state === 'PENDING' && d.lastError ? 'failing' : ''} ${here ? 'here' : ''}`} role="img" aria-label=${said} title=${said}></span>`
+}
+
+/** @param {{ chosen: Set<string>, clear: () => void, reload: () => Promise<void> }} props */
+const Again = ({ chosen, clear, reload }) => {
+  const act = useAct(async () => {
+    for (const id of chosen) await deliveries.replay(id)
+    clear()
+    await reload()
+    return true
+  })
+  return html`${chosen.size > 0 && html`<${Button} kind="primary" busy=${act.busy} onClick=${act.run}>${t('list.again', { n: chosen.size })}<//>`}
+    <${Trouble} error=${act.error} />`
+}

@@ -1,0 +1,181 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/recapito/recapito/store"
+)
+
+// commitAll commits operations in their order: neighbours of one sort together.
+func (w *writer) commitAll(ops []*operation) {
+	for len(ops) > 0 {
+		n := 1
+		for n < len(ops) && (ops[n].run == nil) == (ops[0].run == nil) && !ops[n].alone && !ops[0].alone {
+			n++
+		}
+		w.commit(ops[:n])
+		ops = ops[n:]
+	}
+}
+
+// commit does operations of one sort in one transaction and answers them. If one of
+// them fails by itself, each is done apart. If others took the node for dead, nothing
+// was written, and what is not of before is done by the node as which it goes on.
+func (w *writer) commit(ops []*operation) {
+	err := w.ready()
+	if err == nil {
+		err = w.transact(ops)
+	}
+	if errors.Is(err, store.ErrFenced) {
+		if err = w.ready(); err == nil {
+			err = w.transact(ops)
+		}
+	}
+	if codeOf(err) == deadlock { // with what another node does: nothing was written
+		err = w.transact(ops)
+	}
+	if len(ops) > 1 && w.conn != nil && err != nil && !errors.Is(err, store.ErrFenced) {
+		for i := range ops {
+			w.commit(ops[i : i+1])
+		}
+		return
+	}
+	w.report(err)
+	for _, op := range ops {
+		if op.err == nil {
+			op.err = err
+		}
+		if op.after != nil && op.err == nil {
+			op.after()
+		}
+		if op.answered != nil {
+			op.answered()
+		}
+		close(op.done)
+	}
+}
+
+// transact does one transaction. After an error nothing has happened, unless the
+// connection is gone: then it is not known.
+func (w *writer) transact(ops []*operation) error {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	tx := newTxn(ctx, w)
+	for _, op := range ops {
+		op.err = op.ctx.Err() // then nobody waits for it
+		if op.incarnation != 0 && op.incarnation != w.incarnation.Load() {
+			op.err = store.ErrFenced
+		}
+	}
+	sent := boot()
+	w.notices.Store(false)
+	err := tx.commit(ops)
+	if err == nil && w.notices.Load() {
+		err = errors.New("the commit did not wait for the synchronous standby")
+		w.drop()
+	}
+	switch {
+	case err == nil:
+		w.lease.renew(sent)
+		w.publish(tx)
+		for _, op := range ops {
+			op.change = tx.lastChange
+		}
+	case w.lost(err):
+		w.doubt = append(w.doubt, accountsOf(tx.news)...)
+		w.fallBehind()
+		err = fmt.Errorf("postgres: the outcome of this write is unknown: %w", err)
+	case codeOf(err) == divisionByZero:
+		w.fence()
+		err = store.ErrFenced
+	default:
+		err = fmt.Errorf("postgres: nothing was written: %w", err)
+	}
+	w.store.cfg.OnCommit(store.Commit{Events: tx.events, Outcomes: tx.outcomes, Duration: time.Since(start), Err: err})
+	return err
+}
+
+// lost reports whether an error ended the connection, and forgets that then. An error
+// that the server reported leaves it as it was.
+func (w *writer) lost(err error) bool {
+	if w.conn == nil {
+		return true
+	}
+	if codeOf(err) != "" && !w.conn.IsClosed() {
+		return false
+	}
+	w.drop()
+	return true
+}
+
+// publish makes a committed transaction known.
+func (w *writer) publish(tx *txn) {
+	sum := *w.counts.Load()
+	for i, n := range tx.moved {
+		sum[i] += n
+	}
+	w.counts.Store(&sum)
+	w.counted(&tx.counting)
+	if !w.store.cfg.Shared {
+		w.pos = tx.pos
+		w.noteOwn(tx)
+	}
+	w.tellAll(tx)
+	for _, do := range tx.afterwards {
+		do()
+	}
+}
+
+// tellAll tells the listener, and makes the end of the stream known.
+func (w *writer) tellAll(tx *txn) {
+	s := w.store
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.cache.apply(tx)
+	if tx.overtakes {
+		s.streams.fallBehind(w.mySlot())
+		defer s.lookAtOnce()
+	}
+	if l := w.listener.Load(); l != nil {
+		for i := range tx.news {
+			s.tell(*l, &tx.news[i])
+		}
+	}
+	if !s.cfg.Shared {
+		s.streams.own = w.pos
+	}
+}
+
+// tell tells the listener of one of the news, as far as it is of the node's accounts;
+// Store.telling is held. While the own stream is told by the pulse, that tells what was
+// accepted.
+func (s *Store) tell(l store.Listener, n *news) {
+	switch {
+	case n.accepted != nil && s.streams.behind:
+	case n.accepted != nil:
+		var own []store.Acceptance
+		for i := range n.accepted {
+			if s.shards.owns(n.shards[i]) {
+				own = append(own, n.accepted[i])
+			}
+		}
+		if len(own) > 0 {
+			l.Accepted(own)
+		}
+	case n.health != nil:
+		l.HealthChanged(n.health)
+	case n.account != "" && !s.shards.owns(shardOf(n.account)):
+	case n.probe:
+		probe(l, n.account)
+	case n.started:
+		l.ReplayStarted()
+	case n.replayed != nil:
+		l.Replayed(n.webhook, n.replayed)
+	default:
+		l.WebhookChanged(n.account, n.webhook)
+	}
+}

@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// connectTimeout bounds a try to connect.
+	connectTimeout = 5 * time.Second
+	// commitTimeout is when a commit without an answer is given up.
+	commitTimeout = 30 * time.Second
+	// readTimeout bounds a short read.
+	readTimeout = 30 * time.Second
+)
+
+// Parse reads the URL of a database. Its errors do not repeat it, since it may hold a
+// password.
+func Parse(url string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("is not a URL of PostgreSQL: use postgres://USER@HOST:PORT/DATABASE")
+	}
+	// Statements have no names on the server, so that a pooler may give each
+	// transaction another connection.
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > connectTimeout {
+		cfg.ConnectTimeout = connectTimeout
+	}
+	if _, named := cfg.RuntimeParams["application_name"]; !named {
+		cfg.RuntimeParams["application_name"] = "recapito"
+	}
+	return cfg, nil
+}
+
+// Name is a database in words, without user and password.
+func Name(cfg *pgx.ConnConfig) string {
+	host := cfg.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return fmt.Sprintf("PostgreSQL at %s:%d, database %s", host, cfg.Port, cfg.Database)
+}
+
+// unwaited is set by the notice that a commit did not wait for the synchronous
+// standby: the server reports it as done.
+type unwaited struct{ atomic.Bool }
+
+const successWithWarning = "01000"
+
+func (u *unwaited) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
+	if n.Code == successWithWarning || n.Code == "57P01" {
+		u.Store(true)
+	}
+}
+
+// connect opens the writer's connection.
+func (s *Store) connect(ctx context.Context, notices *unwaited) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	cfg := s.conns.Copy()
+	cfg.OnNotice = notices.notice
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(ctx, conn); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return conn, nil
+}
+
+// newPool makes connections for reads, at most so many. They are opened when they are
+// needed.
+func (s *Store) newPool(ctx context.Context, most int32) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(s.cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	cfg.ConnConfig, cfg.MaxConns, cfg.MinConns = s.conns.Copy(), most, 0
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+// plain says in words what people can do something about.
+func plain(err error) error {
+	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch failure.Code {
+		case "3D000":
+			return errors.New("there is no such database: make it with createdb")
+		case "28P01", "28000":
+			return fmt.Errorf("the server refuses the user: %s", failure.Message)
+		case "42501":
+			return fmt.Errorf("the user may not do that: %s: make it the owner of the database", failure.Message)
+		case "42P07":
+			return fmt.Errorf("%s, and is not recapito's: give recapito a database of its own", failure.Message)
+		case "53300":
+			return errors.New("the server has no connection left: raise max_connections; recapito uses up to 7")
+		case "57P03":
+			return fmt.Errorf("the server does not take connections yet: %s", failure.Message)
+		}
+		return err
+	}
+	if failed, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		if inner := errors.Unwrap(failed); inner != nil {
+			return fmt.Errorf("cannot connect: %w", inner)
+		}
+		return errors.New("cannot connect")
+	}
+	return err
+}
+
+func codeOf(err error) string {
+	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return failure.Code
+	}
+	return ""
+}
+
+// The codes of PostgreSQL on which the store decides.
+const (
+	divisionByZero  = "22012" // the fence
+	uniqueViolation = "23505"
+	deadlock        = "40P01"
+)

@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/postgres/pgtest"
+)
+
+// Others may see at the same time that a node was silent. One of them takes it for dead.
+func TestANodeIsTakenForDeadOnce(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	execute(t, url, `INSERT INTO nodes (slot, epoch, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
+		SELECT 7, 1, true, beat, pos, applied, 0, 0, 0, 0, host, since FROM nodes`) // nothing renews its lease
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	silent := node{slot: 7, epoch: 1}
+	if err := conn.QueryRow(t.Context(), `SELECT beat FROM nodes WHERE slot = 7`).Scan(&silent.beat); err != nil {
+		t.Fatal(err)
+	}
+	p := &pulse{store: s, conn: conn}
+	wrote := silent // since it was looked at
+	wrote.beat--
+	if err := p.evict(t.Context(), &wrote); err != nil || s.Nodes().Evicted != 0 {
+		t.Errorf("a node that has written: taken for dead %d times (%v), want that it is not", s.Nodes().Evicted, err)
+	}
+	if err := errors.Join(p.evict(t.Context(), &silent), p.evict(t.Context(), &silent)); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Nodes().Evicted; n != 1 {
+		t.Errorf("it counts as taken for dead %d times, want once", n)
+	}
+}
+
+// Another node does what evict does, while this one has an attempt under way.
+// A node stops, another takes its accounts, and it goes on: what it has attempted before
+// is the other's now, though it is recorded only after the node is a node again.
+func TestANodeRecordsNothingOfAccountsThatAnotherHasTaken(t *testing.T) {
+	url := pgtest.Database(t)
+	none := func(c *Config) { c.share = func(int) int { return 0 } }
+	var stopped atomic.Bool
+	s := open(t, url, func(c *Config) {
+		c.share = func(int) int {
+			if stopped.Load() {
+				return 0
+			}
+			return numShards
+		}
+	})
+	other := open(t, url, none)
+	ready(t, s, "a")
+	d := pendingOne(t, s, "e1")
+	stopped.Store(true)
+	execute(t, url, `BEGIN`, fmt.Sprintf(`UPDATE nodes SET alive = false WHERE slot = %d`, s.w.mySlot()), fmt.Sprintf(`UPDATE shards SET slot = %d`, other.w.mySlot()), `COMMIT`)
+	if err := acceptOne(s, "e2"); err != nil { // as a node that has nothing
+		t.Fatal(err)
+	}
+	outcome := store.Outcome{Delivery: &d, State: store.Delivered, Attempt: &store.Attempt{Number: 1, At: t0, StatusCode: 204}}
+	if err := s.Record(t.Context(), []store.Outcome{outcome}, t0); err != nil {
+		t.Errorf("Record: %v", err)
+	}
+	if now, attempts, err := s.Delivery(t.Context(), "a", "e1"); err != nil || now.State != store.Pending || len(attempts) > 0 {
+		t.Errorf("e1 is %s, with %d attempts (%v); want PENDING, without any", now.State, len(attempts), err)
+	}
+}
+
+// Two nodes change one webhook at the same time: no change is lost.
+func TestChangesOfAWebhookAtTwoNodesAreMadeOneAfterTheOther(t *testing.T) {
+	url := pgtest.Database(t)
+	nodes := []*Store{open(t, url), open(t, url)}
+	if _, _, err := nodes[0].PutAccount(t.Context(), "a", t0); err != nil {
+		t.Fatal(err)
+	}
+	const each = 20
+	var made atomic.Int64
+	var all sync.WaitGroup
+	for i, s := range nodes {
+		all.Go(func() {
+			w := store.Webhook{AccountID: "a", ID: store.NewID("wh_"), CallbackURL: "https://a.example/", Status: store.Active, Secret: store.NewSecret(), Version: 1, CreatedAt: t0, UpdatedAt: t0}
+			switch _, err := s.CreateWebhook(t.Context(), w); {
+			case err == nil:
+				made.Add(1)
+			case !errors.Is(err, store.ErrConflict):
+				t.Errorf("CreateWebhook: %v", err)
+			}
+			for n := 0; n < each; {
+				switch _, err := s.ReplaceCallbackURL(t.Context(), "a", fmt.Sprint("https://a.example/", i, n), t0); {
+				case err == nil:
+					n++
+				case codeOf(err) != lockTimeout: // a slow machine
+					t.Errorf("ReplaceCallbackURL: %v", err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	w, err := nodes[0].Webhook(t.Context(), "a")
+	if err != nil || made.Load() != 1 || w.Version != 1+2*each {
+		t.Errorf("made %d times, and changed to version %d (%v); want once, and version %d", made.Load(), w.Version, err, 1+2*each)
+	}
+}
+
+// A row that another process keeps locked delays one change, and not the node.
+func TestALockThatIsNotGivenBackFailsOneChange(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if _, err := conn.Exec(t.Context(), `BEGIN`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `SELECT FROM accounts WHERE id = 'a' FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ReplaceCallbackURL(t.Context(), "a", "https://b.example/", t0); err == nil || codeOf(err) != lockTimeout {
+		t.Errorf("ReplaceCallbackURL: got %v, want that the row is locked", err)
+	}
+	if err := acceptOne(s, "e1"); err != nil {
+		t.Errorf("Accept: %v", err)
+	}
+}

@@ -1,0 +1,4 @@
+-- +goose Up
+
+-- When an API key ends by itself, as that of a link into the console does; 0: never.
+ALTER TABLE api_keys ADD COLUMN expires_at bigint NOT NULL DEFAULT 0;

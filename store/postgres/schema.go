@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"github.com/recapito/recapito/store"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// versions is the table of the migrations that were made.
+const versions = "recapito_migrations"
+
+// migrateTries is how often a start tries to bring the schema up to date: another
+// process may be at it, and then one of them fails.
+const migrateTries = 5
+
+// migrate brings the schema up to date, and refuses a newer one.
+func (s *Store) migrate(ctx context.Context) (err error) {
+	db := stdlib.OpenDB(*s.conns)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	if exists, err := hasStore(ctx, db); err != nil {
+		return err
+	} else if !exists && s.cfg.MustExist {
+		return errors.New("holds nothing of recapito: recapito serve makes it at its first start")
+	}
+	provider, err := newProvider(db)
+	if err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		has, known, err := provider.GetVersions(ctx)
+		switch {
+		case err != nil:
+		case has > known:
+			return store.NewerSchema(has, known)
+		case has == known:
+			return nil
+		case has < known:
+			if _, err = provider.Up(ctx); err == nil {
+				return nil
+			}
+		}
+		if try == migrateTries || ctx.Err() != nil {
+			return fmt.Errorf("its tables cannot be brought up to date: %w", err)
+		}
+	}
+}
+
+func newProvider(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, db, files, goose.WithLogger(goose.NopLogger()), goose.WithTableName(versions))
+}
+
+func hasStore(ctx context.Context, db *sql.DB) (has bool, err error) {
+	err = db.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, versions).Scan(&has)
+	return has, err
+}
+
+// check refuses a server on which the promises do not hold.
+func check(ctx context.Context, conn *pgx.Conn) error {
+	var version int
+	var standby bool
+	var durable, fsync, encoding string
+	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
+		current_setting('synchronous_commit'), current_setting('fsync'), current_setting('server_encoding')`).Scan(&version, &standby, &durable, &fsync, &encoding)
+	switch {
+	case err != nil:
+		return err
+	case version < oldest*10_000:
+		return fmt.Errorf("is PostgreSQL %d: recapito needs %d or newer", version/10_000, oldest)
+	case standby:
+		return errors.New("is a standby, which cannot be written: name the primary, or all servers with target_session_attrs=read-write")
+	case durable != "on" && durable != "remote_apply":
+		return fmt.Errorf("has synchronous_commit=%s, so that it may lose what it has confirmed: set it to on for this user or database", durable)
+	case fsync != "on":
+		return errors.New("has fsync=off, so that it may lose what it has confirmed: set it to on")
+	case encoding != "UTF8":
+		return fmt.Errorf("has the encoding %s: make the database with UTF8", encoding)
+	}
+	return nil
+}
+
+// oldest is the oldest release of PostgreSQL that will do.
+const oldest = 14

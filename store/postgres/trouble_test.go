@@ -1,0 +1,359 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/recapito/recapito/store"
+	"github.com/recapito/recapito/store/postgres/pgtest"
+)
+
+// proxy is between the store and its server. While it is deaf, the server hears
+// everything and is not heard.
+type proxy struct {
+	net.Listener
+	to    string
+	armed atomic.Bool // it becomes deaf with the next commit
+	deaf  atomic.Bool
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func newProxy(t *testing.T, port int) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Listener: l, to: fmt.Sprint("127.0.0.1:", port)}
+	t.Cleanup(func() { _ = l.Close(); p.cut() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", p.to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, in, out)
+			p.mu.Unlock()
+			go func() { _, _ = io.Copy(&ear{p, out}, in); _ = out.Close() }()
+			go func() { _, _ = io.Copy(&mouth{p, in}, out); _ = in.Close() }()
+		}
+	}()
+	return p
+}
+
+// ear is what the server hears.
+type ear struct {
+	p  *proxy
+	to net.Conn
+}
+
+func (e *ear) Write(b []byte) (int, error) {
+	if e.p.armed.Load() && bytes.Contains(b, []byte("COMMIT")) {
+		e.p.deaf.Store(true)
+	}
+	return e.to.Write(b)
+}
+
+// mouth is what the server says.
+type mouth struct {
+	p  *proxy
+	to net.Conn
+}
+
+func (m *mouth) Write(b []byte) (int, error) {
+	if m.p.deaf.Load() {
+		_ = m.to.Close() // the server has done what it answers
+		return 0, io.ErrClosedPipe
+	}
+	return m.to.Write(b)
+}
+
+// cut ends all connections.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+// behind is a URL by way of the proxy.
+func (p *proxy) behind(t *testing.T, url string) string {
+	t.Helper()
+	return strings.Replace(url, p.to, p.Addr().String(), 1)
+}
+
+func TestWhatACommitWhoseAnswerIsLostAcceptedIsToldOnce(t *testing.T) {
+	url := pgtest.Database(t)
+	p := newProxy(t, pgtest.Shared(t).Port)
+	s, l := open(t, p.behind(t, url)), &listener{}
+	s.Listen(l)
+	ready(t, s, "a")
+	if err := acceptOne(s, "before"); err != nil {
+		t.Fatal(err)
+	}
+	p.armed.Store(true)
+	if err := acceptOne(s, "lost"); err == nil || !strings.Contains(err.Error(), "unknown") {
+		t.Errorf("Accept: got %v, want that the outcome is unknown", err)
+	}
+	p.armed.Store(false)
+	p.deaf.Store(false)
+	p.cut()
+	eventually(t, "the listener to be told", func() bool { accepted, _, _, _ := l.told(); return slices.Contains(accepted, "lost") })
+	verdicts, err := s.Accept(t.Context(), []store.Event{event("a", "lost")}, t0)
+	if err != nil || verdicts[0] != store.Duplicate {
+		t.Errorf("the repeat: got %v (%v), want a duplicate", verdicts, err)
+	}
+	if n := s.Stats().Deliveries[store.Pending]; n != 2 {
+		t.Errorf("%d are PENDING, want 2", n)
+	}
+	if err := acceptOne(s, "after"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the listener to be told", func() bool { accepted, _, _, _ := l.told(); return slices.Contains(accepted, "after") })
+	if accepted, _, lost, _ := l.told(); lost != 0 || !slices.Equal(accepted, []string{"before", "lost", "after"}) {
+		t.Errorf("told of %v and %d times Lost, want of before, lost and after, and never", accepted, lost)
+	}
+}
+
+// The pulse has found what a commit in doubt accepted, and has not told it yet.
+func TestTheWriterTellsAgainOnceThePulseHasToldWhatItFound(t *testing.T) {
+	s := &streams{}
+	s.begin(0, 10)
+	s.fallBehind(0)
+	s.ended.Store(20)
+	if s.caughtUp(0) {
+		t.Error("the writer tells again from 10, and the pulse tells up to 20")
+	}
+	s.told[0] = 20
+	if !s.caughtUp(0) || s.own != 20 {
+		t.Errorf("after that the writer tells again from %d, want 20", s.own)
+	}
+}
+
+// An event that the node has accepted and not told may be behind another node's, of the same
+// message, of which it does not know yet.
+func TestAPageShowsNothingThatIsStillToBeTold(t *testing.T) {
+	s := &streams{}
+	s.begin(1, 10)
+	s.told[0] = 7
+	if diff := cmp.Diff([]int64{7, 10}, s.shown(1)); diff != "" {
+		t.Errorf("a page shows up to (-want +got):\n%s", diff)
+	}
+	s.fallBehind(1)
+	s.own = 20
+	if diff := cmp.Diff([]int64{7, 10}, s.shown(1)); diff != "" {
+		t.Errorf("while the pulse tells the own stream, a page shows up to (-want +got):\n%s", diff)
+	}
+}
+
+func TestACrashOfTheServerLosesNothingThatWasAccepted(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	var accepted []string
+	stop, done := make(chan struct{}), make(chan struct{})
+	var some atomic.Int64
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			id := fmt.Sprint("e", i)
+			if err := acceptOne(s, id); err == nil {
+				accepted = append(accepted, id)
+				some.Add(1)
+			}
+		}
+	}()
+	eventually(t, "events to be accepted", func() bool { return some.Load() > 20 })
+	if err := pgtest.Shared(t).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	before := some.Load()
+	eventually(t, "events to be accepted again", func() bool { return some.Load() > before+20 })
+	close(stop)
+	<-done
+	var page store.FeedPage
+	eventually(t, "the feed to be read, on a connection of after the crash", func() (read bool) {
+		var err error
+		page, err = s.Events(t.Context(), store.FeedQuery{AccountID: "a", Limit: 1 << 20})
+		return err == nil
+	})
+	kept := map[string]bool{}
+	for _, e := range page.Events {
+		kept[e.EventID] = true
+	}
+	for _, id := range accepted {
+		if !kept[id] {
+			t.Errorf("%s was accepted and is lost", id)
+		}
+	}
+	if n := s.Stats().Deliveries[store.Pending]; n != int64(len(page.Events)) {
+		t.Errorf("the total of PENDING is %d, want %d", n, len(page.Events))
+	}
+}
+
+// A server whose standby does not answer may be told to go on without it. It then
+// reports the commit as done.
+func TestACommitThatDidNotWaitForTheStandbyIsUncertain(t *testing.T) {
+	s := open(t, pgtest.Database(t))
+	err := s.w.do(t.Context(), func(tx *txn) error {
+		tx.w.notices.notice(nil, &pgconn.Notice{Code: successWithWarning, Message: "canceling wait for synchronous replication due to user request"})
+		return nil
+	})
+	if err == nil {
+		t.Error("got no error, want that the outcome is unknown")
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("after that: got %v, want that it goes on", err)
+	}
+}
+
+func TestWhatTheServerCannotKeepFailsAlone(t *testing.T) {
+	s := open(t, pgtest.Database(t))
+	ready(t, s, "a")
+	holds, held := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() { // so that the others are one commit
+		_ = s.w.do(context.Background(), func(*txn) error { close(holds); <-held; return nil })
+	})
+	<-holds
+	var failures, done atomic.Int64
+	for i := range 8 {
+		all.Go(func() {
+			id := fmt.Sprint("e", i)
+			if i%4 == 0 {
+				id += "\x00" // text of PostgreSQL does not hold it
+			}
+			if err := acceptOne(s, id); err != nil {
+				failures.Add(1)
+			} else {
+				done.Add(1)
+			}
+		})
+	}
+	eventually(t, "the events to be handed in", func() bool { return len(s.w.queue) == 8 })
+	close(held)
+	all.Wait()
+	if failures.Load() != 2 || done.Load() != 6 {
+		t.Errorf("%d failed and %d were accepted, want 2 and 6", failures.Load(), done.Load())
+	}
+	if n := s.Stats().Deliveries[store.Pending]; n != 6 {
+		t.Errorf("%d are PENDING, want 6", n)
+	}
+}
+
+// An endpoint may answer with any bytes.
+func TestBytesOfAnEndpointAreKeptAsTheyAre(t *testing.T) {
+	s := open(t, pgtest.Database(t))
+	ready(t, s, "a")
+	d := pendingOne(t, s, "e1")
+	a := store.Attempt{Number: 1, At: t0, StatusCode: 302, Error: store.HTTPStatus, Location: "\xff\x00", Header: "HTTP/1.1 302 \xfe\x00", Response: []byte{0, 0xff}}
+	if err := s.Record(t.Context(), []store.Outcome{{Delivery: &d, State: store.Failed, Failures: 1, Attempt: &a}}, t0); err != nil {
+		t.Fatal(err)
+	}
+	_, attempts, err := s.Delivery(t.Context(), "a", "e1")
+	if err != nil || len(attempts) != 1 || attempts[0].Location != a.Location || attempts[0].Header != a.Header || string(attempts[0].Response) != string(a.Response) {
+		t.Errorf("got %+v (%v), want %+v", attempts, err, a)
+	}
+}
+
+// A pooler may give each transaction another connection.
+func TestNothingIsKeptInASession(t *testing.T) {
+	s := open(t, pgtest.Database(t))
+	ready(t, s, "a")
+	if err := acceptOne(s, "e1"); err != nil {
+		t.Fatal(err)
+	}
+	var statements, locks, listens int
+	err := s.w.do(t.Context(), func(tx *txn) error {
+		return tx.row(`SELECT (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), (SELECT count(*) FROM pg_listening_channels())`,
+			nil, &statements, &locks, &listens)
+	})
+	if err != nil || statements+locks+listens > 0 {
+		t.Errorf("%d prepared statements, %d advisory locks, %d channels (%v), want none", statements, locks, listens, err)
+	}
+}
+
+func TestWhatIsStillFreshIsEnteredAfterAWhile(t *testing.T) {
+	var m marks
+	for _, tt := range []struct {
+		at, accepted int64 // seconds; the last delivery by then
+		mark, want   int64
+		due          bool
+	}{{0, 10, 0, 0, false}, {1, 20, 0, 0, false}, {4, 40, 0, 0, false}, {5, 50, 0, 10, true}, {6, 50, 10, 20, true}, {6, 60, 20, 20, false}, {60, 60, 20, 50, true}} {
+		m.entered = tt.mark
+		if to, due := m.next(tt.accepted, time.Duration(tt.at)*time.Second); to != tt.want || due != tt.due {
+			t.Errorf("after %d s: got %d, due %v; want %d, %v", tt.at, to, due, tt.want, tt.due)
+		}
+	}
+}
+
+func TestErrorsOfAStartSayWhatToDo(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil []string
+		want  string
+	}{
+		"a newer schema":    {[]string{`INSERT INTO recapito_migrations (version_id, is_applied) VALUES (999, true)`}, "was written by a newer recapito (schema 999"},
+		"another program's": {[]string{`DROP TABLE recapito_migrations`}, "give recapito a database of its own"},
+		"not durable":       {[]string{`ALTER ROLE ALL SET synchronous_commit = off`}, "synchronous_commit=off"},
+		"sealed with a key": {[]string{`INSERT INTO settings VALUES ('secret-key-check', '\x01ff')`}, "--secret-key"},
+		"no permission":     {[]string{`CREATE ROLE guest LOGIN`, `REVOKE ALL ON ALL TABLES IN SCHEMA public FROM guest`}, "make it the owner of the database"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := pgtest.Database(t)
+			if err := open(t, url).Close(); err != nil {
+				t.Fatal(err)
+			}
+			execute(t, url, tt.spoil...)
+			switch name {
+			case "not durable":
+				defer execute(t, url, `ALTER ROLE ALL RESET synchronous_commit`)
+			case "no permission":
+				defer execute(t, url, `DROP ROLE guest`)
+				url = strings.Replace(url, "recapito@", "guest@", 1)
+			}
+			s, err := Open(t.Context(), Config{URL: url})
+			if err == nil {
+				s.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "PostgreSQL at 127.0.0.1:") {
+				t.Errorf("got %v, want one with the database and %q", err, tt.want)
+			}
+		})
+	}
+	url := pgtest.Database(t)
+	for bad, want := range map[string]string{
+		strings.Replace(url, "/test_", "/none_", 1):                           "there is no such database",
+		strings.Replace(url, fmt.Sprint(":", pgtest.Shared(t).Port), ":1", 1): "cannot connect",
+		"postgres://u:hunter2@h:port/db":                                      "use postgres://USER@HOST:PORT/DATABASE",
+		strings.Replace(url, "recapito@", "nobody:hunter2@", 1):               "refuses the user",
+	} {
+		if _, err := Open(t.Context(), Config{URL: bad}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: got %v, want %q", bad, err, want)
+		}
+	}
+}

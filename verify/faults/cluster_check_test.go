@@ -1,0 +1,110 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// A record in which nothing is wrong, and what the checks say of one in which something is.
+func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
+	begin := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	none := func(int) bool { return false }
+	sound := func() *record {
+		return &record{
+			events:   []handed{{0, 7, at(10)}, {0, 7, at(20)}, {account: 1, message: 8}}, // the third was not accepted
+			arrivals: []arrival{{0, 0, 0, at(11), true}, {1, 0, 1, at(40), true}},
+			puts:     []put{{0, 1, at(25), at(30), true}},
+		}
+	}
+	for name, tt := range map[string]struct {
+		spoil func(r *record)
+		check func(r *record) bool
+	}{
+		"an event that did not arrive": {
+			func(r *record) { r.arrivals = r.arrivals[:1] },
+			func(r *record) bool { return slices.Equal(r.missing(3, none), []int{1}) },
+		},
+		"an event that was refused": {
+			func(r *record) { r.arrivals[1].acknowledged = false },
+			func(r *record) bool { return slices.Equal(r.missing(3, none), []int{1}) },
+		},
+		"a repeat": {
+			func(r *record) { r.arrive(arrival{0, 0, 1, at(50), true}) },
+			func(r *record) bool { return len(r.repeats(mark{})) == 1 },
+		},
+		"an event that came twice after one fault": {
+			func(r *record) { r.arrive(arrival{0, 0, 1, at(50), true}); r.arrive(arrival{0, 0, 1, at(60), true}) },
+			func(r *record) bool { return oftener(r.repeats(mark{}), 1) != nil },
+		},
+		"an old URL": {
+			func(r *record) { r.arrivals[1].version = 0 },
+			func(r *record) bool {
+				found := r.stales(mark{})
+				return len(found) == 1 && found[0].late == 10*time.Millisecond
+			},
+		},
+		"an event before an earlier one of its message": {
+			func(r *record) { r.arrivals[0].at, r.arrivals[0].version = at(41), 1 },
+			func(r *record) bool {
+				err := r.disorder()
+				return err != nil && strings.Contains(err.Error(), "1ms before event 0")
+			},
+		},
+		"an event that waited": {
+			func(r *record) { r.arrivals[1].at = at(9020) },
+			func(r *record) bool { return r.longest(at(0), none) == 9*time.Second },
+		},
+	} {
+		if tt.check(sound()) {
+			t.Errorf("%s: found where it is not", name)
+		}
+		r := sound()
+		tt.spoil(r)
+		if !tt.check(r) {
+			t.Errorf("%s: not found", name)
+		}
+	}
+}
+
+func TestARegisterReadsWhatWasPut(t *testing.T) {
+	put := func(url string, call, end int64) porcupine.Operation {
+		return porcupine.Operation{Input: asked{"PUT", url}, Output: told{200, url}, Call: call, Return: end}
+	}
+	get := func(url string, call, end int64) porcupine.Operation {
+		return porcupine.Operation{ClientId: 1, Input: asked{method: "GET"}, Output: told{200, url}, Call: call, Return: end}
+	}
+	made := porcupine.Operation{Input: asked{"POST", "a"}, Output: told{201, "a"}}
+	unanswered := porcupine.Operation{Input: asked{"PUT", "b"}, Output: told{}, Call: 1, Return: math.MaxInt64}
+	for name, tt := range map[string]struct {
+		ops  []porcupine.Operation
+		want bool
+	}{
+		"what was put":                            {[]porcupine.Operation{made, put("b", 1, 2), get("b", 3, 4)}, true},
+		"what was before":                         {[]porcupine.Operation{made, put("b", 1, 2), get("a", 3, 4)}, false},
+		"what was before, while it is put":        {[]porcupine.Operation{made, put("b", 1, 4), get("a", 2, 3)}, true},
+		"what was before an unanswered PUT":       {[]porcupine.Operation{made, unanswered, get("a", 3, 4)}, true},
+		"what was before, once it was seen to be": {[]porcupine.Operation{made, unanswered, get("b", 3, 4), get("a", 5, 6)}, false},
+	} {
+		if got := porcupine.CheckOperations(webhookModel, tt.ops); got != tt.want {
+			t.Errorf("%s is read: in order: got %t, want %t", name, got, tt.want)
+		}
+	}
+}
+
+// A PUT without an answer may happen at any time after it.
+func TestAURLWhosePutIsUnknownIsNeverOld(t *testing.T) {
+	begin := time.Now()
+	r := &record{
+		arrivals: []arrival{{account: 0, version: 1, at: begin.Add(time.Second)}},
+		puts:     []put{{account: 0, version: 1}, {0, 2, begin, begin, true}},
+	}
+	if found := r.stales(mark{}); len(found) > 0 {
+		t.Errorf("got %v, want none", found)
+	}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/recapito/recapito/verify/rig"
+)
+
+// This file holds the webhook of an account to being one thing, whichever node is asked:
+// what POST, PUT, DELETE and GET were answered must be what they would be answered one
+// after the other, in an order in which none comes before one that had ended when it
+// began.
+
+const (
+	historyAccounts = 8 // beside those of the load
+	historyClients  = 3 // of each
+	historyGap      = 150 * time.Millisecond
+	// historyLimit is how long an order may be looked for.
+	historyLimit = time.Minute
+)
+
+// asked is a request, and told what it was answered. The status 0 is no answer, or an
+// error of the service: it may have been done.
+type (
+	asked struct{ method, url string }
+	told  struct {
+		status int
+		url    string
+	}
+)
+
+// webhookModel is a register that holds a callback URL, or none.
+var webhookModel = porcupine.Model{
+	Init: func() any { return "" },
+	Step: func(state, input, output any) (bool, any) {
+		want, next := register(state.(string), input.(asked))
+		got := output.(told)
+		return got.status == 0 || got == want, next
+	},
+}
+
+// register is what a webhook answers to a request, and what it is afterwards.
+func register(url string, a asked) (told, string) {
+	exists := url != ""
+	switch {
+	case a.method == http.MethodPost && !exists:
+		return told{http.StatusCreated, a.url}, a.url
+	case a.method == http.MethodPost:
+		return told{status: http.StatusConflict}, url
+	case !exists:
+		return told{status: http.StatusNotFound}, url
+	case a.method == http.MethodPut:
+		return told{http.StatusOK, a.url}, a.url
+	case a.method == http.MethodDelete:
+		return told{status: http.StatusNoContent}, ""
+	}
+	return told{http.StatusOK, url}, url
+}
+
+// histories are of some accounts.
+type histories struct {
+	c    *cluster
+	stop chan struct{}
+	all  sync.WaitGroup
+	mu   sync.Mutex
+	ops  [historyAccounts][]porcupine.Operation
+}
+
+func (c *cluster) startHistories() (*histories, error) {
+	h := &histories{c: c, stop: make(chan struct{})}
+	keys, err := c.nodes[0].service.Load().RegisterAll(clusterAccounts, historyAccounts, func(i int) string { return c.url(i, 0) })
+	if err != nil {
+		return nil, err
+	}
+	for a, key := range keys {
+		h.ops[a] = []porcupine.Operation{{Input: asked{http.MethodPost, c.url(clusterAccounts+a, 0)}, Output: told{http.StatusCreated, c.url(clusterAccounts+a, 0)}}}
+		for client := range historyClients {
+			h.all.Go(func() { h.ask(a, client, key) })
+		}
+	}
+	return h, nil
+}
+
+// ask asks nodes about an account's webhook, one after the other.
+func (h *histories) ask(account, client int, key string) {
+	for version := client + 1; ; version += historyClients {
+		select {
+		case <-h.stop:
+			return
+		case <-time.After(rand.N(2 * historyGap)):
+		}
+		in := asked{method: []string{http.MethodGet, http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}[rand.IntN(5)]}
+		var body []byte
+		if in.method == http.MethodPost || in.method == http.MethodPut {
+			in.url = h.c.url(clusterAccounts+account, version)
+			body = fmt.Appendf(nil, `{"callbackUrl":%q}`, in.url)
+		}
+		op := porcupine.Operation{ClientId: client, Input: in, Call: time.Now().UnixNano()}
+		code, answer, err := h.c.any().Call(in.method, webhookPath, key, body)
+		op.Return = time.Now().UnixNano()
+		out := told{status: code}
+		switch {
+		case err != nil || code >= http.StatusInternalServerError:
+			if in.method == http.MethodGet {
+				continue
+			}
+			out.status, op.Return = 0, math.MaxInt64
+		case code == http.StatusOK || code == http.StatusCreated:
+			var w struct{ CallbackURL string }
+			_ = json.Unmarshal(answer, &w) // else it is not what was put
+			out.url = w.CallbackURL
+		}
+		op.Output = out
+		h.mu.Lock()
+		h.ops[account] = append(h.ops[account], op)
+		h.mu.Unlock()
+	}
+}
+
+// end ends the requests, and says how many there were. It fails if they are in no order.
+func (h *histories) end() (n, unknown int, err error) {
+	close(h.stop)
+	h.all.Wait()
+	var errs []error
+	for a, ops := range h.ops {
+		n += len(ops)
+		for _, op := range ops {
+			if op.Output.(told).status == 0 {
+				unknown++
+			}
+		}
+		switch porcupine.CheckOperationsTimeout(webhookModel, ops, historyLimit) {
+		case porcupine.Illegal:
+			errs = append(errs, fmt.Errorf("what nodes answered about the webhook of %s is in no order, from this on: %s", rig.Account(clusterAccounts+a), firstIllegal(ops)))
+		case porcupine.Unknown:
+			errs = append(errs, h.c.lab.late("whether %d requests about a webhook are in an order was not found in %v", len(ops), historyLimit))
+		}
+	}
+	return n, unknown, errors.Join(errs...)
+}
+
+// firstIllegal tells the request whose answer leaves no order, and those shortly before.
+func firstIllegal(ops []porcupine.Operation) string {
+	slices.SortFunc(ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
+	n, _ := slices.BinarySearchFunc(ops, true, func(last porcupine.Operation, _ bool) int {
+		if porcupine.CheckOperationsTimeout(webhookModel, until(ops, last.Return), historyLimit) == porcupine.Illegal {
+			return 0
+		}
+		return -1
+	})
+	if n == len(ops) {
+		return "an unanswered one"
+	}
+	var b strings.Builder
+	end := ops[n].Return
+	prefix := until(ops, end)
+	slices.SortFunc(prefix, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	for _, op := range prefix[max(0, len(prefix)-12):] {
+		in, out := op.Input.(asked), op.Output.(told)
+		fmt.Fprintf(&b, "\n  client %d, from %d ms on for %d ms: %s %s: %d %s", op.ClientId, (op.Call-end)/1e6, (op.Return-op.Call)/1e6, in.method, in.url, out.status, out.url)
+	}
+	return b.String()
+}
+
+// until is what was known at a time.
+func until(ops []porcupine.Operation, end int64) (prefix []porcupine.Operation) {
+	for _, op := range ops {
+		if op.Call > end {
+			continue
+		}
+		if op.Return > end {
+			op.Output, op.Return = told{}, math.MaxInt64
+		}
+		prefix = append(prefix, op)
+	}
+	return prefix
+}
