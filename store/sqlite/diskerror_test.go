@@ -118,6 +118,7 @@ func TestDiskErrors(t *testing.T) {
 			if err := m.start(); err != nil {
 				t.Fatal(err)
 			}
+			withWebhook(t, m.store)
 			o := &outage{}
 			m.store.Listen(o)
 			ended := make(chan error, 1)
@@ -135,7 +136,12 @@ func TestDiskErrors(t *testing.T) {
 			}
 			if !e.quiet {
 				more(t, "refusals", &o.refused, 5)
-				await(t, "words to the listener", func() bool { return o.n.Load() > 0 }) // an operation may fail before its commit
+				// The tenants' steps may all be such as nobody is told of, and an
+				// operation may fail before its commit.
+				await(t, "words to the listener", func() bool {
+					_, _ = m.store.ReplaceCallbackURL(t.Context(), "a", "https://a.example/", now)
+					return o.n.Load() > 0
+				})
 			}
 			m.vfs.Fail(nil)
 			more(t, "what is acknowledged again", &o.acknowledged, 40)
