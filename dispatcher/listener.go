@@ -22,10 +22,7 @@ func (d *Dispatcher) Accepted(batch []store.Acceptance) {
 	touched := make([]*member, 0, len(batch))
 	for i := range batch {
 		m := d.memberOf(batch[i].Delivery.AccountID)
-		m.Handed()
-		m.account(now)
-		m.Offer(&batch[i], now)
-		m.take()
+		m.offer(&batch[i], now)
 		if n := len(touched); n == 0 || touched[n-1] != m {
 			touched = append(touched, m)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/recapito/recapito/dispatcher/fair"
 	"github.com/recapito/recapito/dispatcher/lane"
+	"github.com/recapito/recapito/store"
 )
 
 // member is a lane among the others: where it waits for what they share, and what it
@@ -39,6 +40,14 @@ func (d *Dispatcher) memberOf(account string) *member {
 		d.departed(m)
 	}
 	return m
+}
+
+// offer hands over a delivery just committed, with the room that there is for it.
+func (m *member) offer(a *store.Acceptance, now time.Time) {
+	m.Handed()
+	m.account(now)
+	m.Offer(a, now)
+	m.take()
 }
 
 // apply does what the lane wants after something happened.
