@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/recapito/recapito/store/postgres/pgtest"
 	"github.com/recapito/recapito/verify/rig"
 )
 
@@ -22,7 +23,9 @@ type lab struct {
 type run struct {
 	lab     *lab
 	dir     string
+	server  *pgtest.Server // its database; nil: an SQLite file
 	service *rig.Service
+	others  []*rig.Service // nodes beside it
 	sink    *rig.Sink
 	keys    []string // API keys of the accounts
 	fed     int      // events so far
@@ -51,8 +54,16 @@ func (l *lab) prepare() (*run, error) {
 
 // serve starts the service on the run's database.
 func (r *run) serve(flags ...string) (err error) {
-	r.service, err = rig.Serve(rig.Options{Bin: r.lab.bin, Dir: r.dir, CA: r.sink.CA, Flags: append(flags, r.lab.Flag...)})
+	r.service, err = rig.Serve(r.options(flags...))
 	return err
+}
+
+func (r *run) options(flags ...string) rig.Options {
+	o := rig.Options{Bin: r.lab.bin, Dir: r.dir, CA: r.sink.CA, Flags: append(flags, r.lab.Flag...)}
+	if r.server != nil {
+		o.Store = r.server.URL(database)
+	}
+	return o
 }
 
 // serving has the service run while do does.
@@ -63,12 +74,21 @@ func (r *run) serving(flags []string, do func() error) error {
 	return errors.Join(do(), r.service.Stop())
 }
 
-// end stops both and removes what they left; err is what ended the run.
+// end stops everything and removes what it left; err is what ended the run.
 func (r *run) end(err error) error {
-	stopped := r.service.End(err)
+	errs := []error{err}
+	for _, s := range r.nodes() {
+		errs = append(errs, s.End(err))
+	}
 	r.sink.Kill()
-	return errors.Join(err, stopped, os.RemoveAll(r.dir))
+	if r.server != nil {
+		r.server.Stop()
+	}
+	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }
+
+// nodes are the service and those beside it.
+func (r *run) nodes() []*rig.Service { return append([]*rig.Service{r.service}, r.others...) }
 
 // register gives n more accounts a webhook each; i counts from the first of all.
 func (r *run) register(n int, url func(i int) string) error {

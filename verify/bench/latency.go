@@ -53,7 +53,12 @@ func (l *lab) latencyRound(rate *figures, loads []halfLoad) (err error) {
 	if err := r.register(100, func(i int) string { return r.sink.Endpoint(rig.OK, i) }); err != nil {
 		return err
 	}
-	feed := rig.Feed{Events: l.Events / 2, Batch: 100, Clients: 8, Accounts: 100}
+	return r.atHalfLoad(rig.Feed{Events: l.Events / 2, Batch: 100, Clients: 8, Accounts: 100}, rate, loads)
+}
+
+// atHalfLoad finds the greatest rate of a feed and notes how long its events take at half
+// of it.
+func (r *run) atHalfLoad(feed rig.Feed, rate *figures, loads []halfLoad) error {
 	if err := r.deliver(feed); err != nil { // connections, caches
 		return err
 	}

@@ -39,6 +39,9 @@ var scenarios = []scenario{
 	{"backlog", "millions of events waiting", backlog},
 	{"accounts", "a million registrations", accounts},
 	{"history", "millions of finished deliveries", history},
+	{"nodes", "one node and four on a PostgreSQL, and its CPU", nodes},
+	{"handoff", "events and PUTs from node to node", handoff},
+	{"takeover", "a node is killed in whose shards events wait", takeover},
 	{"sizing", "what events take of disk and memory, for docs/sizing.md", sizing},
 }
 
@@ -51,6 +54,8 @@ type flags struct {
 	Replay    int      `default:"1000000" help:"Failed deliveries that are sent again."`
 	Accounts  int      `default:"1000000" help:"Accounts that are many."`
 	History   int      `default:"10000000" help:"Deliveries of the history."`
+	NodeRate  float64  `default:"1000" help:"Events a second at each of four nodes."`
+	Waiting   int      `default:"1000000" help:"Events that wait in the shards of a node that is killed."`
 	Sizing    int      `default:"1000000" help:"Events of sizing."`
 	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`

@@ -58,6 +58,7 @@ func (l *lab) throughputRow(w load) (float64, error) {
 
 type throughputFigures struct {
 	rate, cpu, sinkCPU, feederCPU, commits, rss float64
+	database                                    float64 // CPU of PostgreSQL, if that is the store
 	raw                                         rig.RawResult
 }
 
@@ -69,11 +70,16 @@ func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
 		return m, err
 	}
 	defer func() { err = r.end(err) }()
+	return r.throughput(w)
+}
+
+// throughput is that of a run without accounts so far, and of the raw loop.
+func (r *run) throughput(w load) (m throughputFigures, err error) {
 	endpoint := func(i int) string { return r.sink.Endpoint(rig.OK, i) }
 	if err := r.register(w.endpoints, endpoint); err != nil {
 		return m, err
 	}
-	if m, err = r.atFullSpeed(rig.Feed{Events: l.Events / w.events, Batch: w.batch, Clients: w.clients, Accounts: w.endpoints}); err != nil {
+	if m, err = r.atFullSpeed(rig.Feed{Events: r.lab.Events / w.events, Batch: w.batch, Clients: w.clients, Accounts: w.endpoints}); err != nil {
 		return m, err
 	}
 	urls := make([]string, w.endpoints)
@@ -81,7 +87,7 @@ func (l *lab) throughputRound(w load) (m throughputFigures, err error) {
 		urls[i] = endpoint(i)
 	}
 	m.raw, err = rig.Raw{URLs: urls, CA: r.sink.CA, Method: http.MethodPost, Header: rig.CallbackHeader, Body: rig.CallbackBody,
-		Requests: l.Events, InFlight: rawInFlight, WantStatus: http.StatusNoContent}.Run()
+		Requests: r.lab.Events, InFlight: rawInFlight, WantStatus: http.StatusNoContent}.Run()
 	return m, err
 }
 
@@ -118,6 +124,7 @@ func (r *run) atFullSpeed(feed rig.Feed) (m throughputFigures, err error) {
 	m.sinkCPU = micros(after.sink.CPU-before.sink.CPU) / n
 	m.feederCPU = micros(after.feeder.CPU-before.feeder.CPU) / n
 	m.commits = (after.commits - before.commits) / n
+	m.database = micros(after.database-before.database) / n
 	m.rss = float64(after.server.PeakRSS) / 1024
 	return m, nil
 }
@@ -137,29 +144,45 @@ func (r *run) deliver(f rig.Feed) error {
 	return err
 }
 
+// snapshot is what has been used so far; server and commits are of all nodes.
 type snapshot struct {
 	server, sink, feeder rig.Usage
+	database             time.Duration
 	commits              float64
 }
 
 // recorded waits until the outcomes of what has arrived are on disk.
 func (r *run) recorded() error {
 	return rig.Await(time.Minute, "the outcomes to be recorded", func() bool {
-		n, err := r.service.Metric("recapito_unrecorded_outcomes")
-		return err == nil && n == 0
+		for _, s := range r.nodes() {
+			if n, err := s.Metric("recapito_unrecorded_outcomes"); err != nil || n > 0 {
+				return false
+			}
+		}
+		return true
 	})
 }
 
 func (r *run) snapshot() (s snapshot, err error) {
-	if s.server, err = rig.Measure(r.service.PID()); err != nil {
-		return s, err
+	for _, node := range r.nodes() {
+		u, err := rig.Measure(node.PID())
+		if err != nil {
+			return s, err
+		}
+		n, err := node.Metric("recapito_commit_duration_seconds_count")
+		if err != nil {
+			return s, err
+		}
+		s.server.CPU, s.server.PeakRSS, s.commits = s.server.CPU+u.CPU, max(s.server.PeakRSS, u.PeakRSS), s.commits+n
+	}
+	if r.server != nil {
+		if s.database, err = rig.FamilyCPU(r.server.PID()); err != nil {
+			return s, err
+		}
 	}
 	if s.sink, err = rig.Measure(r.sink.PID()); err != nil {
 		return s, err
 	}
-	if s.feeder, err = rig.Measure(os.Getpid()); err != nil {
-		return s, err
-	}
-	s.commits, err = r.service.Metric("recapito_commit_duration_seconds_count")
+	s.feeder, err = rig.Measure(os.Getpid())
 	return s, err
 }

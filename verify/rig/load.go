@@ -25,6 +25,7 @@ type Load struct {
 type LoadResult struct {
 	PerSecond     float64
 	P50, P99, Max time.Duration
+	Took          []time.Duration // each request, in order
 }
 
 // Run makes the requests; it fails if one is not answered as it should be.
@@ -64,7 +65,7 @@ func (l Load) Run() (LoadResult, error) {
 	if err := failed.Load(); err != nil {
 		return LoadResult{}, *err
 	}
-	res := LoadResult{PerSecond: float64(l.Requests) / time.Since(begin).Seconds()}
+	res := LoadResult{PerSecond: float64(l.Requests) / time.Since(begin).Seconds(), Took: took}
 	res.P50, res.P99, res.Max = Quantiles(took)
 	return res, nil
 }

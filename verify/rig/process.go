@@ -21,19 +21,11 @@ type Usage struct {
 // Measure reads the usage of a live process from /proc.
 func Measure(pid int) (Usage, error) {
 	var u Usage
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	s, err := readStat(pid)
 	if err != nil {
 		return u, err
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+2:]))
-	const userTime, systemTime, tick = 11, 12, 10 * time.Millisecond
-	for _, i := range []int{userTime, systemTime} {
-		ticks, err := strconv.Atoi(fields[i])
-		if err != nil {
-			return u, err
-		}
-		u.CPU += time.Duration(ticks) * tick
-	}
+	u.CPU = s.own
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return u, err
@@ -46,6 +38,57 @@ func Measure(pid int) (Usage, error) {
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	u.OpenFiles = len(files)
 	return u, err
+}
+
+// stat is what /proc/PID/stat says of CPU time, user and system.
+type stat struct {
+	parent     int
+	own, ended time.Duration // of the process, and of its children that have ended
+}
+
+func readStat(pid int) (s stat, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return s, err
+	}
+	const parent, firstTime, tick = 1, 11, 10 * time.Millisecond
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+2:]))
+	if s.parent, err = strconv.Atoi(fields[parent]); err != nil {
+		return s, err
+	}
+	var times [4]time.Duration
+	for i := range times {
+		ticks, err := strconv.Atoi(fields[firstTime+i])
+		if err != nil {
+			return s, err
+		}
+		times[i] = time.Duration(ticks) * tick
+	}
+	s.own, s.ended = times[0]+times[1], times[2]+times[3]
+	return s, nil
+}
+
+// FamilyCPU is the CPU time of a live process and of all children that it has had.
+func FamilyCPU(pid int) (time.Duration, error) {
+	first, err := readStat(pid)
+	if err != nil {
+		return 0, err
+	}
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, err
+	}
+	sum := first.own + first.ended
+	for _, p := range processes {
+		child, err := strconv.Atoi(p.Name())
+		if err != nil {
+			continue // no process
+		}
+		if s, err := readStat(child); err == nil && s.parent == pid { // else it has ended meanwhile
+			sum += s.own
+		}
+	}
+	return sum, nil
 }
 
 // Child is a process that the rig started and ends.

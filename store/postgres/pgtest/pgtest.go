@@ -55,17 +55,21 @@ func Main(m *testing.M) {
 }
 
 // Start starts a server.
-func Start() (*Server, error) {
+func Start() (*Server, error) { return StartIn("") }
+
+// StartIn starts a server whose files are beneath a folder, which its user must be able
+// to enter. Empty: that of temporary files.
+func StartIn(parent string) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
 	}
-	return start(bin, (*Server).initialize, func() error { return nil })
+	return start(parent, bin, (*Server).initialize, func() error { return nil })
 }
 
 // start starts a server whose files something makes, and then does what is left to do.
-func start(bin string, fill func(*Server) error, then func() error) (_ *Server, err error) {
-	dir, err := os.MkdirTemp("", "recapito-pg-")
+func start(parent, bin string, fill func(*Server) error, then func() error) (_ *Server, err error) {
+	dir, err := os.MkdirTemp(parent, "recapito-pg-")
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +163,9 @@ func (s *Server) Stop() {
 	}
 	_ = os.RemoveAll(s.dir) // in the folder of temporary files
 }
+
+// PID is the number of the server's first process, which starts all others.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Restart ends the server as a crash does, and starts it again with the same files
 // and at the same address.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,7 +15,7 @@ import (
 // Standby starts a server that follows this one. From now on, a commit of this one waits
 // until that one has it on disk.
 func (s *Server) Standby() (*Server, error) {
-	return start(s.bin, func(standby *Server) error {
+	return start(filepath.Dir(s.dir), s.bin, func(standby *Server) error {
 		copying := standby.command("pg_basebackup", "--pgdata", standby.data(), "--host", "127.0.0.1", "--port", strconv.Itoa(s.Port), "--username", superuser,
 			"--write-recovery-conf", "--wal-method", "stream", "--checkpoint", "fast")
 		if out, err := copying.CombinedOutput(); err != nil {
