@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -134,4 +135,96 @@ func TestALockThatIsNotGivenBackFailsOneChange(t *testing.T) {
 	if err := acceptOne(s, "e1"); err != nil {
 		t.Errorf("Accept: %v", err)
 	}
+}
+
+// The server may still be at work for a connection that is lost. What such a commit
+// accepted would be before a position that other nodes have passed, and told to nobody.
+func TestACommitOfALostConnectionFailsWhenTheNodeHasAnother(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	old, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = old.Close(context.Background()) }()
+	for _, statement := range []string{`BEGIN`, `SELECT nextval('blocks')`} {
+		if _, err := old.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var epoch int64
+	if err := s.w.do(t.Context(), func(tx *txn) error { epoch = tx.w.lease.epoch; return tx.w.conn.Close(t.Context()) }); err == nil {
+		t.Fatal("a commit without a connection: got no error")
+	}
+	if err := acceptOne(s, "e1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Exec(t.Context(), fenceAccepted, s.w.mySlot(), epoch, 0, 0, 0, 0, 0, 0); codeOf(err) != divisionByZero {
+		t.Errorf("the old commit: got %v, want that its fence fails", err)
+	}
+}
+
+// Whoever did not look for a while does not know whether the others were silent, or the
+// database was.
+func TestANodeThatDidNotLookTakesNobodyForDead(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	s.w.lease.ttl.Store(int64(time.Hour)) // its own pulse takes nobody for dead meanwhile
+	execute(t, url, `INSERT INTO nodes (slot, epoch, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
+		SELECT 7, 1, true, 1, pos, applied, 0, 0, 0, 0, host, since FROM nodes`)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	silent := map[int16]silence{7: {epoch: 1, beat: 1, since: boot() - 2*time.Hour}}
+	p := &pulse{store: s, conn: conn, nodes: []node{{slot: 7, epoch: 1, beat: 1, alive: true}}, silent: silent, last: boot() - 2*maxBlind}
+	if err := p.evictSilent(t.Context()); err != nil || s.Nodes().Evicted != 0 {
+		t.Errorf("by a node that did not look: taken for dead %d times (%v), want never", s.Nodes().Evicted, err)
+	}
+	p.silent, p.last = silent, boot()+time.Hour // it looked all the time, however slow the machine
+	if err := p.evictSilent(t.Context()); err != nil || s.Nodes().Evicted != 1 {
+		t.Errorf("by a node that looked all the time: taken for dead %d times (%v), want once", s.Nodes().Evicted, err)
+	}
+}
+
+// unsettled is a listener that still has attempts under way.
+type unsettled struct {
+	*listener
+	settled chan struct{}
+}
+
+func (l unsettled) Lost(func(string) bool) <-chan struct{} { return l.settled }
+
+func TestAShardIsFreeWhenWhatIsUnderWayInItHasEnded(t *testing.T) {
+	var leaves atomic.Bool
+	s := open(t, pgtest.Database(t), func(c *Config) {
+		c.share = func(int) int {
+			if leaves.Load() {
+				return 0
+			}
+			return numShards
+		}
+	})
+	l := unsettled{&listener{}, make(chan struct{})}
+	s.Listen(l)
+	free := func() (n int) {
+		if err := s.one(t.Context(), `SELECT count(*) FROM shards WHERE slot IS NULL`, nil, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	leaves.Store(true)
+	eventually(t, "shards to be given back", func() bool { return len(s.shards.in(leaving)) == giveAtOnce })
+	for range 20 {
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := free(); n > 0 {
+			t.Fatalf("%d shards are free while something is under way in them, want none", n)
+		}
+	}
+	close(l.settled)
+	eventually(t, "all shards to be free", func() bool { return free() == numShards })
 }
