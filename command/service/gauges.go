@@ -71,6 +71,7 @@ func (g *gauges) ofNode(s scrape, n store.NodeStats) {
 	s.gauge(g.shards, n.Shards)
 	s.counter(g.evicted, n.Evicted)
 	s.counter(g.fenced, n.Fenced)
+	s.counter(g.slowInserts, n.SlowInserts)
 	s.value(g.leaseRemaining, prometheus.GaugeValue, n.Lease.Seconds())
 	s.value(g.marksAge, prometheus.GaugeValue, n.MarksAge.Seconds())
 	s.value(g.clockSkew, prometheus.GaugeValue, n.ClockSkew.Seconds())

@@ -58,7 +58,7 @@ type gaugeDescs struct {
 	slots, slotsMax, window, unrecorded                       *prometheus.Desc
 	lastSweep, clock, lease                                   *prometheus.Desc
 	nodes, shards, evicted, fenced                            *prometheus.Desc
-	leaseRemaining, marksAge, clockSkew                       *prometheus.Desc
+	leaseRemaining, marksAge, clockSkew, slowInserts          *prometheus.Desc
 	dials, resumed, reused, egressFailures, connectionsIdling *prometheus.Desc
 }
 
@@ -112,6 +112,7 @@ func newMetrics() *metrics {
 			leaseRemaining:    desc("recapito_lease_remaining_seconds", "For how long this node may still begin attempts without another commit."),
 			marksAge:          desc("recapito_marks_age_seconds", "How old what waits must be to be in the table from which others take over."),
 			clockSkew:         desc("recapito_clock_skew_seconds", "By how much this node's clock is ahead of the database's."),
+			slowInserts:       desc("recapito_slow_inserts_total", "Inserts of events that were made again, since one was known or another node had just stored one of its message."),
 			lanes:             desc("recapito_lanes", "Accounts with pending or recent work, by health.", "health"),
 			oldestDue:         desc("recapito_oldest_due_seconds", "For how long the oldest due event has been due, by the health of its lane; 0: none is.", "health"),
 			slots:             desc("recapito_slots_in_use", "Attempts under way, by the lane's class.", "class"),

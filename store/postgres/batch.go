@@ -34,7 +34,11 @@ func (tx *txn) commitBatch(ops []*operation) error {
 				err = errors.Join(err, failed, tx.w.conn.Close(tx.ctx))
 			}
 		}
-		if code := codeOf(err); err == nil || try == batchTries || code != uniqueViolation && code != deadlock {
+		code := codeOf(err)
+		if code == uniqueViolation {
+			tx.w.store.slowInserts.Add(1)
+		}
+		if err == nil || try == batchTries || code != uniqueViolation && code != deadlock {
 			break
 		}
 	}

@@ -113,6 +113,19 @@ func TestChangesOfAWebhookAtTwoNodesAreMadeOneAfterTheOther(t *testing.T) {
 	}
 }
 
+func TestInsertsThatAreMadeAgainAreCounted(t *testing.T) {
+	s := open(t, pgtest.Database(t))
+	ready(t, s, "a")
+	for i, want := range []uint64{0, 0, 1, 2} {
+		if err := acceptOne(s, []string{"e1", "e2", "e1", "e2"}[i]); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Nodes().SlowInserts; n != want {
+			t.Errorf("after %d of e1, e2, e1, e2: %d, want %d", i+1, n, want)
+		}
+	}
+}
+
 // A row that another process keeps locked delays one change, and not the node.
 func TestALockThatIsNotGivenBackFailsOneChange(t *testing.T) {
 	url := pgtest.Database(t)

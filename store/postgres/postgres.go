@@ -78,6 +78,7 @@ type Store struct {
 	handingOver atomic.Bool
 	evictions   atomic.Int64 // by this node
 	fences      atomic.Int64 // of this node
+	slowInserts atomic.Uint64
 
 	erasing    sync.Mutex // held while one begins, and while the store is closed
 	erasers    sync.WaitGroup

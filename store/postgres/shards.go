@@ -180,7 +180,7 @@ func (s *Store) Nodes() store.NodeStats {
 	now := boot()
 	stats := store.NodeStats{
 		Shards: len(s.shards.in(owned)), Evicted: uint64(s.evictions.Load()), Fenced: uint64(s.fences.Load()),
-		Lease: max(0, time.Duration(s.w.lease.until.Load())-now),
+		SlowInserts: s.slowInserts.Load(), Lease: max(0, time.Duration(s.w.lease.until.Load())-now),
 	}
 	if at := s.w.markedAt.Load(); at > 0 {
 		stats.MarksAge = now - time.Duration(at)
