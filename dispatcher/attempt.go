@@ -65,7 +65,7 @@ func (a *attempt) post(ctx context.Context) egress.Result {
 		Header:   a.follow(d.header(a.Webhook, del.EventID, del.Body, del.Attempts+1, time.Now())),
 		Body:     del.Body,
 		Deadline: a.Started.Add(d.cfg.AttemptTimeout), MadeSince: a.MadeSince,
-		Proceed: a.proceed,
+		Proceed: a.proceed, Sent: a.sent,
 	})
 }
 
@@ -101,6 +101,14 @@ func (a *attempt) proceed() error {
 		return errWithdrawn
 	}
 	return nil
+}
+
+// sent counts the attempt if the lease has run out since it was allowed to proceed: the
+// process was stopped between, and others may have taken the account over.
+func (a *attempt) sent() {
+	if d := a.member.d; !d.cfg.Store.May("") {
+		d.late.Add(1)
+	}
 }
 
 // ended takes in how the attempt ended and returns the next one for its worker; nil:

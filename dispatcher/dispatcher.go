@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
@@ -97,6 +98,8 @@ type Dispatcher struct {
 	counts     counts
 	sweeper    sweeper
 	bulk       bulk
+
+	late atomic.Uint64 // see [Stats]
 }
 
 // New checks the configuration, fills in the defaults, and checks whether the

@@ -189,6 +189,52 @@ func TestExpiredLeaseIsAskedForNowAndThen(t *testing.T) {
 	})
 }
 
+// stopping is a process that is stopped between when an attempt is allowed to proceed and
+// when it has been sent.
+type stopping struct {
+	dispatcher.Sender
+	stop func()
+}
+
+func (s stopping) Post(ctx context.Context, r *egress.Request) egress.Result {
+	res := s.Sender.Post(ctx, r)
+	s.stop()
+	r.Sent()
+	return res
+}
+
+func TestAttemptsSentAfterTheLeaseHasRunOutAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := &leasedStore{}, func() {}
+		r := newRig(t, func(c *dispatcher.Config) {
+			s.Store, c.Store = c.Store, s
+			c.Sender = stopping{c.Sender, func() { stop() }}
+		})
+		r.account("a")
+		want := func(when string, want uint64) {
+			t.Helper()
+			if n := r.disp.Stats().Late; n != want {
+				t.Errorf("%s: %d late attempts, want %d", when, n, want)
+			}
+		}
+		r.accept("a", "m")
+		r.after(time.Second)
+		want("within the lease", 0)
+		stop = func() { s.expire(true) }
+		r.accept("a", "n")
+		r.after(time.Second)
+		want("the lease ran out before it was sent", 1)
+		stop = func() {}
+		r.accept("a", "o")
+		r.after(time.Second)
+		want("none begins after that", 1)
+		s.expire(false)
+		r.after(time.Second)
+		want("within the next lease", 1)
+		r.wantStates(map[store.State]int64{store.Delivered: 3})
+	})
+}
+
 // leasedStore counts how often it is asked whether an attempt may begin.
 type leasedStore struct {
 	dispatcher.Store

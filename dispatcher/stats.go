@@ -16,8 +16,9 @@ type Stats struct {
 	SlotsInUse int
 	InUseBy    map[string]int // of these, by the class of their lane
 	MaxSlots   int
-	HeldBytes  int // bodies waiting in memory
-	Unrecorded int // outcomes not yet on disk
+	HeldBytes  int    // bodies waiting in memory
+	Unrecorded int    // outcomes not yet on disk
+	Late       uint64 // attempts sent when the lease had run out, since the start
 	// DueSince is since when the delivery has been due that has been so the longest
 	// and is not under way, by what Lanes are counted as: "healthy", "suspect",
 	// "open", "suspended". Those where nothing is due are not there.
@@ -47,7 +48,7 @@ func (d *Dispatcher) Stats() Stats {
 		Lanes: len(d.lanes), Suspect: lanes[doubted], Open: lanes[probing], Suspended: lanes[suspended],
 		DueSince: due, Swept: d.sweeper.last(),
 		SlotsInUse: d.slots.Total(), InUseBy: inUse, MaxSlots: d.cfg.MaxInFlight,
-		HeldBytes: d.jobs.memory.Total(), Unrecorded: d.recorder.len(),
+		HeldBytes: d.jobs.memory.Total(), Unrecorded: d.recorder.len(), Late: d.late.Load(),
 	}
 }
 

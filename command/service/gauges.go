@@ -94,6 +94,9 @@ func (g *gauges) ofDispatcher(s scrape, now time.Time) {
 	s.gauge(g.slotsMax, d.MaxSlots)
 	s.gauge(g.window, d.HeldBytes)
 	s.gauge(g.unrecorded, d.Unrecorded)
+	if _, ok := g.store.(nodes); ok {
+		s.counter(g.lateAttempts, d.Late)
+	}
 	s.timestamp(g.lastSweep, d.Swept)
 }
 

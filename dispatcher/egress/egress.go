@@ -133,6 +133,9 @@ type Request struct {
 	// again before the first on a second connection; its error ends the attempt
 	// with nothing (more) sent. Nil: yes.
 	Proceed func() error
+	// Sent is called when the request has been written, as far as that was possible,
+	// before its answer is awaited. Nil: nobody is told.
+	Sent func()
 	// Test makes the request find out what it can: on a connection of its own, with
 	// a whole handshake of which the result tells, and with a wait for a late answer
 	// of once more what was left until Deadline when it was connected, 10 s at most.

@@ -52,6 +52,9 @@ func (c *conn) exchange(u *url.URL, r *Request) (Result, error) {
 	}
 	began := time.Now()
 	_, unsent := c.Write(b.out)
+	if r.Sent != nil {
+		r.Sent()
+	}
 	// A receiver may answer and close without reading all.
 	a, err := c.await(b, began)
 	c.header = a.header

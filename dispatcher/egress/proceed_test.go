@@ -79,6 +79,37 @@ func TestProceedNotAskedWithoutConnection(t *testing.T) {
 	wantKind(t, post(t, newClient(t), req), egress.DestinationRefused)
 }
 
+// Who is told that a request was sent is told after it was allowed to proceed, and before
+// its answer.
+func TestSentIsToldBeforeTheAnswer(t *testing.T) {
+	told := make(chan string, 3)
+	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
+		if s.Request() == nil {
+			return
+		}
+		for _, want := range []string{"proceed", "sent"} {
+			select {
+			case got := <-told:
+				if got != want {
+					t.Errorf("told %q, want %q", got, want)
+				}
+			case <-t.Context().Done(): // the request has ended without it
+				return
+			}
+		}
+		s.Say(hostile.OK200)
+		hostile.Answering(hostile.OK200)(s)
+	})
+	req := newRequest(r.url())
+	req.Proceed = func() error { told <- "proceed"; return nil }
+	req.Sent = func() { told <- "sent" }
+	wantKind(t, post(t, newClient(t), req), egress.Acknowledged)
+
+	req.Proceed = func() error { return errNo }
+	req.Sent = func() { t.Error("a request that was withdrawn: told that it was sent") }
+	wantKind(t, post(t, newClient(t), req), egress.Withdrawn)
+}
+
 func TestInterrupted(t *testing.T) {
 	got := make(chan struct{})
 	r := listenTLS(t, goodTLS(), func(s *hostile.Session) {
