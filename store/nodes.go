@@ -15,6 +15,8 @@ type NodeStats struct {
 	Lease time.Duration
 	// MarksAge is for how long what it was told has not been made easy to take over.
 	MarksAge time.Duration
+	// StreamLag is how long ago the other processes had accepted no more than it was told.
+	StreamLag time.Duration
 	// ClockSkew is by how much its clock is ahead of the store's, as of the last look.
 	ClockSkew time.Duration
 }

@@ -74,6 +74,7 @@ func (g *gauges) ofNode(s scrape, n store.NodeStats) {
 	s.counter(g.slowInserts, n.SlowInserts)
 	s.value(g.leaseRemaining, prometheus.GaugeValue, n.Lease.Seconds())
 	s.value(g.marksAge, prometheus.GaugeValue, n.MarksAge.Seconds())
+	s.value(g.streamLag, prometheus.GaugeValue, n.StreamLag.Seconds())
 	s.value(g.clockSkew, prometheus.GaugeValue, n.ClockSkew.Seconds())
 }
 

@@ -59,7 +59,7 @@ type gaugeDescs struct {
 	lastSweep, clock, lease                                   *prometheus.Desc
 	nodes, shards, evicted, fenced                            *prometheus.Desc
 	leaseRemaining, marksAge, clockSkew, slowInserts          *prometheus.Desc
-	lateAttempts                                              *prometheus.Desc
+	lateAttempts, streamLag                                   *prometheus.Desc
 	dials, resumed, reused, egressFailures, connectionsIdling *prometheus.Desc
 }
 
@@ -114,6 +114,7 @@ func newMetrics() *metrics {
 			marksAge:          desc("recapito_marks_age_seconds", "How old what waits must be to be in the table from which others take over."),
 			clockSkew:         desc("recapito_clock_skew_seconds", "By how much this node's clock is ahead of the database's."),
 			slowInserts:       desc("recapito_slow_inserts_total", "Inserts of events that were made again, since one was known or another node had just stored one of its message."),
+			streamLag:         desc("recapito_stream_lag_seconds", "How long ago the other nodes had accepted no more than this one knows of."),
 			lateAttempts:      desc("recapito_late_attempts_total", "Attempts that were sent when this node's lease had run out: it was stopped just before."),
 			lanes:             desc("recapito_lanes", "Accounts with pending or recent work, by health.", "health"),
 			oldestDue:         desc("recapito_oldest_due_seconds", "For how long the oldest due event has been due, by the health of its lane; 0: none is.", "health"),

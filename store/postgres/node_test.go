@@ -230,6 +230,33 @@ func TestANodeIsToldWhatAnotherAccepts(t *testing.T) {
 	}
 }
 
+// busy is a listener that takes its time.
+type busy struct {
+	*listener
+	free chan struct{}
+}
+
+func (l busy) Accepted([]store.Acceptance) { <-l.free }
+
+func TestAStreamThatIsNotToldLagsBehind(t *testing.T) {
+	url := pgtest.Database(t)
+	all := func(c *Config) { c.share = func(int) int { return numShards } }
+	none := func(c *Config) { c.share = func(int) int { return 0 } }
+	first, second, l := open(t, url, all), open(t, url, none), busy{&listener{}, make(chan struct{})}
+	second.w.lease.ttl.Store(int64(time.Hour)) // the first does not write while it is busy
+	first.Listen(l)
+	ready(t, second, "a")
+	lag := func() time.Duration { return first.Nodes().StreamLag }
+	const much = time.Second // a look is 25 ms after the one before
+	eventually(t, "the first node to know all", func() bool { return lag() < much })
+	if err := acceptOne(second, "e1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream to lag behind", func() bool { return lag() > much })
+	close(l.free)
+	eventually(t, "the first node to know all again", func() bool { return lag() < much })
+}
+
 // After the answer to a change, no node knows of what was before.
 func TestAChangeIsKnownToEveryNodeWhenItIsAnswered(t *testing.T) {
 	url := pgtest.Database(t)

@@ -47,6 +47,7 @@ type pulse struct {
 	stopped     chan struct{}
 	live        atomic.Int32  // nodes
 	skew        atomic.Int64  // by how much the machine's clock is ahead of the database's
+	toldAt      atomic.Int64  // when the last look was of which the listener knows all, by the boot clock
 	kick        chan struct{} // holds a token while there is something to be told at once
 }
 
@@ -112,12 +113,16 @@ func (p *pulse) step() (again bool, err error) {
 			return false, err
 		}
 	}
+	looked := boot()
 	if err := p.look(ctx); err != nil {
 		return false, err
 	}
 	told, err := p.tellStreams(ctx)
 	if err != nil {
 		return false, err
+	}
+	if told {
+		p.toldAt.Store(int64(looked))
 	}
 	if told && p.gaining {
 		p.gain()

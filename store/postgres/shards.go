@@ -187,6 +187,7 @@ func (s *Store) Nodes() store.NodeStats {
 	}
 	if s.pulse != nil {
 		stats.Live, stats.ClockSkew = int(s.pulse.live.Load()), time.Duration(s.pulse.skew.Load())
+		stats.StreamLag = now - time.Duration(s.pulse.toldAt.Load())
 	}
 	return stats
 }
