@@ -352,6 +352,7 @@ type Listener interface {
 type Acceptance struct {
 	Delivery Delivery
 	Webhook  *Webhook
+	Foreign  bool // another process has accepted it
 }
 
 // Stats count what the store holds.

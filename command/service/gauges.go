@@ -10,9 +10,13 @@ import (
 	"github.com/recapito/recapito/store"
 )
 
-// watch adds the gauges, read when Prometheus asks.
+// watch adds the gauges, read when Prometheus asks, and what a store of several processes
+// has.
 func (m *metrics) watch(st store.Store, d *dispatcher.Dispatcher, c *egress.Client) {
 	m.registry.MustRegister(&gauges{gaugeDescs: m.gaugeDescs, store: st, dispatcher: d, egress: c})
+	if _, ok := st.(nodes); ok {
+		m.registry.MustRegister(m.nodes.handOff)
+	}
 }
 
 // gauges read the present state of the store, the dispatcher and the connections once

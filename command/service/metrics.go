@@ -21,6 +21,7 @@ type metrics struct {
 	intake     intakeMetrics
 	attempt    attemptMetrics
 	commit     commitMetrics
+	nodes      nodeMetrics
 	api        apiMetrics
 	reload     reloadMetrics
 	changes    *prometheus.CounterVec
@@ -41,6 +42,9 @@ type commitMetrics struct {
 	duration, rows prometheus.Histogram
 	failures       prometheus.Counter
 }
+
+// nodeMetrics are served for a store of several processes alone.
+type nodeMetrics struct{ handOff *prometheus.HistogramVec }
 
 type apiMetrics struct {
 	requests *prometheus.CounterVec
@@ -88,11 +92,13 @@ func newMetrics() *metrics {
 			rows:     histogram("recapito_commit_rows", "Events and outcomes in a group commit.", rows),
 			failures: counter("recapito_commit_failures_total", "Group commits that failed."),
 		},
+		nodes: nodeMetrics{
+			handOff: histograms("recapito_handoff_seconds", "From the acceptance until the node that attempts is told, by whether it has accepted the event itself.", times, "stream"),
+		},
 		api: apiMetrics{
 			requests: counters("recapito_http_requests_total", "API requests by operation and status.", "operation", "status"),
-			duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-				Name: "recapito_http_request_duration_seconds", Help: "Duration of API requests by operation.", Buckets: times}, []string{"operation"}),
-			waiting: gauge("recapito_feed_waiting", "Requests that wait for events."),
+			duration: histograms("recapito_http_request_duration_seconds", "Duration of API requests by operation.", times, "operation"),
+			waiting:  gauge("recapito_feed_waiting", "Requests that wait for events."),
 		},
 		reload: reloadMetrics{
 			successful: gauge("recapito_config_last_reload_successful", "Whether the last reload of the configuration succeeded, or the start."),
@@ -187,6 +193,10 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 }
 
+func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+}
+
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
@@ -234,6 +244,14 @@ func (m *metrics) changed(what string) { m.changes.WithLabelValues(what).Inc() }
 func (m *metrics) requested(operation string, status int, took time.Duration) {
 	m.api.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
 	m.api.duration.WithLabelValues(operation).Observe(took.Seconds())
+}
+
+func (m *metrics) handedOff(foreign bool, took time.Duration) {
+	stream := "own"
+	if foreign {
+		stream = "foreign"
+	}
+	m.nodes.handOff.WithLabelValues(stream).Observe(took.Seconds())
 }
 
 func (m *metrics) waits(n int) { m.api.waiting.Set(float64(n)) }

@@ -80,7 +80,8 @@ func TestEveryMetricIsInTheManual(t *testing.T) {
 	}
 }
 
-// counted is what a counter with these labels has counted.
+// counted is what a counter with these labels has counted, or how often a histogram has
+// observed something.
 func counted(t *testing.T, m *metrics, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := m.registry.Gather()
@@ -94,7 +95,7 @@ func counted(t *testing.T, m *metrics, name string, labels ...string) float64 {
 				values = append(values, l.GetValue())
 			}
 			if family.GetName() == name && slices.Equal(values, labels) {
-				return one.GetCounter().GetValue()
+				return one.GetCounter().GetValue() + float64(one.GetHistogram().GetSampleCount())
 			}
 		}
 	}

@@ -21,6 +21,30 @@ type nodes interface {
 	AskProbe(ctx context.Context, accountID string) error
 }
 
+// listenerOf is what the store tells.
+func listenerOf(st store.Store, disp *dispatcher.Dispatcher, took func(foreign bool, d time.Duration)) store.Listener {
+	if _, ok := st.(nodes); ok {
+		return handOffs{disp, took}
+	}
+	return disp
+}
+
+// handOffs tells how long what is handed over took since it was accepted. By two nodes'
+// clocks that may be no time at all.
+type handOffs struct {
+	*dispatcher.Dispatcher
+	took func(foreign bool, d time.Duration)
+}
+
+// Accepted implements [store.Listener].
+func (h handOffs) Accepted(batch []store.Acceptance) {
+	now := time.Now()
+	for i := range batch {
+		h.took(batch[i].Foreign, max(0, now.Sub(batch[i].Delivery.AcceptedAt)))
+	}
+	h.Dispatcher.Accepted(batch)
+}
+
 // feedGap is how late a request that waits for events learns of those that another
 // process has accepted.
 const feedGap = 250 * time.Millisecond

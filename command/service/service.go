@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	st.Listen(disp)
+	st.Listen(listenerOf(st, disp, m.handedOff))
 	m.watch(st, disp, client)
 
 	apiDoor, opsDoor, err := listen(cfg, connections, client.Shed)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/recapito/recapito/store"
@@ -48,6 +49,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 type listener struct {
 	mu        sync.Mutex
 	accepted  []string
+	foreign   []string // of these
 	uncertain []string
 	lost      int
 	gained    int
@@ -81,6 +83,9 @@ func (l *listener) Accepted(batch []store.Acceptance) {
 	defer l.mu.Unlock()
 	for i := range batch {
 		l.accepted = append(l.accepted, batch[i].Delivery.EventID)
+		if batch[i].Foreign {
+			l.foreign = append(l.foreign, batch[i].Delivery.EventID)
+		}
 	}
 }
 
@@ -212,18 +217,23 @@ func TestANodeIsToldWhatAnotherAccepts(t *testing.T) {
 	eventually(t, "both to have half", func() bool { return shardsHeld(first) == numShards/2 && shardsHeld(second) == numShards/2 })
 	a := accountOf(first)
 	ready(t, first, a)
-	var want []string
+	var want, foreign []string
 	for i := range 200 {
 		e := event(a, fmt.Sprint("e", i))
 		e.MessageID = "m"
 		if _, err := []*Store{first, second}[i%2].Accept(t.Context(), []store.Event{e}, t0); err != nil {
 			t.Fatal(err)
 		}
-		want = append(want, e.ID)
+		if want = append(want, e.ID); i%2 == 1 {
+			foreign = append(foreign, e.ID)
+		}
 	}
 	eventually(t, "the node of the account to be told", func() bool { told, _, _, _ := l.told(); return len(told) >= len(want) })
 	if told, _, _, _ := l.told(); !slices.Equal(told, want) {
 		t.Errorf("told of %v, want %v", told, want)
+	}
+	if diff := cmp.Diff(foreign, l.foreign); diff != "" {
+		t.Errorf("told that the other node accepted (-want +got):\n%s", diff)
 	}
 	if told, _, _, _ := other.told(); len(told) > 0 {
 		t.Errorf("the other node was told of %v, want of nothing", told)

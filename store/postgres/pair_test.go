@@ -117,7 +117,10 @@ type gathered struct {
 func (g *gathered) Accepted(batch []store.Acceptance) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.accepted = append(g.accepted, batch...)
+	for _, a := range batch {
+		a.Foreign = false // both are one store
+		g.accepted = append(g.accepted, a)
+	}
 }
 
 func (g *gathered) later(tell func(store.Listener)) {

@@ -101,9 +101,9 @@ type part struct {
 	rows     []streamed
 }
 
-// streamed is a delivery of another node's stream.
+// streamed is a delivery of a node's stream.
 type streamed struct {
-	shard int16
+	slot, shard int16
 	store.Delivery
 }
 
@@ -183,7 +183,7 @@ func (p *pulse) readParts(ctx context.Context, parts []part, mine []int16) (cut 
 			own.rows, err = pgx.CollectRows(rows, func(pgx.CollectableRow) (d streamed, err error) {
 				var account string
 				d.Delivery, err = scanDelivery(rows, "", false, &d.shard, &account)
-				d.AccountID = account
+				d.AccountID, d.slot = account, own.slot
 				return d, err
 			})
 			return err
@@ -242,7 +242,7 @@ func (p *pulse) tell(parts []part, found []streamed, registrations map[string]*r
 		case r.webhook == nil:
 			unsure = append(unsure, d.AccountID) // it was removed: the listener has it cancelled
 		default:
-			batch = append(batch, store.Acceptance{Delivery: d.Delivery, Webhook: r.webhook})
+			batch = append(batch, store.Acceptance{Delivery: d.Delivery, Webhook: r.webhook, Foreign: d.slot != s.w.mySlot()})
 		}
 	}
 	if l := s.w.listener.Load(); l != nil {
