@@ -15,7 +15,7 @@ import (
 func (m *metrics) watch(st store.Store, d *dispatcher.Dispatcher, c *egress.Client) {
 	m.registry.MustRegister(&gauges{gaugeDescs: m.gaugeDescs, store: st, dispatcher: d, egress: c})
 	if _, ok := st.(nodes); ok {
-		m.registry.MustRegister(m.nodes.handOff)
+		m.registry.MustRegister(m.nodes.handOff, m.nodes.change)
 	}
 }
 

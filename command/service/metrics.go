@@ -44,7 +44,10 @@ type commitMetrics struct {
 }
 
 // nodeMetrics are served for a store of several processes alone.
-type nodeMetrics struct{ handOff *prometheus.HistogramVec }
+type nodeMetrics struct {
+	handOff *prometheus.HistogramVec
+	change  prometheus.Histogram
+}
 
 type apiMetrics struct {
 	requests *prometheus.CounterVec
@@ -94,6 +97,7 @@ func newMetrics() *metrics {
 		},
 		nodes: nodeMetrics{
 			handOff: histograms("recapito_handoff_seconds", "From the acceptance until the node that attempts is told, by whether it has accepted the event itself.", times, "stream"),
+			change:  histogram("recapito_change_ack_seconds", "How long the answer to a change waited until all nodes had acknowledged it.", times),
 		},
 		api: apiMetrics{
 			requests: counters("recapito_http_requests_total", "API requests by operation and status.", "operation", "status"),
@@ -253,6 +257,8 @@ func (m *metrics) handedOff(foreign bool, took time.Duration) {
 	}
 	m.nodes.handOff.WithLabelValues(stream).Observe(took.Seconds())
 }
+
+func (m *metrics) settled(waited time.Duration) { m.nodes.change.Observe(waited.Seconds()) }
 
 func (m *metrics) waits(n int) { m.api.waiting.Set(float64(n)) }
 

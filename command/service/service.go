@@ -65,7 +65,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	st, err := open.Store(ctx, cfg.Store, open.Config{SecretKeys: cfg.SecretKeys, Quota: cfg.Quota, OnCommit: func(c store.Commit) {
 		m.committed(c)
 		recent.committed(time.Now(), c)
-	}, Logger: log})
+	}, OnChange: m.settled, Logger: log})
 	if err != nil {
 		return err
 	}

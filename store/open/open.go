@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/recapito/recapito/store"
 	"github.com/recapito/recapito/store/memory"
@@ -33,6 +34,9 @@ type Config struct {
 	Quota     store.Quota // of each account
 	// OnCommit is told of every group commit.
 	OnCommit func(store.Commit)
+	// OnChange is told of every change, of a store of several processes, how long its answer
+	// waited until all of them knew.
+	OnChange func(waited time.Duration)
 	Logger   *slog.Logger // default: discards
 }
 
@@ -57,7 +61,8 @@ func Store(ctx context.Context, url string, cfg Config) (store.Store, error) {
 	}
 	if kind == onServer {
 		return postgres.Open(ctx, postgres.Config{
-			URL: url, SecretKeys: cfg.SecretKeys, Shared: cfg.Shared, Alone: cfg.Alone, MustExist: cfg.MustExist, Quota: cfg.Quota, OnCommit: cfg.OnCommit, Logger: cfg.Logger,
+			URL: url, SecretKeys: cfg.SecretKeys, Shared: cfg.Shared, Alone: cfg.Alone, MustExist: cfg.MustExist, Quota: cfg.Quota,
+			OnCommit: cfg.OnCommit, OnChange: cfg.OnChange, Logger: cfg.Logger,
 		})
 	}
 	return sqlite.Open(ctx, sqlite.Config{

@@ -320,6 +320,49 @@ func TestAChangeIsKnownToEveryNodeWhenItIsAnswered(t *testing.T) {
 	}
 }
 
+func TestChangesTellHowLongTheirAnswersWaited(t *testing.T) {
+	url := pgtest.Database(t)
+	var mu sync.Mutex
+	var waited []time.Duration
+	s := open(t, url, func(c *Config) {
+		c.OnChange = func(d time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			waited = append(waited, d)
+		}
+	})
+	told := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(waited)
+	}
+	s.w.lease.ttl.Store(int64(time.Hour)) // it takes nobody for dead
+	if ready(t, s, "a"); told() != 1 {
+		t.Fatalf("an account and its webhook were made: told %d times, want once, of the webhook", told())
+	}
+	execute(t, url, `INSERT INTO nodes (slot, epoch, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
+		SELECT 7, 1, true, 1, pos, applied, 0, 0, 0, 0, host, since FROM nodes`) // it acknowledges nothing
+	began, answered := time.Now(), make(chan error)
+	go func() {
+		_, err := s.ReplaceCallbackURL(context.Background(), "a", "https://b.example/", t0)
+		answered <- err
+	}()
+	eventually(t, "the change to be made", func() bool {
+		w, err := s.Webhook(t.Context(), "a")
+		return err == nil && w.CallbackURL == "https://b.example/"
+	})
+	if err := acceptOne(s, "e1"); err != nil || told() != 1 {
+		t.Errorf("before the other node knows of the change, and after events: told %d times (%v), want once", told(), err)
+	}
+	execute(t, url, `UPDATE nodes SET applied = (SELECT changes FROM cluster) WHERE slot = 7`)
+	if err := <-answered; err != nil || told() != 2 {
+		t.Fatalf("when it is answered: told %d times (%v), want twice", told(), err)
+	}
+	if most := time.Since(began); waited[1] <= 0 || waited[1] > most {
+		t.Errorf("told that the answer waited for %v, want at most the %v that it took", waited[1], most)
+	}
+}
+
 func TestWhatADeadNodeHasLeftIsServedWhenItsLeaseHasRunOut(t *testing.T) {
 	url := pgtest.Database(t)
 	s := open(t, url)

@@ -48,6 +48,9 @@ type Config struct {
 	Quota     store.Quota // of each account
 	// OnCommit is told of every group commit; may be nil.
 	OnCommit func(store.Commit)
+	// OnChange is told how long the answer to a change waited until all nodes had taken it
+	// in; may be nil.
+	OnChange func(waited time.Duration)
 	Logger   *slog.Logger // default: discards
 
 	// For tests.
@@ -108,6 +111,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	if cfg.OnCommit == nil {
 		cfg.OnCommit = func(store.Commit) {}
+	}
+	if cfg.OnChange == nil {
+		cfg.OnChange = func(time.Duration) {}
 	}
 	if cfg.scanRows == 0 {
 		cfg.scanRows = scanRows

@@ -125,7 +125,10 @@ func (w *writer) answer(op *operation) error {
 	if op.err != nil || !op.waits {
 		return op.err
 	}
-	return w.store.settle(op.ctx, op.change)
+	began := time.Now()
+	err := w.store.settle(op.ctx, op.change)
+	w.store.cfg.OnChange(time.Since(began))
+	return err
 }
 
 // offer hands in an operation that nobody waits for, if there is room.
