@@ -10,6 +10,7 @@ import (
 
 // consolePages are the pages, each with what it has to say.
 var consolePages = []struct{ name, account, at, english, italian string }{
+	{"signin", nobody, "/status", "See what became of your callbacks", "Guarda che fine hanno fatto i tuoi callback"},
 	{"status", "well", "/status", "All is well.", "Va tutto bene."},
 	{"ill", "ill", "/status", "your server failed with 503", "il tuo server ha fallito con 503"},
 	{"callbacks", "ill", "/callbacks", "own-ill-3", "own-ill-3"},

@@ -97,11 +97,18 @@ func (c *console) awaits(account, state string, pending int) {
 	})
 }
 
-// show opens a page of the console, signed in as the account, or as the platform ("").
+// nobody is who has not signed in.
+const nobody = "-"
+
+// show opens a page of the console, signed in as the account, as the platform ("") or as nobody.
 func (c *console) show(account, lang, at string) {
 	c.t.Helper()
-	who := map[string]string{"as": "platform", "key": platformKey}
-	if account != "" {
+	var who map[string]string
+	switch account {
+	case nobody:
+	case "":
+		who = map[string]string{"as": "platform", "key": platformKey}
+	default:
 		who = map[string]string{"as": "account", "key": c.keys[account]}
 	}
 	session, err := json.Marshal(who)
