@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/recapito/recapito/verify/rig"
 )
 
 const (
-	putRate    = 100 // a second, at all nodes together
-	putClients = 8   // of each node
+	putRate    = 20 // a second, at all nodes together
+	putClients = 8  // of each node
 )
 
 // handoff: how long an event takes that another node accepts than the one that attempts,
@@ -53,16 +54,13 @@ func (r *run) handOff(rate *figures, loads []halfLoad) error {
 		Account: func(i int) string { return its[i] }}, rate, loads)
 }
 
-type putFigures struct{ p50, p99 figures }
+// putFigures are of PUTs; failed are those that got no 200, of a hundred.
+type putFigures struct{ p50, p99, failed figures }
 
 func (f *putFigures) show(l *lab, what string) {
 	l.row(what+": p50 ms", f.p50.show("%.1f"), "≤ 15")
 	l.row("p99 ms", f.p99.show("%.1f"), "≤ 50")
-}
-
-func (f *putFigures) add(took []time.Duration) {
-	p50, p99, _ := rig.Quantiles(took)
-	f.p50, f.p99 = append(f.p50, millis(p50)), append(f.p99, millis(p99))
+	l.row("not answered with 200, %", f.failed.show("%.1f"), "0")
 }
 
 // putRound puts webhooks while the nodes have nothing else to do, and while they are fed.
@@ -70,38 +68,38 @@ func (r *run) putRound(idle, busy *putFigures) error {
 	if err := r.register(nodesAccounts, r.endpoint); err != nil {
 		return err
 	}
-	n := max(len(r.nodes()), r.lab.Events/60)
-	if _, err := r.puts(n); err != nil { // connections, caches
+	n := max(len(r.nodes()), r.lab.Events/200)
+	if err := r.puts(n, &putFigures{}); err != nil { // connections, caches
 		return err
 	}
-	took, err := r.puts(n)
-	if err != nil {
+	if err := r.puts(n, idle); err != nil {
 		return err
 	}
-	idle.add(took)
 	stop, fed := make(chan struct{}), make(chan error, 1)
 	feed := r.nodesFeed(r.lab.allNodes())
 	feed.Stop = stop
 	feed.Events = int(feed.PerSecond * 20 * float64(n) / putRate) // it is stopped before
 	go func() { fed <- r.feedAll(feed) }()
-	if _, err = r.puts(n); err == nil {
-		took, err = r.puts(n)
+	err := r.puts(n, &putFigures{})
+	if err == nil {
+		err = r.puts(n, busy)
 	}
 	close(stop)
-	if err := errors.Join(err, <-fed); err != nil {
-		return err
-	}
-	busy.add(took)
-	return nil
+	return errors.Join(err, <-fed)
 }
 
-// puts makes n PUTs, an n-th of them at each node, and returns how long they took.
-func (r *run) puts(n int) ([]time.Duration, error) {
+// puts makes n PUTs, as many at each node, and notes how long they took.
+func (r *run) puts(n int, f *putFigures) error {
 	nodes := len(r.nodes())
 	took := make([][]time.Duration, nodes)
 	perSecond := float64(putRate) / float64(nodes)
+	var failed atomic.Int64
 	err := r.atEachNode(1/perSecond, func(i int, s *rig.Service) error {
 		res, err := rig.Load{URL: s.URL, Clients: putClients, Requests: n / nodes, PerSecond: perSecond, Want: http.StatusOK,
+			Failed: func(err error) {
+				failed.Add(1)
+				r.lab.detail("%v", err)
+			},
 			Make: func(k int) (string, string, string, []byte) {
 				account := (k*nodes + i) * 7919 % len(r.keys)
 				return http.MethodPut, webhookPath, "X-API-Key: " + r.keys[account], fmt.Appendf(nil, `{"callbackUrl":%q}`, r.endpoint(account))
@@ -109,7 +107,14 @@ func (r *run) puts(n int) ([]time.Duration, error) {
 		took[i] = res.Took
 		return err
 	})
-	return slices.Concat(took...), err
+	if err != nil {
+		return err
+	}
+	all := slices.Concat(took...)
+	p50, p99, _ := rig.Quantiles(all)
+	f.p50, f.p99 = append(f.p50, millis(p50)), append(f.p99, millis(p99))
+	f.failed = append(f.failed, 100*float64(failed.Load())/float64(len(all)))
+	return nil
 }
 
 const webhookPath = "/webhooks/delivery-status"

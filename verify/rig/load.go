@@ -19,6 +19,9 @@ type Load struct {
 	Want      int // status
 	// Make describes the i-th request: header is one whole line, or empty.
 	Make func(i int) (method, path, header string, body []byte)
+	// Failed is told of each request that is not answered as it should be; several may be
+	// at once. Without it, the first one ends the load.
+	Failed func(error)
 }
 
 // LoadResult is what a load measured.
@@ -28,7 +31,8 @@ type LoadResult struct {
 	Took          []time.Duration // each request, in order
 }
 
-// Run makes the requests; it fails if one is not answered as it should be.
+// Run makes the requests; it fails if one is not answered as it should be and nobody is
+// told.
 func (l Load) Run() (LoadResult, error) {
 	took := make([]time.Duration, l.Requests)
 	begin := time.Now()
@@ -54,7 +58,11 @@ func (l Load) Run() (LoadResult, error) {
 				if err == nil && a.code != l.Want {
 					err = fmt.Errorf("%s %s: %d %s", method, path, a.code, a.body)
 				}
-				if err != nil {
+				switch {
+				case err != nil && l.Failed != nil:
+					line.close()
+					l.Failed(err)
+				case err != nil:
 					failed.Store(&err)
 				}
 				took[i] = time.Since(due)
