@@ -27,16 +27,19 @@ type member struct {
 }
 
 // memberOf finds or makes the account's lane.
-func (d *Dispatcher) memberOf(account string) *member {
+func (d *Dispatcher) memberOf(account string) *member { return d.memberBy(account, d.scan.Scan) }
+
+// memberBy makes it as a scan says.
+func (d *Dispatcher) memberBy(account string, by lane.Scan) *member {
 	m := d.lanes[account]
 	if m == nil {
-		m = &member{Lane: lane.New(&d.cfg.lane, account, d.scan.Scan), d: d, attempts: map[*attempt]struct{}{}}
+		m = &member{Lane: lane.New(&d.cfg.lane, account, by), d: d, attempts: map[*attempt]struct{}{}}
 		m.alarm.m, m.dueSince.m = m, m
 		m.class = m.Class()
 		d.lanes[account] = m
 	}
 	if lost, _ := m.IsLost(); lost {
-		m.CameBack(d.scan.Gained)
+		m.CameBack(by.Gained)
 		d.departed(m)
 	}
 	return m

@@ -25,9 +25,25 @@ func (d *Dispatcher) Gained() {
 	d.bulk.wake() // begun by others
 }
 
+// Freed implements [store.Listener]: their lanes begin as if a scan had found them. A scan
+// that is under way goes on.
+func (d *Dispatcher) Freed(accounts []string) {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.workers.running() {
+		return // the next start reads it
+	}
+	found := d.scan.Scan
+	found.Done, found.Gained = false, now
+	for _, account := range accounts {
+		d.memberBy(account, found).apply(now)
+	}
+}
+
 // Lost implements [store.Listener]. A lost lane stays until what had begun has
 // ended, so that it is not begun again should the account come back meanwhile.
-func (d *Dispatcher) Lost(lost func(account string) bool) <-chan struct{} {
+func (d *Dispatcher) Lost(lost func(account string) bool) (settled <-chan struct{}, left func() []string) {
 	now := time.Now()
 	gone := &departure{lanes: map[*member]struct{}{}, settled: make(chan struct{})}
 	d.mu.Lock()
@@ -44,7 +60,17 @@ func (d *Dispatcher) Lost(lost func(account string) bool) <-chan struct{} {
 		m.apply(now)
 	}
 	d.departed(nil) // there may be none
-	return gone.settled
+	return gone.settled, func() []string { return d.left(gone) }
+}
+
+// left lists the accounts of a departure of which something that had begun has not ended.
+func (d *Dispatcher) left(gone *departure) (accounts []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for m := range gone.lanes {
+		accounts = append(accounts, m.Account())
+	}
+	return accounts
 }
 
 // depart removes a lost lane, once nothing is left of it that had begun.

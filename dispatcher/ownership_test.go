@@ -20,11 +20,21 @@ type movingStore struct {
 	mu       sync.Mutex
 	away     map[string]bool
 	accounts func() // when they have been read
+	n        int    // how often they were
+}
+
+func (s *movingStore) reads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n
 }
 
 func (s *movingStore) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
 	all, err := s.Store.PendingAccounts(ctx, after, limit)
 	own := slices.DeleteFunc(all, func(account string) bool { return !s.May(account) })
+	s.mu.Lock()
+	s.n++
+	s.mu.Unlock()
 	if s.accounts != nil {
 		s.accounts()
 	}
@@ -68,7 +78,7 @@ func TestLostAccountIsSettledWhenItsAttemptsHaveEnded(t *testing.T) {
 		hangs := r.accept("a", "m", "m")[0]
 		r.after(time.Second)
 		s.move(true, "a")
-		settled := r.disp.Lost(is("a"))
+		settled, left := r.disp.Lost(is("a"))
 		r.after(8 * time.Second)
 		other := r.accept("b", "m")
 		r.settle()
@@ -77,11 +87,17 @@ func TestLostAccountIsSettledWhenItsAttemptsHaveEnded(t *testing.T) {
 			t.Error("settled while an attempt is under way")
 		default:
 		}
+		if got := left(); !slices.Equal(got, []string{"a"}) {
+			t.Errorf("left are %v, want a, of which an attempt is under way", got)
+		}
 		r.after(time.Second)
 		select {
 		case <-settled:
 		default:
 			t.Error("not settled, though the attempt has ended")
+		}
+		if got := left(); len(got) > 0 {
+			t.Errorf("left are %v, want none", got)
 		}
 		r.after(time.Hour)
 		r.wantCalls(append([]string{hangs}, other...)...)
@@ -96,6 +112,33 @@ func TestLostAccountIsSettledWhenItsAttemptsHaveEnded(t *testing.T) {
 		r.disp.Gained()
 		r.after(time.Second)
 		r.wantStates(map[store.State]int64{store.Delivered: 3})
+	})
+}
+
+// Another process had something under way of the account when this one took those around
+// it. What was accepted meanwhile is in the store alone.
+func TestFreedAccountIsReadAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newMovingRig(t)
+		r.account("a")
+		r.account("b")
+		first := r.accept("a", "m")
+		r.after(time.Second)
+		r.wantCalls(first...)
+		s.move(true, "a")
+		r.disp.Lost(is("a"))
+		r.after(time.Second)
+		r.store.Listen(nil)
+		behind := r.accept("a", "m", "m")
+		r.store.Listen(r.disp)
+		scans := s.reads()
+		s.move(false, "a")
+		r.disp.Freed([]string{"a"})
+		r.after(100 * time.Millisecond)
+		r.wantCalls(append(first, behind...)...)
+		if n := s.reads() - scans; n > 0 {
+			t.Errorf("the accounts were read %d times, want never: the others are known", n)
+		}
 	})
 }
 

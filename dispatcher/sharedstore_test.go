@@ -21,6 +21,7 @@ type others struct {
 	away    map[string]time.Time // accounts that they attempt for, since when
 	fenced  time.Time            // they took the process for dead; zero: not
 	expired time.Time            // the process's lease has run out; zero: not
+	frees   bool                 // the next account that comes back was held by another process
 	// Of what the dispatcher records:
 	recording func([]store.Outcome)
 	refused   func(*store.Outcome)
@@ -196,7 +197,7 @@ func unlessFenced[T any](s *slowStore, write func() (T, error)) func() (T, error
 }
 
 // lose gives an account to the others.
-func (s *slowStore) lose(account string) (settled <-chan struct{}) {
+func (s *slowStore) lose(account string) (settled <-chan struct{}, left func() []string) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	s.mu.Lock()
@@ -205,8 +206,8 @@ func (s *slowStore) lose(account string) (settled <-chan struct{}) {
 	return s.listener.Lost(func(a string) bool { return a == account })
 }
 
-// gain takes an account back from the others. What has been accepted until then
-// is found, and not handed over.
+// gain takes an account back from the others, in turn among others and by itself. What has
+// been accepted until then is found, and not handed over.
 func (s *slowStore) gain(account string) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
@@ -214,6 +215,10 @@ func (s *slowStore) gain(account string) {
 	delete(s.away, account)
 	s.mu.Unlock()
 	s.begin(account)
+	if s.frees = !s.frees; s.frees {
+		s.listener.Freed([]string{account})
+		return
+	}
 	s.listener.Gained()
 }
 
@@ -274,8 +279,9 @@ func (s *slowStore) expire(at time.Time) {
 func (w *world) move(account int) {
 	if w.slow.owned(name(account)) {
 		slow, over := w.slow, w.over
-		settled := slow.lose(name(account))
+		settled, left := slow.lose(name(account))
 		w.settled[account] = settled
+		w.checkLeft(settled, left, account)
 		w.killed.Go(func() {
 			select {
 			case <-settled:
@@ -342,6 +348,24 @@ func (w *world) checkRecorded(outcomes []store.Outcome) {
 	for i := range outcomes {
 		if o := &outcomes[i]; o.Attempt != nil && w.refused[attemptOf(o)] {
 			w.errorf("an outcome of %s is to be recorded again, which was refused", o.Delivery.EventID)
+		}
+	}
+}
+
+// checkLeft: an account is left until it is settled.
+func (w *world) checkLeft(settled <-chan struct{}, left func() []string, account int) {
+	want := []string{name(account)}
+	select {
+	case <-settled:
+		want = nil
+	default:
+	}
+	got := left()
+	select {
+	case <-settled: // meanwhile, maybe
+	default:
+		if !slices.Equal(got, want) {
+			w.errorf("of a%d, which was lost just now, %v are left, want %v", account, got, want)
 		}
 	}
 }

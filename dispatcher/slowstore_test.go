@@ -139,8 +139,12 @@ func (s *earlier) Uncertain(accounts []string) {
 	s.later(func(l store.Listener) { l.Uncertain(accounts) })
 }
 
-func (s *earlier) Gained()                                { panic("there is one process") }
-func (s *earlier) Lost(func(string) bool) <-chan struct{} { panic("there is one process") }
+func (s *earlier) Gained()        { panic("there is one process") }
+func (s *earlier) Freed([]string) { panic("there is one process") }
+
+func (s *earlier) Lost(func(string) bool) (<-chan struct{}, func() []string) {
+	panic("there is one process")
+}
 
 func (s *slowStore) tell(account string, w *store.Webhook, committed time.Time) {
 	s.mu.Lock()

@@ -337,14 +337,18 @@ type Listener interface {
 	Uncertain(accounts []string)
 	// Gained says that more accounts are this process's. What they have PENDING is
 	// found by [Queue.PendingAccounts]; what is accepted from now on is handed over.
-	// A store of one process calls neither this nor Lost.
+	// A store of one process calls neither this nor the next two.
 	Gained()
+	// Freed gives accounts of which another process had something under way while those
+	// around them were gained. As with Gained, what they have PENDING is to be read.
+	Freed(accounts []string)
 	// Lost says which accounts are not this process's any more. When it returns, no
-	// attempt for them begins. settled is closed once those under way have ended
-	// and their outcomes are recorded or refused. Until then another process must
-	// not attempt for them, unless this one is fenced. An account that is gained
-	// again before is not waited for.
-	Lost(lost func(accountID string) bool) (settled <-chan struct{})
+	// attempt for them begins. left lists those of which an attempt that had begun has
+	// not ended, or its outcome is neither recorded nor refused; they become fewer
+	// only. settled is closed once there are none. Another process must not attempt
+	// for them while they are left, unless this one is fenced. An account that is
+	// gained again before is not left any more.
+	Lost(lost func(accountID string) bool) (settled <-chan struct{}, left func() []string)
 }
 
 // Acceptance is a delivery just accepted and the webhook that it goes to,

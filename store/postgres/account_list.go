@@ -25,7 +25,7 @@ type accountSource struct {
 }
 
 func (a *accountSource) Waiting(after string, n int) ([]string, error) {
-	return a.store.pendingIn(a.ctx, everyShard, after, n)
+	return a.store.pendingIn(a.ctx, everyShard, []string{}, after, n)
 }
 
 // longestPending are the tallies of some accounts by the end of a minute, and since when

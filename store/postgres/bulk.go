@@ -145,7 +145,7 @@ func (s *Store) RunningReplays(ctx context.Context, after string, limit int) ([]
 // ContinueReplay implements [store.Upkeep]. A reader finds what is next, as in a
 // listing; the writer takes it if nobody has gone on meanwhile.
 func (s *Store) ContinueReplay(ctx context.Context, accountID string, now time.Time, limit int) (worked bool, err error) {
-	if !s.shards.owns(shardOf(accountID)) {
+	if !s.attends(accountID) {
 		return false, nil
 	}
 	found, err := all(ctx, s, scanBulk, bulkRunning, accountID)

@@ -176,7 +176,7 @@ func (tx *txn) takeInOne(account string, c *takenIn, r *registration) error {
 	}
 	damaged := r != nil && r.damage != nil
 	s.telling.Lock()
-	if l := s.w.listener.Load(); l != nil && s.shards.owns(shardOf(account)) {
+	if l := s.w.listener.Load(); l != nil && s.attends(account) {
 		if c.any(webhookChanged, webhookPut, webhookRemoved, accountErased) && !damaged {
 			(*l).WebhookChanged(account, webhook)
 		}

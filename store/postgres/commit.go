@@ -159,7 +159,7 @@ func (s *Store) tell(l store.Listener, n *news) {
 	case n.accepted != nil:
 		var own []store.Acceptance
 		for i := range n.accepted {
-			if s.shards.owns(n.shards[i]) {
+			if s.shards.owns(n.shards[i]) && !s.held.awaits(n.accepted[i].Delivery.AccountID) {
 				own = append(own, n.accepted[i])
 			}
 		}
@@ -168,7 +168,7 @@ func (s *Store) tell(l store.Listener, n *news) {
 		}
 	case n.health != nil:
 		l.HealthChanged(n.health)
-	case n.account != "" && !s.shards.owns(shardOf(n.account)):
+	case n.account != "" && !s.attends(n.account):
 	case n.probe:
 		probe(l, n.account)
 	case n.started:

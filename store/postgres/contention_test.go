@@ -208,11 +208,14 @@ type unsettled struct {
 	settled chan struct{}
 }
 
-func (l unsettled) Lost(func(string) bool) <-chan struct{} { return l.settled }
+func (l unsettled) Lost(func(string) bool) (<-chan struct{}, func() []string) {
+	return l.settled, func() []string { return nil }
+}
 
 func TestAShardIsFreeWhenWhatIsUnderWayInItHasEnded(t *testing.T) {
 	var leaves atomic.Bool
 	s := open(t, pgtest.Database(t), func(c *Config) {
+		c.holdAfter = time.Hour
 		c.share = func(int) int {
 			if leaves.Load() {
 				return 0

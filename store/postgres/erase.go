@@ -116,7 +116,7 @@ func (s *Store) erasePass(ctx context.Context) error {
 		return e, row.Scan(&e.no, &e.id, &e.change)
 	}, `SELECT account, id, change FROM erasing`)
 	for _, e := range list {
-		if !s.shards.owns(shardOf(e.id)) {
+		if !s.attends(e.id) {
 			continue
 		}
 		if err = errors.Join(err, s.settle(ctx, e.change)); err == nil {

@@ -54,11 +54,11 @@ func (s *Store) least() int64 {
 
 // enter puts what is still fresh up to a seq, of the node's shards, into the table of
 // what waits, a part at a time, and moves their marks. A mark never passes what was not
-// looked at, whosever the shard was.
+// looked at, whosever the shard was. A shard of which an account is held is left out.
 func (tx *txn) enter(to int64) error {
 	var n int
 	var last int64
-	mine := tx.w.store.shards.in(owned)
+	mine := tx.w.store.whole()
 	if err := tx.row(enterFresh, []any{mine, to, enterRows}, &n, &last); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ func TestMigrationsAreFrozen(t *testing.T) {
 		"migrations/00005_traceparent.sql":     "d35f83ad13d990f9d887f9f07969bdda7ce9c0474bfbd169e95c7507ae4b111c",
 		"migrations/00006_make_due.sql":        "a93430b3d3e2def14bf82d84b8870280122b8d2d5976b85c69c19f21692e4e63",
 		"migrations/00007_key_expiry.sql":      "fe310f59d2a8e9e80c7091ca551cef0e489825a95fa6d21c8aa269aeaff80468",
+		"migrations/00008_held.sql":            "0ee7fcdd26b0da580625503a09cbb04cd5383964b0768b1a47d7840e03aa8595",
 	}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {

@@ -56,10 +56,10 @@ const (
 	drawn = `(SELECT last_value FROM blocks) * 65536 + 65535`
 	// takeSlot takes a row: of a node that has ended, or a new one.
 	takeSlot = `WITH f AS (SELECT slot FROM nodes WHERE NOT alive ORDER BY slot LIMIT 1 FOR UPDATE),
-	u AS (UPDATE nodes SET epoch = epoch + 1, alive = true, leaving = false, beat = beat + 1, pos = ` + drawn + `, applied = (SELECT changes FROM cluster), host = $1, since = $2
+	u AS (UPDATE nodes SET epoch = epoch + 1, leaves_held = epoch + 1, alive = true, leaving = false, beat = beat + 1, pos = ` + drawn + `, applied = (SELECT changes FROM cluster), host = $1, since = $2
 		FROM f WHERE nodes.slot = f.slot RETURNING nodes.slot, epoch, pos, applied),
-	i AS (INSERT INTO nodes (slot, epoch, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
-		SELECT (SELECT coalesce(max(slot) + 1, 0) FROM nodes), 1, true, 1, ` + drawn + `, (SELECT changes FROM cluster), 0, 0, 0, 0, $1, $2
+	i AS (INSERT INTO nodes (slot, epoch, leaves_held, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
+		SELECT (SELECT coalesce(max(slot) + 1, 0) FROM nodes), 1, 1, true, 1, ` + drawn + `, (SELECT changes FROM cluster), 0, 0, 0, 0, $1, $2
 		WHERE NOT EXISTS (SELECT FROM f) RETURNING slot, epoch, pos, applied)
 	TABLE u UNION ALL TABLE i`
 )
@@ -74,12 +74,21 @@ func (w *writer) become(n node) {
 }
 
 // again registers the node with a new connection. What the old one may still be doing
-// cannot commit any more. [store.ErrFenced]: others took the node for dead.
+// cannot commit any more. What the node holds it goes on to hold: the second statement sees
+// what the old connection has committed before the first. [store.ErrFenced]: others took
+// the node for dead.
 func (w *writer) again(ctx context.Context, conn *pgx.Conn) error {
 	sent := boot()
 	n := node{slot: w.mySlot()}
-	err := conn.QueryRow(ctx, `UPDATE nodes SET epoch = epoch + 1, beat = beat + 1 WHERE slot = $1 AND epoch = $2 AND alive RETURNING epoch, pos`,
-		n.slot, w.lease.epoch).Scan(&n.epoch, &n.pos)
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `UPDATE nodes SET epoch = epoch + 1, leaves_held = epoch + 1, beat = beat + 1 WHERE slot = $1 AND epoch = $2 AND alive RETURNING epoch, pos`,
+			n.slot, w.lease.epoch).Scan(&n.epoch, &n.pos)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, keepHeld, n.slot, n.epoch, w.lease.epoch)
+		return err
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return store.ErrFenced
 	}

@@ -54,7 +54,39 @@ type listener struct {
 	lost      int
 	gained    int
 	probed    []string
-	url       string // of the webhook that it was told of last; empty: it was removed
+	freed     []string
+	url       string          // of the webhook that it was told of last; empty: it was removed
+	begun     []string        // accounts of which something is under way
+	leaving   []chan struct{} // closed when nothing is
+}
+
+// begin lets something of an account be under way, end lets all end.
+func (l *listener) begin(account string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = append(l.begun, account)
+}
+
+func (l *listener) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = nil
+	for _, settled := range l.leaving {
+		close(settled)
+	}
+	l.leaving = nil
+}
+
+func (l *listener) Freed(accounts []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.freed = append(l.freed, accounts...)
+}
+
+func (l *listener) freedSoFar() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.freed)
 }
 
 func (l *listener) WebhookChanged(_ string, w *store.Webhook) {
@@ -105,13 +137,25 @@ func (l *listener) Gained() {
 	l.gained++
 }
 
-func (l *listener) Lost(lost func(string) bool) <-chan struct{} {
+func (l *listener) Lost(lost func(string) bool) (<-chan struct{}, func() []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lost++
 	settled := make(chan struct{})
-	close(settled)
-	return settled
+	if l.leaving = append(l.leaving, settled); !slices.ContainsFunc(l.begun, lost) {
+		l.leaving = l.leaving[:len(l.leaving)-1]
+		close(settled)
+	}
+	return settled, func() (left []string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, account := range l.begun {
+			if lost(account) {
+				left = append(left, account)
+			}
+		}
+		return left
+	}
 }
 
 // told is what the listener has been told.

@@ -28,7 +28,7 @@ func newPair(t *testing.T, url string, q store.Quota) *pair {
 	p := &pair{}
 	for i := range p.nodes {
 		p.nodes[i] = open(t, url, func(c *Config) {
-			c.Quota = q
+			c.Quota, c.holdAfter = q, time.Millisecond
 			c.share = func(int) int {
 				if int(p.has.Load()) == i {
 					return numShards
@@ -83,14 +83,23 @@ func (p *pair) knows(ctx context.Context, s *Store) bool {
 	return err == nil && s.w.applied.Load() >= changes && s.streams.least() >= accepted && !s.streams.behind
 }
 
-// Reopen lets the other node have all accounts, or the connection of the one that has
-// them be lost. Failures in a row are known to the node that has made the last attempt.
+// Reopen lets the other node have all accounts, one of them later than the others, or the
+// connection of the one that has them be lost. Failures in a row are known to the node that
+// has made the last attempt.
 func (p *pair) Reopen() error {
 	if p.turn%4 < 2 || p.fails() {
 		return reopening{p.owner()}.Reopen()
 	}
+	p.heard.begin("a")
 	p.has.Store(1 - p.has.Load())
-	for s := p.owner(); len(s.shards.in(owned)) < numShards; time.Sleep(time.Millisecond) {
+	s := p.owner()
+	for ; len(s.shards.in(owned)) < numShards; time.Sleep(time.Millisecond) {
+		s.lookAtOnce()
+	}
+	if !s.held.awaits("a") {
+		return errors.New("the next node does not await an account of which something is under way")
+	}
+	for p.heard.end(); s.held.awaits("a"); time.Sleep(time.Millisecond) {
 		s.lookAtOnce()
 	}
 	return nil

@@ -54,8 +54,9 @@ type Config struct {
 	Logger   *slog.Logger // default: discards
 
 	// For tests.
-	scanRows int                // default: scanRows
-	share    func(live int) int // default: fairShare
+	scanRows  int                // default: scanRows
+	share     func(live int) int // default: fairShare
+	holdAfter time.Duration      // default: holdAfter
 }
 
 // Store implements [store.Store].
@@ -71,6 +72,7 @@ type Store struct {
 	pulse    *pulse // nil: the store is shared
 	cache    *cache
 	shards   shards
+	held     held
 
 	// telling is held while the listener is told, and while it changes what it is told
 	// of: the shards and the streams.
@@ -121,7 +123,10 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.share == nil {
 		cfg.share = fairShare
 	}
-	s := &Store{cfg: cfg, closed: make(chan struct{}), kick: make(chan struct{}, 1), cache: newCache()}
+	if cfg.holdAfter == 0 {
+		cfg.holdAfter = holdAfter
+	}
+	s := &Store{cfg: cfg, closed: make(chan struct{}), kick: make(chan struct{}, 1), cache: newCache(), held: held{kept: map[string]bool{}}}
 	if s.conns, err = Parse(cfg.URL); err != nil {
 		return nil, err
 	}

@@ -134,6 +134,7 @@ func (p *pulse) step() (again bool, err error) {
 	}
 	if now := boot(); told && (now-p.balanced >= balanceGap || p.balanced == 0) {
 		p.balanced = now
+		p.store.freeAwaited(ctx)
 		return true, p.balance(ctx)
 	}
 	return !told, nil
@@ -253,6 +254,7 @@ func (p *pulse) balance(ctx context.Context) error {
 		return err
 	}
 	lost = slices.DeleteFunc(lost, s.shards.holds) // the answer to their taking was
+	free = slices.DeleteFunc(free, s.shards.holds) // the answer to their giving was, or is on its way
 	want := append(lost, free[:max(0, min(len(free), share-have-len(lost)))]...)
 	if len(want) == 0 {
 		return nil

@@ -41,17 +41,19 @@ func hasPending(account, shard string) string {
 
 var (
 	anyPending      = `SELECT ` + hasPending(`$1`, `$2::smallint`)
-	pendingAccounts = `SELECT a.id FROM accounts a WHERE a.id > $1 AND a.shard = ANY($3) AND ` + hasPending(`a.no`, `a.shard`) + ` ORDER BY a.id LIMIT $2`
+	pendingAccounts = `SELECT a.id FROM accounts a WHERE a.id > $1 AND a.shard = ANY($3) AND a.id <> ALL($4) AND ` + hasPending(`a.no`, `a.shard`) + ` ORDER BY a.id LIMIT $2`
 )
 
 // PendingAccounts implements [store.Queue]. It looks at each account once, however
 // many deliveries it has.
 func (s *Store) PendingAccounts(ctx context.Context, after string, limit int) ([]string, error) {
-	return s.pendingIn(ctx, s.shards.in(owned), after, limit)
+	these := s.shards.in(owned) // first: what is held of a shard is known before it is owned
+	return s.pendingIn(ctx, these, s.held.list(), after, limit)
 }
 
-func (s *Store) pendingIn(ctx context.Context, these []int16, after string, limit int) ([]string, error) {
-	return all(ctx, s, pgx.RowTo[string], pendingAccounts, after, limit, these)
+// pendingIn are those of some shards, but for some accounts.
+func (s *Store) pendingIn(ctx context.Context, these []int16, but []string, after string, limit int) ([]string, error) {
+	return all(ctx, s, pgx.RowTo[string], pendingAccounts, after, limit, these, but)
 }
 
 // The deliveries of a backlog: those that are due, and the fresh ones.

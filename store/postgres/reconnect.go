@@ -38,6 +38,8 @@ func (w *writer) fence() {
 	defer s.telling.Unlock()
 	w.incarnation.Add(1)
 	s.shards.set(everyShard, others)
+	s.held.awaited.Store(nil)
+	clear(s.held.kept)
 	s.tellLost(func(string) bool { return true })
 }
 
@@ -126,7 +128,7 @@ func (w *writer) settleDoubt() {
 	defer s.telling.Unlock()
 	s.streams.fallBehind(w.mySlot())
 	s.streams.own = max(s.streams.own, w.pos)
-	doubt := slices.DeleteFunc(w.doubt, func(account string) bool { return !s.shards.owns(shardOf(account)) })
+	doubt := slices.DeleteFunc(w.doubt, func(account string) bool { return !s.attends(account) })
 	if l := w.listener.Load(); l != nil && len(doubt) > 0 {
 		slices.Sort(doubt)
 		(*l).Uncertain(slices.Compact(doubt))

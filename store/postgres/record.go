@@ -21,7 +21,7 @@ type recorded struct {
 	now      time.Time
 }
 
-// recordable are the outcomes of accounts whose shards the node holds. The others are of
+// recordable are the outcomes of accounts that are the node's, or that it holds. The others are of
 // before it was taken for dead, and another node makes those attempts again: if both
 // recorded, a delivery that has ended could be left in the table of what waits.
 func (tx *txn) recordable(outcomes []store.Outcome) []store.Outcome {

@@ -81,12 +81,8 @@ func (s *Store) May(accountID string) bool {
 	if accountID == "" {
 		return s.w.lease.valid()
 	}
-	return s.shards.owns(shardOf(accountID)) && s.w.lease.valid()
+	return s.attends(accountID) && s.w.lease.valid()
 }
-
-// mine reports whether a transaction may change what waits of an account: its node
-// attempts for it, so that no other node changes it at the same time.
-func (tx *txn) mine(accountID string) bool { return tx.w.store.shards.holds(shardOf(accountID)) }
 
 const (
 	// balanceGap is how often a node looks whether it has its share.
@@ -94,7 +90,6 @@ const (
 	// giveAtOnce is how many shards are given back together.
 	giveAtOnce = 8
 	takeShards = `UPDATE shards SET slot = $1 WHERE shard = ANY($2) AND (slot IS NULL OR slot = $1) RETURNING shard`
-	giveShards = `UPDATE shards SET slot = NULL WHERE shard = ANY($2) AND slot = $1`
 	// freeShards are those that are nobody's, and those that are the node's.
 	freeShards = `SELECT coalesce(array_agg(shard ORDER BY shard) FILTER (WHERE slot IS NULL), '{}'), coalesce(array_agg(shard) FILTER (WHERE slot = $1), '{}') FROM shards`
 )
@@ -109,22 +104,27 @@ func fairShare(live int) int {
 // take makes free shards the node's. The pulse tells the listener, see pulse.gain.
 func (s *Store) take(ctx context.Context, free []int16) error {
 	var got []int16
+	var held []string
 	return s.w.submit(&operation{ctx: ctx, rows: len(free), incarnation: s.w.incarnation.Load(),
 		run: func(tx *txn) error {
 			rows, err := tx.tx.Query(tx.ctx, takeShards, s.w.mySlot(), free)
 			if err == nil {
 				got, err = pgx.CollectRows(rows, pgx.RowTo[int16])
 			}
+			if err == nil {
+				held, err = tx.readHeld(got)
+			}
 			return err
 		},
 		after: func() {
 			s.w.sums = map[int64]*store.Tally{} // others have counted
+			s.await(held)
 			s.shards.set(got, taken)
 		}})
 }
 
-// give gives shards back: nothing begins in them any more, and when what is under way
-// has ended and is recorded they are free. It returns before that.
+// give gives shards back: nothing begins in them any more. It returns before they are free,
+// see held.go.
 func (s *Store) give(these []int16) {
 	s.telling.Lock()
 	incarnation := s.w.incarnation.Load()
@@ -133,44 +133,34 @@ func (s *Store) give(these []int16) {
 	for _, shard := range these {
 		given[shard] = true
 	}
-	settled := s.tellLost(func(account string) bool { return given[shardOf(account)] })
+	d := &departure{shards: these, incarnation: incarnation}
+	d.settled, d.left = s.tellLost(func(account string) bool { return given[shardOf(account)] })
 	s.telling.Unlock()
-	s.givers.Go(func() {
-		select {
-		case <-settled:
-		case <-s.w.stopped:
-			return
-		}
-		s.release(these, incarnation)
-	})
+	s.givers.Go(func() { s.depart(d) })
 }
 
 // tellLost tells the listener, if there is one.
-func (s *Store) tellLost(lost func(account string) bool) (settled <-chan struct{}) {
+func (s *Store) tellLost(lost func(account string) bool) (settled <-chan struct{}, left func() []string) {
 	if l := s.w.listener.Load(); l != nil {
 		return (*l).Lost(lost)
 	}
 	none := make(chan struct{})
 	close(none)
-	return none
+	return none, func() []string { return nil }
 }
 
-// release frees shards. It tries until that is done, or the node has lost them anyway.
-func (s *Store) release(these []int16, incarnation int64) {
+// persist tries an operation until it is done (true), or is no use any more: the node has
+// lost its accounts, or the store is closed.
+func (s *Store) persist(op *operation) bool {
 	for {
-		err := s.w.submit(&operation{ctx: context.Background(), rows: len(these), incarnation: incarnation,
-			run: func(tx *txn) error {
-				_, err := tx.exec(giveShards, s.w.mySlot(), these)
-				return err
-			},
-			after: func() { s.shards.set(these, others) }})
+		err := s.w.submit(op)
 		if err == nil || errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrClosed) {
-			return
+			return err == nil
 		}
 		select {
 		case <-time.After(reopenGap):
 		case <-s.w.stopped:
-			return
+			return false
 		}
 	}
 }

@@ -87,9 +87,13 @@ func (l *listener) HealthChanged(changes []store.HealthChange) {
 	l.health = append(l.health, changes...)
 }
 
-func (l *listener) Uncertain([]string)                     {}
-func (l *listener) Gained()                                {}
-func (l *listener) Lost(func(string) bool) <-chan struct{} { return nil }
+func (l *listener) Uncertain([]string) {}
+func (l *listener) Gained()            {}
+func (l *listener) Freed([]string)     {}
+
+func (l *listener) Lost(func(string) bool) (<-chan struct{}, func() []string) {
+	return nil, func() []string { return nil }
+}
 
 // must fails the test at once.
 func must(t *testing.T, err error) {

@@ -77,14 +77,18 @@ func seedHistory(ctx context.Context, st *sqlite.Store, number, n, accounts int,
 // acceptances is a listener that keeps what was accepted, in one commit or in several.
 type acceptances struct{ batch []store.Acceptance }
 
-func (a *acceptances) Accepted(batch []store.Acceptance)    { a.batch = append(a.batch, batch...) }
-func (*acceptances) ReplayStarted()                         {}
-func (*acceptances) Replayed(*store.Webhook, []int64)       {}
-func (*acceptances) WebhookChanged(string, *store.Webhook)  {}
-func (*acceptances) HealthChanged([]store.HealthChange)     {}
-func (*acceptances) Uncertain([]string)                     {}
-func (*acceptances) Gained()                                {}
-func (*acceptances) Lost(func(string) bool) <-chan struct{} { return nil }
+func (a *acceptances) Accepted(batch []store.Acceptance)   { a.batch = append(a.batch, batch...) }
+func (*acceptances) ReplayStarted()                        {}
+func (*acceptances) Replayed(*store.Webhook, []int64)      {}
+func (*acceptances) WebhookChanged(string, *store.Webhook) {}
+func (*acceptances) HealthChanged([]store.HealthChange)    {}
+func (*acceptances) Uncertain([]string)                    {}
+func (*acceptances) Gained()                               {}
+func (*acceptances) Freed([]string)                        {}
+
+func (*acceptances) Lost(func(string) bool) (<-chan struct{}, func() []string) {
+	return nil, func() []string { return nil }
+}
 
 // spread does n things, so many at a time.
 func spread(n, atOnce int, do func(i int) error) error {

@@ -18,6 +18,9 @@ const (
 	attemptsEnd  = clusterLease * 9 / 10
 	// servedAgain is how soon after a fault every account must be.
 	servedAgain = 7 * time.Second
+	// handedOver is how long an account whose endpoint is healthy may have no attempt while
+	// nodes end, whatever hangs beside it.
+	handedOver = 1500 * time.Millisecond
 	// commitsLost are the answers to commits that are lost.
 	commitsLost = 18
 )
@@ -25,20 +28,21 @@ const (
 // clusterFault is something that goes wrong with nodes, or with their database. run
 // returns between when outcomes may not have been recorded; nothing: all must be.
 type clusterFault struct {
-	what    string
-	evicted int // nodes that others take for dead
-	run     func(*cluster) (span, error)
+	what     string
+	evicted  int  // nodes that others take for dead
+	graceful bool // nodes end as they are asked to, and nothing else goes wrong
+	run      func(*cluster) (span, error)
 }
 
 var clusterFaults = []clusterFault{
-	{"`kill -9` of one", 1, killNode},
-	{"SIGSTOP past the lease, SIGCONT", 1, stopNode},
-	{"the database out of reach of one", 1, cutNode},
-	{"SIGTERM of one", 0, endNode},
-	{"rolling restart of all", 0, restartNodes},
-	{"answers to COMMIT lost", 0, loseAnswers},
-	{"PostgreSQL stopped (`immediate`), started", 0, restartServer},
-	{"PostgreSQL killed, its synchronous standby promoted", 0, failOver},
+	{"`kill -9` of one", 1, false, killNode},
+	{"SIGSTOP past the lease, SIGCONT", 1, false, stopNode},
+	{"the database out of reach of one", 1, false, cutNode},
+	{"SIGTERM of one", 0, true, endNode},
+	{"rolling restart of all", 0, true, restartNodes},
+	{"answers to COMMIT lost", 0, false, loseAnswers},
+	{"PostgreSQL stopped (`immediate`), started", 0, false, restartServer},
+	{"PostgreSQL killed, its synchronous standby promoted", 0, false, failOver},
 }
 
 // runCluster: several nodes on one PostgreSQL, and everything that can go wrong with them.
@@ -53,7 +57,7 @@ func runCluster(l *lab) (found string, err error) {
 		return "", err
 	}
 	load := c.startLoad()
-	fmt.Print("\n| fault | events | lost | repeats | PUTs | old URLs | served again after |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	fmt.Print("\n| fault | events | lost | repeats | PUTs | old URLs | served again after | healthy without attempts |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	begun := time.Now()
 	var errs []error
 	for _, f := range clusterFaults {
@@ -92,9 +96,10 @@ func (c *cluster) suffer(f *clusterFault) error {
 	}
 	lost := c.await(c.mark().events, hangs)
 	again := c.longest(s.since.Add(-time.Second), hangs)
+	idle := c.idlest(s.since.Add(-time.Second), func(account int) bool { return hangs(account) || dawdles(account) })
 	repeats, stales, after := c.repeats(s.mark), c.stales(s.mark), c.mark()
-	fmt.Printf("| %s | %d | %d | %d | %d | %d | %.1f s |\n", f.what, after.events-s.events, len(lost), len(repeats), after.puts-s.puts, len(stales), again.Seconds())
-	err = errors.Join(lostError(lost), c.explainRepeats(repeats, unrecorded), staleError(stales), c.lateness(&s, again))
+	fmt.Printf("| %s | %d | %d | %d | %d | %d | %.1f s | %.1f s |\n", f.what, after.events-s.events, len(lost), len(repeats), after.puts-s.puts, len(stales), again.Seconds(), idle.Seconds())
+	err = errors.Join(lostError(lost), c.explainRepeats(repeats, unrecorded), staleError(stales), c.lateness(&s, again, idle))
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.what, err)
 	}
@@ -133,7 +138,7 @@ func staleError(stales []stale) (err error) {
 
 // lateness fails if an account was not served again in time, or if nodes were taken for
 // dead that were not.
-func (c *cluster) lateness(s *suffering, again time.Duration) error {
+func (c *cluster) lateness(s *suffering, again, idle time.Duration) error {
 	now, err := c.evictions()
 	if err != nil {
 		return err
@@ -143,6 +148,9 @@ func (c *cluster) lateness(s *suffering, again time.Duration) error {
 	}
 	if again > servedAgain {
 		err = errors.Join(err, c.lab.late("an event waited %v for its arrival, not %v at most", again, servedAgain))
+	}
+	if s.graceful && idle > handedOver {
+		err = errors.Join(err, c.lab.late("an account whose endpoint is healthy had no attempt for %v, not %v at most", idle, handedOver))
 	}
 	return err
 }

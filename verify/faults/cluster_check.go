@@ -131,3 +131,25 @@ func (r *record) longest(since time.Time, but func(account int) bool) time.Durat
 	}
 	return slices.MaxFunc(waits, cmp.Compare[time.Duration])
 }
+
+// idlest is the longest that an account had something to attempt and no attempt came, of
+// events accepted since a time: from an arrival, or from the 202 of the event that arrived
+// next, whichever was later.
+func (r *record) idlest(since time.Time, but func(account int) bool) (longest time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	byTime := slices.SortedFunc(slices.Values(r.arrivals), func(a, b arrival) int { return a.at.Compare(b.at) })
+	last, seen := map[int]time.Time{}, map[int]bool{}
+	for _, a := range byTime {
+		from := r.events[a.event].accepted
+		if last[a.account].After(from) {
+			from = last[a.account]
+		}
+		last[a.account] = a.at
+		if first := !seen[a.event]; first && !but(a.account) && r.events[a.event].accepted.After(since) {
+			longest = max(longest, a.at.Sub(from))
+		}
+		seen[a.event] = true
+	}
+	return longest
+}

@@ -60,6 +60,10 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 			func(r *record) { r.arrivals[1].at = at(9020) },
 			func(r *record) bool { return r.longest(at(0), none) == 9*time.Second },
 		},
+		"an account without attempts": {
+			func(r *record) { r.arrivals[1].at = at(9020) },
+			func(r *record) bool { return r.idlest(at(0), none) == 9*time.Second },
+		},
 	} {
 		if tt.check(sound()) {
 			t.Errorf("%s: found where it is not", name)
