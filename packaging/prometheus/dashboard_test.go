@@ -65,9 +65,11 @@ func ofNodes(t *testing.T) []string {
 	t.Helper()
 	manual := readFile(t, "../../docs/metrics.md")
 	names := []string{"recapito_nodes", "recapito_shards", "recapito_nodes_evicted_total", "recapito_node_fenced_total",
-		"recapito_lease_remaining_seconds", "recapito_marks_age_seconds", "recapito_clock_skew_seconds"}
+		"recapito_lease_remaining_seconds", "recapito_marks_age_seconds", "recapito_clock_skew_seconds",
+		"recapito_handoff_seconds_bucket", "recapito_change_ack_seconds_bucket", "recapito_stream_lag_seconds",
+		"recapito_slow_inserts_total", "recapito_late_attempts_total"}
 	for _, name := range names {
-		if !strings.Contains(manual, "`"+name+"`") {
+		if !strings.Contains(manual, "`"+strings.TrimSuffix(name, "_bucket")) {
 			t.Errorf("docs/metrics.md does not name %s", name)
 		}
 	}
