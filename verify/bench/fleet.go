@@ -92,8 +92,8 @@ func (r *run) deliverAll(f rig.Feed) (arrived int, err error) {
 	return c.Unique, r.recorded()
 }
 
-// feedAll hands f's events in at each node at its pace, under numbers of their own. The nodes'
-// batches come in turn, as those of one node would.
+// feedAll hands f's events in at each node at its pace, under numbers of their own. The
+// nodes' batches come in turn, as those of one node would.
 func (r *run) feedAll(f rig.Feed) error {
 	from := r.fed
 	r.fed += f.Events * len(r.nodes())
