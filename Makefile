@@ -160,7 +160,7 @@ fuzz: ## Try FUZZTIME inputs (or for as long) on every fuzz target
 		done
 
 .PHONY: bench
-bench: ## Measure the built binary and print the tables of verify/bench/README.md (about an hour; BENCH="--rounds 1 throughput" for less)
+bench: ## Measure the built binary and print the tables of verify/bench/README.md (two hours and more; BENCH="--rounds 1 throughput" for less)
 	$(GO) run ./verify/bench $(BENCH)
 
 .PHONY: brokers-test

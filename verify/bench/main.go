@@ -42,6 +42,7 @@ var scenarios = []scenario{
 	{"nodes", "one node and four on a PostgreSQL, and its CPU", nodes},
 	{"handoff", "events and PUTs from node to node", handoff},
 	{"takeover", "a node is killed in whose shards events wait", takeover},
+	{"console", "open consoles beside events; a live page and a long list in a browser", console},
 	{"sizing", "what events take of disk and memory, for docs/sizing.md", sizing},
 }
 
@@ -57,6 +58,8 @@ type flags struct {
 	NodeRate  float64  `default:"1000" help:"Events a second at each of four nodes."`
 	Waiting   int      `default:"1000000" help:"Events that wait in the shards of a node that is killed."`
 	Sizing    int      `default:"1000000" help:"Events of sizing."`
+	Consoles  int      `default:"200" help:"Open consoles."`
+	Minutes   int      `default:"60" help:"How long the console's live page is watched."`
 	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`
 	Picture   string   `placeholder:"FILE" help:"Where recovery draws its last round (SVG). Default: nowhere."`
