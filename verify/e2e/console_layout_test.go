@@ -178,8 +178,10 @@ func wantAsRecorded(t *testing.T, file string, got []string) {
 		if err := os.WriteFile(file, []byte(strings.Join(got, "\n")+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	case err != nil:
+		t.Errorf("%v (-update writes it)", err)
 	default:
-		t.Errorf("the page is not as %s has it, %v (-want +got; if it is meant, -update writes it):\n%s", file, err, diff)
+		t.Errorf("the page is not as %s has it (-want +got; if it is meant, -update writes it):\n%s", file, diff)
 	}
 }
 
