@@ -213,8 +213,8 @@ type Replays interface {
 // zero) or has been put off until DueAt. Fresh ones are taken in order of Seq,
 // the others when they are due. One that is sent again is never fresh.
 type Queue interface {
-	// Listen names the one listener, before the first write. Without one,
-	// nobody is told.
+	// Listen names the one listener, before anything is accepted. Without one,
+	// nobody is told, and other processes leave no accounts to this one.
 	Listen(l Listener)
 	// LastAccepted is when the newest delivery was accepted, by the clock of
 	// that time. Zero means that there is none.

@@ -94,7 +94,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	st.Listen(listenerOf(st, disp, m.handedOff))
 	m.watch(st, disp, client)
 
 	apiDoor, opsDoor, err := listen(cfg, connections, client.Shed)
@@ -127,6 +126,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	debug.FreeOSMemory() // loading the document has left 10 MiB, which an idle service would keep
 	log.Info("recapito is ready", "version", cfg.Version, "api", apiListener.Addr().String(), "ops", opsDoor.Addr().String(), "store", open.Name(cfg.Store))
 	m.configured(true)
+	st.Listen(listenerOf(st, disp, m.handedOff)) // last: other processes leave accounts to this one from then on
 	cfg.OnReady()
 	var reloads sync.WaitGroup
 	reloads.Go(func() { live.run(ctx, cfg.Reload) })

@@ -38,7 +38,7 @@ func (w *writer) register(ctx context.Context, conn *pgx.Conn) error {
 	for range mostNodes {
 		sent := boot()
 		var n node
-		err := conn.QueryRow(ctx, takeSlot, host, micros(time.Now())).Scan(&n.slot, &n.epoch, &n.pos, &n.applied)
+		err := conn.QueryRow(ctx, takeSlot, host, micros(time.Now()), !w.store.takes()).Scan(&n.slot, &n.epoch, &n.pos, &n.applied)
 		if errors.Is(err, pgx.ErrNoRows) || codeOf(err) == uniqueViolation {
 			continue // somebody was faster
 		}
@@ -56,10 +56,10 @@ const (
 	drawn = `(SELECT last_value FROM blocks) * 65536 + 65535`
 	// takeSlot takes a row: of a node that has ended, or a new one.
 	takeSlot = `WITH f AS (SELECT slot FROM nodes WHERE NOT alive ORDER BY slot LIMIT 1 FOR UPDATE),
-	u AS (UPDATE nodes SET epoch = epoch + 1, leaves_held = epoch + 1, alive = true, leaving = false, beat = beat + 1, pos = ` + drawn + `, applied = (SELECT changes FROM cluster), host = $1, since = $2
+	u AS (UPDATE nodes SET epoch = epoch + 1, leaves_held = epoch + 1, alive = true, leaving = $3, beat = beat + 1, pos = ` + drawn + `, applied = (SELECT changes FROM cluster), host = $1, since = $2
 		FROM f WHERE nodes.slot = f.slot RETURNING nodes.slot, epoch, pos, applied),
-	i AS (INSERT INTO nodes (slot, epoch, leaves_held, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
-		SELECT (SELECT coalesce(max(slot) + 1, 0) FROM nodes), 1, 1, true, 1, ` + drawn + `, (SELECT changes FROM cluster), 0, 0, 0, 0, $1, $2
+	i AS (INSERT INTO nodes (slot, epoch, leaves_held, alive, leaving, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
+		SELECT (SELECT coalesce(max(slot) + 1, 0) FROM nodes), 1, 1, true, $3, 1, ` + drawn + `, (SELECT changes FROM cluster), 0, 0, 0, 0, $1, $2
 		WHERE NOT EXISTS (SELECT FROM f) RETURNING slot, epoch, pos, applied)
 	TABLE u UNION ALL TABLE i`
 )

@@ -251,6 +251,39 @@ func TestNodesShareTheAccounts(t *testing.T) {
 	eventually(t, "the first to have all again", func() bool { return shardsHeld(first) == numShards })
 }
 
+// A process that starts attempts nothing yet: what others give away, or would, it leaves to
+// those that attempt.
+func TestANodeTakesNothingFromOthersBeforeSomebodyListens(t *testing.T) {
+	url := pgtest.Database(t)
+	first := open(t, url)
+	starts := open(t, url, func(c *Config) { c.deaf = true })
+	takers := func() (n int) {
+		if err := first.one(t.Context(), `SELECT count(*) FROM nodes WHERE alive AND NOT leaving AND slot <> $1`, []any{first.w.mySlot()}, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := takers(); n != 0 {
+		t.Fatalf("%d nodes take accounts from the first, want none", n)
+	}
+	open(t, url, func(c *Config) { c.share = func(int) int { return 0 } })
+	eventually(t, "another to take them, which it does not", func() bool { return takers() == 1 })
+	first.HandOver(t.Context())
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if err := (&pulse{store: starts, conn: conn, taking: 1}).balance(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(starts.shards.all()); n > 0 {
+		t.Fatalf("it takes %d shards that another would, want none", n)
+	}
+	starts.Listen(&listener{})
+	eventually(t, "it to have its share", func() bool { return shardsHeld(starts) == numShards/2 })
+}
+
 // What one node accepts, another attempts: it is told, each event once, and those of a
 // message in the order of their acceptance.
 func TestANodeIsToldWhatAnotherAccepts(t *testing.T) {

@@ -57,6 +57,7 @@ type Config struct {
 	scanRows  int                // default: scanRows
 	share     func(live int) int // default: fairShare
 	holdAfter time.Duration      // default: holdAfter
+	deaf      bool               // nobody listens at first
 }
 
 // Store implements [store.Store].
@@ -263,7 +264,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	return s.w.do(ctx, func(*txn) error { return nil })
 }
 
-// Listen implements [store.Queue].
+// Listen implements [store.Queue]. From then on the node takes accounts from others.
 func (s *Store) Listen(l store.Listener) { s.w.listener.Store(&l) }
 
 // Close implements [store.Store].

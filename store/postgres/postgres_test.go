@@ -22,6 +22,9 @@ func open(t *testing.T, url string, with ...func(*Config)) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !cfg.deaf {
+		s.Listen(&listener{})
+	}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

@@ -215,6 +215,16 @@ func (p *pulse) catchUp() {
 	}
 }
 
+// own is the node's own row.
+func (p *pulse) own() (own node) {
+	for i := range p.nodes {
+		if p.nodes[i].slot == p.store.w.mySlot() {
+			own = p.nodes[i]
+		}
+	}
+	return own
+}
+
 // gain tells the listener of the shards that were taken before the last look. What
 // other nodes had accepted by then it finds; what comes later it is told.
 func (p *pulse) gain() {
@@ -233,11 +243,16 @@ func (p *pulse) gain() {
 	}
 }
 
-// balance takes free shards, or gives some back, if the node has not its share.
+// balance takes free shards, or gives some back, if the node has not its share. As long
+// as the node takes none from others, it has those that nobody takes.
 func (p *pulse) balance(ctx context.Context) error {
 	s := p.store
 	have, share := len(s.shards.all()), s.cfg.share(int(p.taking))
 	switch {
+	case s.takes() && p.own().leaving:
+		return s.takeFromOthers(ctx)
+	case !s.takes() && !s.handingOver.Load() && p.taking > 0:
+		return nil
 	case s.handingOver.Load():
 		for these := s.shards.in(owned); len(these) > 0; these = these[min(giveAtOnce, len(these)):] {
 			s.give(these[:min(giveAtOnce, len(these))])

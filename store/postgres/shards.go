@@ -101,6 +101,19 @@ func fairShare(live int) int {
 	return (numShards + live - 1) / live
 }
 
+// takes reports whether the node takes shards that others would take as well: somebody
+// attempts for them. While a process starts, nobody does.
+func (s *Store) takes() bool { return s.w.listener.Load() != nil && !s.handingOver.Load() }
+
+// takeFromOthers lets the others know that the node takes shards.
+func (s *Store) takeFromOthers(ctx context.Context) error {
+	_ = s.w.do(ctx, func(tx *txn) error { // the next look tries again
+		_, err := tx.exec(`UPDATE nodes SET leaving = false WHERE slot = $1`, s.w.mySlot())
+		return err
+	})
+	return nil
+}
+
 // take makes free shards the node's. The pulse tells the listener, see pulse.gain.
 func (s *Store) take(ctx context.Context, free []int16) error {
 	var got []int16
