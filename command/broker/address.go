@@ -22,6 +22,21 @@ type Config struct {
 	Logger         *slog.Logger
 }
 
+// Explained adds to why there was no first connection what it may mean: a broker that
+// demands a certificate ends the connection after the handshake, and not always with its
+// reason.
+func (c *Config) Explained(err error) error {
+	if !c.Secure || len(c.TLS.Certificates) > 0 {
+		return err
+	}
+	for _, sign := range []string{"remote error: tls: ", "connection reset by peer", "broken pipe", "EOF"} {
+		if strings.Contains(err.Error(), sign) {
+			return fmt.Errorf("%w; the broker may demand a certificate, --broker-cert", err)
+		}
+	}
+	return err
+}
+
 // Address says which broker, and what to read there.
 type Address struct {
 	Scheme string   // kafka, nats or amqp

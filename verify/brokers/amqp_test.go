@@ -18,6 +18,7 @@ import (
 type rabbit struct {
 	t         *testing.T // until its end the server runs, whichever subtest restarts it
 	dir, addr string
+	secure    string // address of TLS, if it has one
 	env       []string
 	process   *process
 }
@@ -26,14 +27,22 @@ type rabbit struct {
 type rabbitQueues struct {
 	*rabbit
 	queue, dead string
+	published   int // messages
 }
 
 const rabbitServer = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 func newRabbit(t *testing.T) *rabbit {
 	t.Helper()
+	return newRabbitWith(t, nil)
+}
+
+// newRabbitWith speaks TLS as well, if there is an authority: with its certificate
+// "broker", and with clients who have one of the authority, by which it knows them.
+func newRabbitWith(t *testing.T, ca *authority) *rabbit {
+	t.Helper()
 	s := &rabbit{t: t, dir: openFolder(t)}
-	ports := make([]string, 3)
+	ports := make([]string, 4)
 	for i := range ports {
 		// Erlang listens at every address, and rig.FreeAddr keeps one.
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -45,25 +54,66 @@ func newRabbit(t *testing.T) *rabbit {
 	}
 	s.addr = "127.0.0.1:" + ports[0]
 	write(t, filepath.Join(s.dir, "password"), "guest\n")
-	write(t, filepath.Join(s.dir, "rabbitmq.conf"), "listeners.tcp.1 = "+s.addr+"\n")
-	write(t, filepath.Join(s.dir, "plugins"), "[].\n")
+	conf, plugins := "listeners.tcp.1 = "+s.addr+"\n", "[].\n"
+	if ca != nil {
+		s.secure = "127.0.0.1:" + ports[3]
+		s.give("ca.pem", ca.file("ca.pem"))
+		s.certify(ca)
+		conf, plugins = conf+fmt.Sprintf(rabbitSecure, s.secure, s.dir), "[rabbitmq_auth_mechanism_ssl].\n"
+	}
+	write(t, filepath.Join(s.dir, "rabbitmq.conf"), conf)
+	write(t, filepath.Join(s.dir, "plugins"), plugins)
 	s.env = append(os.Environ(), "HOME="+s.dir, "RABBITMQ_NODENAME=recapito"+ports[0]+"@localhost", "RABBITMQ_CONFIG_FILE="+s.dir+"/rabbitmq.conf",
 		"RABBITMQ_CONF_ENV_FILE=/dev/null", "RABBITMQ_MNESIA_BASE="+s.dir+"/mnesia", "RABBITMQ_LOG_BASE="+s.dir+"/log", "RABBITMQ_ENABLED_PLUGINS_FILE="+s.dir+"/plugins",
 		"RABBITMQ_DIST_PORT="+ports[1], "ERL_EPMD_PORT="+ports[2], "ERL_EPMD_ADDRESS=127.0.0.1")
-	if os.Geteuid() == 0 {
-		for _, file := range []string{"", "rabbitmq.conf", "plugins"} {
-			if err := os.Chown(filepath.Join(s.dir, file), nobody, nobody); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	s.own("", "rabbitmq.conf", "plugins")
 	// Erlang's daemon of names would be started by the server, and outlive it.
 	run(t, filepath.Join(s.dir, "epmd.log"), s.command("epmd", "-port", ports[2], "-address", "127.0.0.1"))
 	s.start()
 	return s
 }
 
+// rabbitSecure is the configuration of TLS: address and folder.
+const rabbitSecure = `listeners.ssl.1 = %[1]s
+ssl_options.cacertfile = %[2]s/ca.pem
+ssl_options.certfile = %[2]s/broker.pem
+ssl_options.keyfile = %[2]s/broker.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+ssl_cert_login_from = common_name
+`
+
 const nobody = 65534
+
+// own makes files of the folder the server's.
+func (s *rabbit) own(files ...string) {
+	s.t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	for _, file := range files {
+		if err := os.Chown(filepath.Join(s.dir, file), nobody, nobody); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// give copies a file into the server's folder.
+func (s *rabbit) give(name, from string) {
+	s.t.Helper()
+	write(s.t, filepath.Join(s.dir, name), string(must(os.ReadFile(from))))
+	s.own(name)
+}
+
+// certify gives the server the authority's certificate "broker", from the next start on.
+func (s *rabbit) certify(by *authority) {
+	s.t.Helper()
+	for _, name := range []string{"broker.pem", "broker.key"} {
+		s.give(name, by.file(name))
+	}
+}
 
 // openFolder is a folder that nobody reaches; that of a test is its user's alone.
 func openFolder(t *testing.T) string {
@@ -125,7 +175,7 @@ func (s *rabbit) queues(t *testing.T, name string, more amqp.Table) *rabbitQueue
 			t.Fatal(err)
 		}
 	}
-	return &rabbitQueues{s, name, name + ".dead"}
+	return &rabbitQueues{rabbit: s, queue: name, dead: name + ".dead"}
 }
 
 func (s *rabbitQueues) flags() []string {
@@ -139,8 +189,9 @@ func (s *rabbitQueues) publish(t *testing.T, bodies, _ []string) {
 	var last *amqp.DeferredConfirmation
 	for i, body := range bodies {
 		var err error
+		s.published++
 		if last, err = c.PublishWithDeferredConfirm("", s.queue, true, false, amqp.Publishing{
-			DeliveryMode: amqp.Persistent, MessageId: fmt.Sprintf("%s-%d", s.queue, i), Headers: amqp.Table{"own": "header"}, Body: []byte(body),
+			DeliveryMode: amqp.Persistent, MessageId: fmt.Sprintf("%s-%d", s.queue, s.published), Headers: amqp.Table{"own": "header"}, Body: []byte(body),
 		}); err != nil {
 			t.Fatal(err)
 		}

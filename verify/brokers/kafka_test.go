@@ -35,6 +35,12 @@ const kafkaJars = "../../.cache/kafka/libs/*"
 
 func newKafka(t *testing.T) *kafkaServer {
 	t.Helper()
+	return newKafkaWith(t, "", "")
+}
+
+// newKafkaWith has more listeners, and more in its configuration.
+func newKafkaWith(t *testing.T, listeners, more string) *kafkaServer {
+	t.Helper()
 	s := &kafkaServer{t: t, dir: t.TempDir()}
 	s.conf = filepath.Join(s.dir, "conf")
 	controller, err := rig.FreeAddr()
@@ -48,7 +54,7 @@ func newKafka(t *testing.T) *kafkaServer {
 node.id=1
 controller.quorum.voters=1@%[2]s
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s
+listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s%[4]s
 log.dirs=%[3]s/data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -56,7 +62,7 @@ offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
-`, s.addr, controller, s.dir))
+`, s.addr, controller, s.dir, listeners)+more)
 	if out, err := s.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", s.conf).CombinedOutput(); err != nil {
 		t.Fatalf("the storage of Kafka (verify/brokers/tools.sh installs it): %v\n%s", err, out)
 	}

@@ -36,8 +36,6 @@ var natsBinary = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-const natsPassword = "password-of-the-broker"
-
 func newNATS(t *testing.T) *natsServer {
 	t.Helper()
 	return newNATSWith(t, "")
@@ -54,10 +52,10 @@ func newNATSWith(t *testing.T, more string, options ...nats.Option) *natsServer 
 	if s.addr, err = rig.FreeAddr(); err != nil {
 		t.Fatal(err)
 	}
-	s.demand(natsPassword)
-	write(t, filepath.Join(s.dir, "password"), natsPassword+"\n")
+	s.demand(brokerPassword)
+	write(t, filepath.Join(s.dir, "password"), brokerPassword+"\n")
 	s.start()
-	conn, err := nats.Connect("nats://"+s.addr, append(options, nats.UserInfo("feeder", natsPassword), nats.MaxReconnects(-1),
+	conn, err := nats.Connect("nats://"+s.addr, append(options, nats.UserInfo("feeder", brokerPassword), nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true), nats.ReconnectWait(50*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)

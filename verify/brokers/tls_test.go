@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,49 +54,78 @@ func (a *authority) issue(name string, template *x509.Certificate) {
 	write(a.t, a.file(name+".key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 }
 
+// pair issues the certificates of a broker at 127.0.0.1, and of a client.
+func (a *authority) pair(client string) {
+	a.t.Helper()
+	a.issue("broker", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	a.issue(client, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// flags are those of a client that has this certificate.
+func (a *authority) flags(client string) []string {
+	return []string{"--broker-cert", a.file(client + ".pem"), "--broker-key", a.file(client + ".key")}
+}
+
+const brokerPassword, newPassword = "password-of-the-broker", "password-of-tomorrow"
+
+// login is the flags of a user, whose password is in a file.
+func (w *world) login(user, password string) []string {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "password")
+	write(w.t, file, password+"\n")
+	return []string{"--broker-user", user, "--broker-password-file", file}
+}
+
+// refused starts a feeder that the broker does not take, or that does not take the
+// broker: /readyz and the log say this, in small letters. No secret can be seen.
+func (w *world) refused(says string, flags ...string) *feeder {
+	w.t.Helper()
+	f := w.feed(flags...)
+	var ready, log string
+	if err := rig.Await(limit, "/readyz and the log", func() bool { // a client may write it in two ways
+		_, ready = f.get("/readyz")
+		log = string(must(os.ReadFile(f.log)))
+		return strings.Contains(strings.ToLower(ready), says) && strings.Contains(strings.ToLower(log), says)
+	}); err != nil {
+		w.t.Fatalf("%v: got %q, and the log %q, want %q in both", err, ready, log, says)
+	}
+	unseen(w.t, f)
+	return f
+}
+
+// feeds starts a feeder that feeds what is published, the events of traffic up to the
+// n-th, and stops it. No secret can be seen.
+func (w *world) feeds(n int, publish func(), flags ...string) {
+	w.t.Helper()
+	f := w.feed(flags...)
+	f.awaitReady(w.t)
+	publish()
+	w.await(n)
+	unseen(w.t, f)
+	if err := f.stop(w.t); err != nil {
+		w.t.Errorf("feed ended with %v, want no error", err)
+	}
+}
+
 // TestNATSOverTLS: what does not fit the broker's certificate, its demand for one, or its
 // password is refused, and /readyz and the log say why. What fits feeds. When the broker
 // is set right, feed goes on by itself. Neither password nor platform key can be seen.
 func TestNATSOverTLS(t *testing.T) {
 	w, ca, other := newWorld(t), newAuthority(t), newAuthority(t)
-	ca.issue("broker", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
-	ca.issue("feeder", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	ca.pair("feeder")
 	s := newNATSWith(t, fmt.Sprintf("tls {cert_file: %q, key_file: %q, ca_file: %q, verify: true}\n", ca.file("broker.pem"), ca.file("broker.key"), ca.file("ca.pem")),
 		nats.RootCAs(ca.file("ca.pem")), nats.ClientCert(ca.file("feeder.pem"), ca.file("feeder.key")))
-	const newPassword = "password-of-tomorrow"
-	write(t, filepath.Join(s.dir, "new-password"), newPassword)
-
-	flags := func(root, password string, more ...string) []string {
-		return append([]string{"--from", "natss://" + s.addr + "/STATUS", "--dead-letter", "dead", "--log-level", "debug", "--broker-ca", root,
-			"--broker-user", "feeder", "--broker-password-file", filepath.Join(s.dir, password)}, more...)
+	flags := func(root *authority, more ...[]string) []string {
+		return slices.Concat(append(more, []string{"--from", "natss://" + s.addr + "/STATUS", "--dead-letter", "dead", "--log-level", "debug", "--broker-ca", root.file("ca.pem")})...)
 	}
-	own := []string{"--broker-cert", ca.file("feeder.pem"), "--broker-key", ca.file("feeder.key")}
-	refused := func(says string, flags ...string) *feeder {
-		t.Helper()
-		f := w.feed(flags...)
-		if err := rig.Await(limit, "/readyz and the log to say "+says, func() bool { // the client writes it in two ways
-			_, ready := f.get("/readyz")
-			return strings.Contains(strings.ToLower(ready), says) && strings.Contains(strings.ToLower(string(must(os.ReadFile(f.log)))), says)
-		}); err != nil {
-			t.Fatal(err)
-		}
-		unseen(t, f, natsPassword, newPassword)
-		return f
-	}
-	refused("x509: certificate signed by unknown authority", flags(other.file("ca.pem"), "password", own...)...).kill()
-	refused("certificate", // demanded; how that shows is a matter of timing
-		flags(ca.file("ca.pem"), "password")...).kill()
-	early := refused("authorization violation", flags(ca.file("ca.pem"), "new-password", own...)...)
+	own, login := ca.flags("feeder"), w.login("feeder", brokerPassword)
+	w.refused("x509: certificate signed by unknown authority", flags(other, own, login)...).kill()
+	w.refused("certificate", // demanded; how that shows is a matter of timing
+		flags(ca, login)...).kill()
+	early := w.refused("authorization violation", flags(ca, own, w.login("feeder", newPassword))...)
 
 	bodies, keys := traffic()
-	right := w.feed(flags(ca.file("ca.pem"), "password", own...)...)
-	right.awaitReady(t)
-	s.publish(t, bodies[:10], keys)
-	w.await(10)
-	unseen(t, right, natsPassword)
-	if err := right.stop(t); err != nil {
-		t.Errorf("feed ended with %v, want no error", err)
-	}
+	w.feeds(10, func() { s.publish(t, bodies[:10], keys) }, flags(ca, own, login)...)
 	s.publish(t, bodies[10:20], keys[10:])
 	s.demand(newPassword)
 	s.restart()
@@ -103,11 +133,10 @@ func TestNATSOverTLS(t *testing.T) {
 	early.awaitReady(t)
 }
 
-// unseen fails the test if one of these passwords, or the platform key, is in what others
-// can see of a feeder.
-func unseen(t *testing.T, f *feeder, secrets ...string) {
+// unseen fails the test if a password or the platform key is in what others can see of a
+// feeder.
+func unseen(t *testing.T, f *feeder) {
 	t.Helper()
-	secrets = append(secrets, rig.PlatformKey)
 	places := make(map[string]string)
 	for _, path := range []string{"/metrics", "/readyz"} {
 		_, places[path] = f.get(path)
@@ -121,7 +150,7 @@ func unseen(t *testing.T, f *feeder, secrets ...string) {
 		places[file] = string(text)
 	}
 	for where, text := range places {
-		for _, secret := range secrets {
+		for _, secret := range []string{brokerPassword, newPassword, rig.PlatformKey} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s has the secret %s", where, secret)
 			}

@@ -261,7 +261,8 @@ func (w *world) feed(flags ...string) *feeder {
 	}
 	cmd := exec.Command(w.serve.Bin, append([]string{"feed", "--server", "http://" + w.serve.Listen, "--ops-listen", ops,
 		"--platform-key-file", filepath.Join(w.dir, "platform-key")}, flags...)...)
-	return &feeder{run(w.t, filepath.Join(w.dir, "feed.log"), cmd), ops}
+	_, port, _ := strings.Cut(ops, ":")
+	return &feeder{run(w.t, filepath.Join(w.dir, "feed-"+port+".log"), cmd), ops}
 }
 
 // fails starts one that ends by itself, and says why.

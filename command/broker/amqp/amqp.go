@@ -85,15 +85,20 @@ func (s *Source) lost() error {
 }
 
 // connect connects, unless there is a connection.
-func (s *Source) connect() (err error) {
+func (s *Source) connect() error {
 	if s.conn != nil && !s.conn.IsClosed() && !s.in.IsClosed() && !s.out.IsClosed() {
 		return nil
 	}
 	_ = s.lost()
 	var errs []error
 	for _, host := range s.config.Hosts {
-		if s.conn, err = s.dial(host); err == nil {
+		conn, err := s.dial(host)
+		if err == nil {
+			s.conn = conn
 			break
+		}
+		if !s.found {
+			err = s.config.Explained(err)
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", host, err))
 	}
@@ -108,11 +113,12 @@ func (s *Source) connect() (err error) {
 }
 
 func (s *Source) dial(host string) (*amqp.Connection, error) {
-	conf := amqp.Config{Vhost: s.config.Param("vhost", "/"), TLSClientConfig: s.config.TLS, Dial: amqp.DefaultDial(askTime),
+	conf := amqp.Config{Vhost: s.config.Param("vhost", "/"), Dial: amqp.DefaultDial(askTime),
 		Properties: amqp.Table{"connection_name": "recapito feed"}, SASL: []amqp.Authentication{&amqp.PlainAuth{Username: "guest", Password: "guest"}}}
 	address := url.URL{Scheme: "amqp", Host: host}
 	if s.config.Secure {
 		address.Scheme = "amqps"
+		conf.TLSClientConfig = s.config.TLS.Clone() // DialConfig writes the host's name into it
 	}
 	switch {
 	case s.config.User != "":
@@ -120,7 +126,11 @@ func (s *Source) dial(host string) (*amqp.Connection, error) {
 	case s.config.TLS != nil && len(s.config.TLS.Certificates) > 0:
 		conf.SASL = []amqp.Authentication{&amqp.ExternalAuth{}}
 	}
-	return amqp.DialConfig(address.String(), conf)
+	conn, err := amqp.DialConfig(address.String(), conf)
+	if err != nil {
+		return nil, err // what it returns beside an error cannot be used
+	}
+	return conn, nil
 }
 
 // consume looks whether the queues are there, and begins to read.

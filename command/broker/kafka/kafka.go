@@ -164,7 +164,7 @@ func (s *Source) find(ctx context.Context) error {
 	}
 	answer, err := ask.RequestWith(ctx, s.client)
 	if err != nil {
-		return err
+		return s.config.Explained(err)
 	}
 	for _, t := range answer.Topics {
 		err := kerr.ErrorForCode(t.ErrorCode)
