@@ -3,15 +3,19 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
 )
 
 // scenario is what each client prints when it walks through the life of a
-// webhook.
+// webhook, and what the platform does. It uses every operation of the document.
 const scenario = `register: 201 ACTIVE true
 read: 200 ACTIVE true
 conflict: 409 Conflict
@@ -26,14 +30,23 @@ events: 200 1 evt_1 READ true
 sources: 200 false 0
 health: 200 HEALTHY 0
 changes: 200 0
+minutes: 200 true
 probe: 409 Conflict
 send again: 202 evt_1 PENDING
-replay: 202 DONE 0
+replay: 202 DONE 1 1 0
 replays: 200 true DONE
 accounts: 200 acc HEALTHY 0
 replay of several: 202 DONE 1
 replays of several: 200 true DONE
-platform: 201 ACTIVE
+account: 201 200 acc_new
+keys: 201 200 true
+console: 201 true
+hand in: 202 1 0
+revoke: 204 401
+erase: 204
+status: 200 true
+platform: 201 ACTIVE true
+platform's own: 200 200 true
 delete: 204 404 Not Found
 told: 200 WEBHOOK_REMOVED acc 204
 wrong key: 401 A valid API key is required.
@@ -64,14 +77,44 @@ func TestClientScenario(t *testing.T) {
 			key := delivered(t, svc, to)
 			proxy := prism(t, svc)
 			for _, url := range []string{svc.url, proxy.url} {
+				before := allRequests(t, svc)
 				env := []string{"RECAPITO_URL=" + url, "RECAPITO_API_KEY=" + key, "RECAPITO_PLATFORM_KEY=" + strings.TrimPrefix(bearer, "Bearer "), "RECAPITO_CALLBACK=" + to.url("acc")}
 				if got := run(t, c.dir, env, c.name, c.args...); got != scenario {
 					t.Errorf("got:\n%swant:\n%s", got, scenario)
+				}
+				if missing := unreached(before, allRequests(t, svc)); len(missing) > 0 {
+					t.Errorf("the program does not use %q, want every operation", missing)
 				}
 			}
 			proxy.wantNoViolation()
 		})
 	}
+}
+
+// allRequests is how many requests the service itself counted, of each operation of the
+// document. It counts one from its first request on.
+func allRequests(t *testing.T, svc *service) map[string]int {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text := get(t, svc.ops+"/metrics")
+	counts := map[string]int{}
+	for _, item := range doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			counts[op.OperationID] = 0
+			_, rest, found := strings.Cut(text, fmt.Sprintf("recapito_http_request_duration_seconds_count{operation=%q} ", op.OperationID))
+			if !found {
+				continue
+			}
+			n, _, _ := strings.Cut(rest, "\n")
+			if counts[op.OperationID], err = strconv.Atoi(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return counts
 }
 
 // delivered makes an account that has no webhook any more, but a delivery, and

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/recapito/recapito/gen/client"
@@ -109,12 +110,12 @@ func run(ctx context.Context) error {
 	if err := several(ctx, platform); err != nil {
 		return err
 	}
-	own, err := platform.CreateOperationsWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: first})
-	if err != nil {
+	if err := provision(ctx, platform, first); err != nil {
 		return err
 	}
-	fmt.Println("platform:", own.StatusCode(), own.JSON201.Status)
-
+	if err := operations(ctx, platform, first, second); err != nil {
+		return err
+	}
 	deleted, err := account.DeleteWebhookWithResponse(ctx)
 	if err != nil {
 		return err
@@ -168,6 +169,12 @@ func again(ctx context.Context, account *client.ClientWithResponses, eventID str
 	}
 	fmt.Println("changes:", changes.StatusCode(), len(changes.JSON200.Changes))
 
+	minutes, err := account.ListHealthMinutesWithResponse(ctx, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Println("minutes:", minutes.StatusCode(), len(minutes.JSON200.Minutes) > 0)
+
 	probe, err := account.ProbeEndpointWithResponse(ctx)
 	if err != nil {
 		return err
@@ -186,7 +193,7 @@ func again(ctx context.Context, account *client.ClientWithResponses, eventID str
 		return err
 	}
 
-	started, err := account.StartReplayWithResponse(ctx, client.ReplayFilters{})
+	started, err := account.StartReplayWithResponse(ctx, client.ReplayFilters{State: &[]client.EndedState{client.EndedStateDELIVERED}})
 	if err != nil {
 		return err
 	}
@@ -197,7 +204,7 @@ func again(ctx context.Context, account *client.ClientWithResponses, eventID str
 	}); err != nil {
 		return err
 	}
-	fmt.Println("replay:", started.StatusCode(), ended.JSON200.State, ended.JSON200.Matched)
+	fmt.Println("replay:", started.StatusCode(), ended.JSON200.State, ended.JSON200.Matched, ended.JSON200.SentAgain, ended.JSON200.Remaining)
 
 	replays, err := account.ListReplaysWithResponse(ctx)
 	if err != nil {
@@ -242,6 +249,99 @@ func several(ctx context.Context, platform *client.ClientWithResponses) error {
 		return err
 	}
 	fmt.Println("replays of several:", replays.StatusCode(), len(replays.JSON200.Replays) > 0, stopped.JSON200.State)
+	return nil
+}
+
+// provision makes an account, hands in an event of it, and erases it.
+func provision(ctx context.Context, platform *client.ClientWithResponses, callback string) error {
+	const id = "acc_new"
+	made, err := platform.PutAccountWithResponse(ctx, id)
+	if err != nil {
+		return err
+	}
+	found, err := platform.GetAccountWithResponse(ctx, id)
+	if err != nil {
+		return err
+	}
+	fmt.Println("account:", made.StatusCode(), found.StatusCode(), found.JSON200.ID)
+
+	key, err := platform.CreateAPIKeyWithResponse(ctx, id, client.APIKeyInput{})
+	if err != nil {
+		return err
+	}
+	keys, err := platform.ListAPIKeysWithResponse(ctx, id)
+	if err != nil {
+		return err
+	}
+	fmt.Println("keys:", key.StatusCode(), keys.StatusCode(), keys.JSON200.APIKeys[0].ID == key.JSON201.ID)
+
+	link, err := platform.CreateConsoleLinkWithResponse(ctx, id, client.ConsoleLinkInput{Minutes: new(int32(5))})
+	if err != nil {
+		return err
+	}
+	fmt.Println("console:", link.StatusCode(), strings.HasPrefix(link.JSON201.Path, "/console#"))
+
+	account, err := connect("X-API-Key", *key.JSON201.Key)
+	if err != nil {
+		return err
+	}
+	if _, err := account.CreateWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: callback}); err != nil {
+		return err
+	}
+	handed, err := platform.SendEventsWithResponse(ctx, client.EventBatch{Events: []client.EventInput{{
+		ID: "evt_new", AccountID: id, MessageID: "m-new", Channel: client.ChannelSMS, Destination: new("+393401234567"),
+		Status: client.MessageStatusDELIVERED, Timestamp: time.Now(),
+	}}})
+	if err != nil {
+		return err
+	}
+	fmt.Println("hand in:", handed.StatusCode(), handed.JSON202.Accepted, len(handed.JSON202.Skipped))
+
+	revoked, err := platform.DeleteAPIKeyWithResponse(ctx, id, key.JSON201.ID)
+	if err != nil {
+		return err
+	}
+	refused, err := account.GetWebhookWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("revoke:", revoked.StatusCode(), refused.StatusCode())
+
+	erased, err := platform.DeleteAccountWithResponse(ctx, id)
+	if err != nil {
+		return err
+	}
+	fmt.Println("erase:", erased.StatusCode())
+	return nil
+}
+
+// operations asks how the service does, and registers the platform's own webhook.
+func operations(ctx context.Context, platform *client.ClientWithResponses, first, second string) error {
+	status, err := platform.GetStatusWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("status:", status.StatusCode(), status.JSON200.Attempting)
+
+	own, err := platform.CreateOperationsWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: first})
+	if err != nil {
+		return err
+	}
+	read, err := platform.GetOperationsWebhookWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("platform:", own.StatusCode(), own.JSON201.Status, read.JSON200.ID == own.JSON201.ID)
+
+	replaced, err := platform.ReplaceOperationsWebhookWithResponse(ctx, client.WebhookInput{CallbackURL: second})
+	if err != nil {
+		return err
+	}
+	rotated, err := platform.RotateOperationsSecretWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("platform's own:", replaced.StatusCode(), rotated.StatusCode(), rotated.JSON200.SigningSecret != own.JSON201.SigningSecret)
 	return nil
 }
 

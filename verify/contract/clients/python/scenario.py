@@ -3,6 +3,7 @@ openapi-python-client generates, and prints what it sees: the scenario of
 docs/contract.md.
 """
 
+import datetime
 import os
 import time
 from collections.abc import Callable
@@ -10,9 +11,16 @@ from typing import TypeVar
 
 from recapito_client import AuthenticatedClient
 from recapito_client.api.accounts import (
+    create_api_key,
+    create_console_link,
+    delete_account,
+    delete_api_key,
+    get_account,
     get_account_replay,
     list_account_replays,
     list_accounts,
+    list_api_keys,
+    put_account,
     start_account_replay,
     stop_account_replay,
 )
@@ -23,16 +31,22 @@ from recapito_client.api.deliveries import (
     list_attempts,
     list_deliveries,
     list_health_changes,
+    list_health_minutes,
     list_replays,
     read_events,
     replay_delivery,
     start_replay,
     stop_replay,
 )
+from recapito_client.api.events import send_events
 from recapito_client.api.operations import (
     create_operations_webhook,
     delete_operations_webhook,
+    get_operations_webhook,
+    get_status,
     list_operations_deliveries,
+    replace_operations_webhook,
+    rotate_operations_secret,
 )
 from recapito_client.api.webhooks import (
     create_webhook,
@@ -45,28 +59,41 @@ from recapito_client.api.webhooks import (
     send_test_event,
 )
 from recapito_client.models import (
+    Account,
     AccountList,
     AccountReplay,
     AccountReplayInput,
     AccountReplayList,
+    ApiKeyCreated,
+    ApiKeyList,
     AttemptList,
     AttemptOutcome,
     CallbackSources,
+    Channel,
+    ConsoleLink,
+    ConsoleLinkInput,
     Delivery,
     DeliveryDetail,
     DeliveryList,
     DeliveryState,
     Diagnosis,
+    EndedState,
     EndpointState,
+    EventBatch,
     EventFeed,
+    EventInput,
+    EventsResult,
     Health,
     HealthChangeList,
+    HealthMinutes,
+    MessageStatus,
     OperationalEvent,
     OperationsDeliveryList,
     Problem,
     Replay,
     ReplayFilters,
     ReplayList,
+    ServiceStatus,
     StatusEvent,
     Webhook,
     WebhookInput,
@@ -158,6 +185,9 @@ say("health", asked.status_code.value, health.state.value, health.pending)
 changed = list_health_changes.sync_detailed(client=account)
 say("changes", changed.status_code.value, len(must(HealthChangeList, changed.parsed).changes))
 
+by_minute = list_health_minutes.sync_detailed(client=account)
+say("minutes", by_minute.status_code.value, bool(must(HealthMinutes, by_minute.parsed).minutes))
+
 probed = probe_endpoint.sync_detailed(client=account)
 say("probe", probed.status_code.value, must(Problem, probed.parsed).title)
 
@@ -166,11 +196,11 @@ sent = must(Delivery, again.parsed)
 say("send again", again.status_code.value, sent.event_id, sent.state.value)
 wait(lambda: must(DeliveryDetail, get_delivery.sync(newest.event_id, client=account)).state == DeliveryState.DELIVERED)
 
-started = start_replay.sync_detailed(client=account, body=ReplayFilters())
+started = start_replay.sync_detailed(client=account, body=ReplayFilters(state=[EndedState.DELIVERED]))
 replay = must(Replay, started.parsed)
 wait(lambda: must(Replay, get_replay.sync(replay.id, client=account)).ended_at is not None)
 ended = must(Replay, get_replay.sync(replay.id, client=account))
-say("replay", started.status_code.value, ended.state.value, ended.matched)
+say("replay", started.status_code.value, ended.state.value, ended.matched, ended.sent_again, ended.remaining)
 
 replays = list_replays.sync_detailed(client=account)
 stopped = must(Replay, stop_replay.sync(replay.id, client=account))
@@ -199,8 +229,56 @@ say(
     halted.state.value,
 )
 
+provisioned = put_account.sync_detailed("acc_new", client=platform)
+known = get_account.sync_detailed("acc_new", client=platform)
+say("account", provisioned.status_code.value, known.status_code.value, must(Account, known.parsed).id)
+
+added = create_api_key.sync_detailed("acc_new", client=platform)
+key = must(ApiKeyCreated, added.parsed)
+keys = list_api_keys.sync_detailed("acc_new", client=platform)
+say("keys", added.status_code.value, keys.status_code.value, must(ApiKeyList, keys.parsed).api_keys[0].id == key.id)
+
+link = create_console_link.sync_detailed("acc_new", client=platform, body=ConsoleLinkInput(minutes=5))
+say("console", link.status_code.value, must(ConsoleLink, link.parsed).path.startswith("/console#"))
+
+newcomer = connect(must(str, key.key))
+must(WebhookWithSecret, create_webhook.sync(client=newcomer, body=WebhookInput(callback_url=first)))
+event_input = EventInput(
+    id="evt_new",
+    account_id="acc_new",
+    message_id="m-new",
+    channel=Channel.SMS,
+    destination="+393401234567",
+    status=MessageStatus.DELIVERED,
+    timestamp=datetime.datetime.now(datetime.timezone.utc),
+)
+handed = send_events.sync_detailed(client=platform, body=EventBatch(events=[event_input]))
+result = must(EventsResult, handed.parsed)
+say("hand in", handed.status_code.value, result.accepted, len(result.skipped))
+
+revoked = delete_api_key.sync_detailed("acc_new", key.id, client=platform)
+say("revoke", revoked.status_code.value, get_webhook.sync_detailed(client=newcomer).status_code.value)
+
+erased = delete_account.sync_detailed("acc_new", client=platform)
+say("erase", erased.status_code.value)
+
+status = get_status.sync_detailed(client=platform)
+say("status", status.status_code.value, must(ServiceStatus, status.parsed).attempting)
+
 own = create_operations_webhook.sync_detailed(client=platform, body=WebhookInput(callback_url=first))
-say("platform", own.status_code.value, must(WebhookWithSecret, own.parsed).status.value)
+own_webhook = must(WebhookWithSecret, own.parsed)
+own_read = must(Webhook, get_operations_webhook.sync(client=platform))
+say("platform", own.status_code.value, own_webhook.status.value, own_read.id == own_webhook.id)
+
+own_replaced = replace_operations_webhook.sync_detailed(client=platform, body=WebhookInput(callback_url=second))
+own_rotated = rotate_operations_secret.sync_detailed(client=platform)
+own_secret = must(WebhookWithSecret, own_rotated.parsed).signing_secret
+say(
+    "platform's own",
+    own_replaced.status_code.value,
+    own_rotated.status_code.value,
+    own_secret != own_webhook.signing_secret,
+)
 
 deleted = delete_webhook.sync_detailed(client=account)
 gone = get_webhook.sync_detailed(client=account)

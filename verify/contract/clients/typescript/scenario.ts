@@ -90,6 +90,9 @@ console.log('health:', health.response.status, must(health).state, must(health).
 const changes = await account.GET('/webhooks/delivery-status/health/changes');
 console.log('changes:', changes.response.status, must(changes).changes.length);
 
+const minutes = await account.GET('/webhooks/delivery-status/health/minutes');
+console.log('minutes:', minutes.response.status, must(minutes).minutes.length > 0);
+
 const probe = await account.POST('/webhooks/delivery-status/probe');
 console.log('probe:', probe.response.status, probe.error?.title);
 
@@ -101,12 +104,12 @@ await wait(async () => {
   return must(d).state === 'DELIVERED';
 });
 
-const started = await account.POST('/webhooks/delivery-status/replays', { body: {} });
+const started = await account.POST('/webhooks/delivery-status/replays', { body: { state: ['DELIVERED'] } });
 const replay = { params: { path: { replayId: must(started).id } } };
 const readReplay = async () => must(await account.GET('/webhooks/delivery-status/replays/{replayId}', replay));
 await wait(async () => (await readReplay()).endedAt !== null);
 const ended = await readReplay();
-console.log('replay:', started.response.status, ended.state, ended.matched);
+console.log('replay:', started.response.status, ended.state, ended.matched, ended.sentAgain, ended.remaining);
 
 const replays = await account.GET('/webhooks/delivery-status/replays');
 const stopped = await account.DELETE('/webhooks/delivery-status/replays/{replayId}', replay);
@@ -129,8 +132,42 @@ const all = await platform.GET('/replays');
 const halted = await platform.DELETE('/replays/{replayId}', several);
 console.log('replays of several:', all.response.status, must(all).replays.length > 0, must(halted).state);
 
+const newAccount = { params: { path: { accountId: 'acc_new' } } };
+const provisioned = await platform.PUT('/accounts/{accountId}', newAccount);
+const found = await platform.GET('/accounts/{accountId}', newAccount);
+console.log('account:', provisioned.response.status, found.response.status, must(found).id);
+
+const key = await platform.POST('/accounts/{accountId}/api-keys', newAccount);
+const keys = await platform.GET('/accounts/{accountId}/api-keys', newAccount);
+console.log('keys:', key.response.status, keys.response.status, must(keys).apiKeys[0]?.id === must(key).id);
+
+const link = await platform.POST('/accounts/{accountId}/console-links', { ...newAccount, body: { minutes: 5 } });
+console.log('console:', link.response.status, must(link).path.startsWith('/console#'));
+
+const newcomer = connect({ 'X-API-Key': must(key).key ?? '' });
+must(await newcomer.POST(webhook, { body: { callbackUrl: first } }));
+const news = { id: 'evt_new', accountId: 'acc_new', messageId: 'm-new', destination: '+393401234567', timestamp: new Date().toISOString() };
+const handed = await platform.POST('/events', { body: { events: [{ ...news, channel: 'SMS', status: 'DELIVERED' }] } });
+console.log('hand in:', handed.response.status, must(handed).accepted, must(handed).skipped.length);
+
+const revoked = await platform.DELETE('/accounts/{accountId}/api-keys/{keyId}', {
+  params: { path: { ...newAccount.params.path, keyId: must(key).id } },
+});
+console.log('revoke:', revoked.response.status, (await newcomer.GET(webhook)).response.status);
+
+const erased = await platform.DELETE('/accounts/{accountId}', newAccount);
+console.log('erase:', erased.response.status);
+
+const state = await platform.GET('/status');
+console.log('status:', state.response.status, must(state).attempting);
+
 const own = await platform.POST('/webhooks/operations', { body: { callbackUrl: first } });
-console.log('platform:', own.response.status, must(own).status);
+const ownRead = await platform.GET('/webhooks/operations');
+console.log('platform:', own.response.status, must(own).status, must(ownRead).id === must(own).id);
+
+const ownReplaced = await platform.PUT('/webhooks/operations', { body: { callbackUrl: second } });
+const ownRotated = await platform.POST('/webhooks/operations/signing-secret');
+console.log("platform's own:", ownReplaced.response.status, ownRotated.response.status, must(ownRotated).signingSecret !== must(own).signingSecret);
 
 const deleted = await account.DELETE(webhook);
 const gone = await account.GET(webhook);

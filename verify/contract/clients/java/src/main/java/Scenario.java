@@ -1,16 +1,25 @@
 import com.fasterxml.jackson.core.JsonProcessingException;
 import java.net.URI;
+import java.time.OffsetDateTime;
 import java.util.List;
 import recapito.ApiClient;
 import recapito.ApiException;
 import recapito.api.AccountsApi;
 import recapito.api.DeliveriesApi;
+import recapito.api.EventsApi;
 import recapito.api.OperationsApi;
 import recapito.api.WebhooksApi;
 import recapito.model.AccountReplayInput;
+import recapito.model.ApiKeyInput;
 import recapito.model.AttemptOutcome;
+import recapito.model.Channel;
+import recapito.model.ConsoleLinkInput;
 import recapito.model.DeliveryState;
+import recapito.model.EndedState;
 import recapito.model.EndpointState;
+import recapito.model.EventBatch;
+import recapito.model.EventInput;
+import recapito.model.MessageStatus;
 import recapito.model.Problem;
 import recapito.model.ReplayFilters;
 import recapito.model.TestEventInput;
@@ -80,9 +89,9 @@ public final class Scenario {
     again(webhooks, deliveries, newest.getEventId());
     var platform = connect("Authorization", "Bearer " + System.getenv("RECAPITO_PLATFORM_KEY"));
     several(new AccountsApi(platform));
+    provision(new AccountsApi(platform), new EventsApi(platform));
     var operations = new OperationsApi(platform);
-    var own = operations.createOperationsWebhookWithHttpInfo(new WebhookInput().callbackUrl(FIRST));
-    say("platform", own.getStatusCode(), own.getData().getStatus());
+    own(operations);
 
     var deleted = webhooks.deleteWebhookWithHttpInfo();
     var gone = refused(webhooks::getWebhook);
@@ -108,6 +117,9 @@ public final class Scenario {
     var changes = deliveries.listHealthChangesWithHttpInfo(null, null);
     say("changes", changes.getStatusCode(), changes.getData().getChanges().size());
 
+    var minutes = deliveries.listHealthMinutesWithHttpInfo(null, null);
+    say("minutes", minutes.getStatusCode(), !minutes.getData().getMinutes().isEmpty());
+
     var probe = refused(webhooks::probeEndpoint);
     say("probe", probe.getStatus(), probe.getTitle());
 
@@ -115,11 +127,11 @@ public final class Scenario {
     say("send again", sent.getStatusCode(), sent.getData().getEventId(), sent.getData().getState());
     await(() -> deliveries.getDelivery(eventId).getState() == DeliveryState.DELIVERED);
 
-    var started = deliveries.startReplayWithHttpInfo(new ReplayFilters());
+    var started = deliveries.startReplayWithHttpInfo(new ReplayFilters().state(List.of(EndedState.DELIVERED)));
     var id = started.getData().getId();
     await(() -> deliveries.getReplay(id).getEndedAt() != null);
     var ended = deliveries.getReplay(id);
-    say("replay", started.getStatusCode(), ended.getState(), ended.getMatched());
+    say("replay", started.getStatusCode(), ended.getState(), ended.getMatched(), ended.getSentAgain(), ended.getRemaining());
 
     var replays = deliveries.listReplaysWithHttpInfo();
     say("replays", replays.getStatusCode(), !replays.getData().getReplays().isEmpty(), deliveries.stopReplay(id).getState());
@@ -140,6 +152,52 @@ public final class Scenario {
 
     var replays = accounts.listAccountReplaysWithHttpInfo();
     say("replays of several", replays.getStatusCode(), !replays.getData().getReplays().isEmpty(), accounts.stopAccountReplay(id).getState());
+  }
+
+  /** Makes an account, hands in an event of it, and erases it. */
+  private static void provision(AccountsApi accounts, EventsApi events) throws Exception {
+    var id = "acc_new";
+    var made = accounts.putAccountWithHttpInfo(id);
+    var found = accounts.getAccountWithHttpInfo(id);
+    say("account", made.getStatusCode(), found.getStatusCode(), found.getData().getId());
+
+    var added = accounts.createApiKeyWithHttpInfo(id, new ApiKeyInput());
+    var key = added.getData();
+    var keys = accounts.listApiKeysWithHttpInfo(id);
+    say("keys", added.getStatusCode(), keys.getStatusCode(), keys.getData().getApiKeys().get(0).getId().equals(key.getId()));
+
+    var link = accounts.createConsoleLinkWithHttpInfo(id, new ConsoleLinkInput().minutes(5));
+    say("console", link.getStatusCode(), link.getData().getPath().startsWith("/console#"));
+
+    var webhooks = new WebhooksApi(connect("X-API-Key", key.getKey()));
+    webhooks.createWebhook(new WebhookInput().callbackUrl(FIRST));
+    var event = new EventInput()
+            .id("evt_new").accountId(id).messageId("m-new").channel(Channel.SMS).destination("+393401234567")
+            .status(MessageStatus.DELIVERED).timestamp(OffsetDateTime.now());
+    var handed = events.sendEventsWithHttpInfo(new EventBatch().events(List.of(event)));
+    say("hand in", handed.getStatusCode(), handed.getData().getAccepted(), handed.getData().getSkipped().size());
+
+    var revoked = accounts.deleteApiKeyWithHttpInfo(id, key.getId());
+    say("revoke", revoked.getStatusCode(), refused(webhooks::getWebhook).getStatus());
+
+    var erased = accounts.deleteAccountWithHttpInfo(id);
+    say("erase", erased.getStatusCode());
+  }
+
+  /** Asks how the service does, and registers the platform's own webhook. */
+  private static void own(OperationsApi operations) throws Exception {
+    var status = operations.getStatusWithHttpInfo();
+    say("status", status.getStatusCode(), status.getData().getAttempting());
+
+    var created = operations.createOperationsWebhookWithHttpInfo(new WebhookInput().callbackUrl(FIRST));
+    var webhook = created.getData();
+    var read = operations.getOperationsWebhook();
+    say("platform", created.getStatusCode(), webhook.getStatus(), read.getId().equals(webhook.getId()));
+
+    var replaced = operations.replaceOperationsWebhookWithHttpInfo(new WebhookInput().callbackUrl(SECOND));
+    var rotated = operations.rotateOperationsSecretWithHttpInfo();
+    var secret = rotated.getData().getSigningSecret();
+    say("platform's own", replaced.getStatusCode(), rotated.getStatusCode(), !secret.equals(webhook.getSigningSecret()));
   }
 
   private interface Question {
