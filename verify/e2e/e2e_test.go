@@ -26,6 +26,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,6 +114,7 @@ type sink struct {
 	arrivals map[string][]arrival
 	secrets  map[string]*standardwebhooks.Webhook
 	answer   func(account string, w http.ResponseWriter, r *http.Request)
+	open     atomic.Int64 // connections
 }
 
 func newSink(t *testing.T, ca *authority) *sink {
@@ -121,6 +123,14 @@ func newSink(t *testing.T, ca *authority) *sink {
 	s.server = httptest.NewUnstartedServer(s)
 	s.server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.leaf}}
 	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // kills break handshakes
+	s.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			s.open.Add(-1)
+		}
+	}
 	s.server.StartTLS()
 	t.Cleanup(s.server.Close)
 	return s

@@ -36,11 +36,12 @@ func TestReplayOutlivesKills(t *testing.T) {
 	path := hook + "/replays/" + field(t, answer, "id")
 
 	fresh := newFresh(t, svc)
-	var kills [][2]time.Time // each happened between these times
+	var kills [][2]time.Time // from before each until what was sent before it has arrived
 	for n := range 10 {
 		eventually(t, "the replay to go on", func() bool { return progress(svc, path).SentAgain > int64(n)*oldEvents/12 })
 		before := time.Now()
 		svc.kill()
+		eventually(t, "the connections of the killed process to be closed", func() bool { return to.open.Load() == 0 })
 		kills = append(kills, [2]time.Time{before, time.Now()})
 		svc = serve(t, bin, db, "--callback-ca", ca.file)
 		fresh.use(svc)
