@@ -62,7 +62,7 @@ func (a *attempt) post(ctx context.Context) egress.Result {
 	d, del := a.member.d, a.Delivery()
 	return d.send(ctx, "an attempt", a.member.Account(), &egress.Request{
 		URL:      a.Webhook.CallbackURL,
-		Header:   a.follow(d.header(a.Webhook, del.EventID, del.Body, del.Attempts+1, time.Now())),
+		Header:   a.follow(d.cfg.header(a.Webhook, del.EventID, del.Body, del.Attempts+1, time.Now())),
 		Body:     del.Body,
 		Deadline: a.Started.Add(d.cfg.AttemptTimeout), MadeSince: a.MadeSince,
 		Proceed: a.proceed, Sent: a.sent,
@@ -81,10 +81,10 @@ func (d *Dispatcher) send(ctx context.Context, what, account string, r *egress.R
 	return d.cfg.Sender.Post(ctx, r)
 }
 
-func (d *Dispatcher) header(w *store.Webhook, eventID string, body []byte, number int, now time.Time) []egress.Field {
+func (c *Config) header(w *store.Webhook, eventID string, body []byte, number int, now time.Time) []egress.Field {
 	return []egress.Field{
 		{Name: "Content-Type", Value: "application/json"},
-		{Name: "User-Agent", Value: d.cfg.UserAgent},
+		{Name: "User-Agent", Value: c.UserAgent},
 		{Name: "Webhook-Id", Value: eventID},
 		{Name: "Webhook-Timestamp", Value: strconv.FormatInt(now.Unix(), 10)},
 		{Name: "Webhook-Signature", Value: signature.Header(w.SigningSecrets(now), eventID, now, body)},
@@ -107,7 +107,7 @@ func (a *attempt) proceed() error {
 // process was stopped between, and others may have taken the account over.
 func (a *attempt) sent() {
 	if d := a.member.d; !d.cfg.Store.May("") {
-		d.late.Add(1)
+		d.workers.late.Add(1)
 	}
 }
 

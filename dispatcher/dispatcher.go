@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
@@ -87,7 +86,7 @@ type Dispatcher struct {
 	mu         sync.Mutex
 	scan       scan // of the accounts with PENDING deliveries
 	lanes      map[string]*member
-	departures []*departure // lost accounts whose attempts have not ended
+	departures departures // lost accounts whose attempts have not ended
 	slots      slots
 	workers    workers
 	jobs       jobs // lanes with a read or write of the store
@@ -98,8 +97,6 @@ type Dispatcher struct {
 	counts     counts
 	sweeper    sweeper
 	bulk       bulk
-
-	late atomic.Uint64 // see [Stats]
 }
 
 // New checks the configuration, fills in the defaults, and checks whether the

@@ -40,7 +40,7 @@ func (d *Dispatcher) memberBy(account string, by lane.Scan) *member {
 	}
 	if lost, _ := m.IsLost(); lost {
 		m.CameBack(by.Gained)
-		d.departed(m)
+		d.departures.ended(m)
 	}
 	return m
 }

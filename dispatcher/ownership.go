@@ -15,6 +15,9 @@ type departure struct {
 	settled chan struct{}
 }
 
+// departures are those that are not settled.
+type departures []*departure
+
 // Gained implements [store.Listener]: a scan finds the accounts.
 func (d *Dispatcher) Gained() {
 	d.mu.Lock()
@@ -59,14 +62,16 @@ func (d *Dispatcher) Lost(lost func(account string) bool) (settled <-chan struct
 		m.Lost(now)
 		m.apply(now)
 	}
-	d.departed(nil) // there may be none
-	return gone.settled, func() []string { return d.left(gone) }
+	d.departures.ended(nil) // there may be none
+	return gone.settled, func() []string {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return gone.left()
+	}
 }
 
-// left lists the accounts of a departure of which something that had begun has not ended.
-func (d *Dispatcher) left(gone *departure) (accounts []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// left lists the accounts of which something that had begun has not ended.
+func (gone *departure) left() (accounts []string) {
 	for m := range gone.lanes {
 		accounts = append(accounts, m.Account())
 	}
@@ -84,14 +89,14 @@ func (m *member) depart(settled bool) {
 	m.slot.Leave()
 	m.work.Leave()
 	if settled {
-		d.departed(m)
+		d.departures.ended(m)
 		m.forget()
 	}
 }
 
-// departed notes that a lane is not waited for any more.
-func (d *Dispatcher) departed(m *member) {
-	d.departures = slices.DeleteFunc(d.departures, func(gone *departure) bool {
+// ended notes that a lane is not waited for any more.
+func (all *departures) ended(m *member) {
+	*all = slices.DeleteFunc(*all, func(gone *departure) bool {
 		delete(gone.lanes, m)
 		if len(gone.lanes) > 0 {
 			return false

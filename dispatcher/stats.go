@@ -48,7 +48,7 @@ func (d *Dispatcher) Stats() Stats {
 		Lanes: len(d.lanes), Suspect: lanes[doubted], Open: lanes[probing], Suspended: lanes[suspended],
 		DueSince: due, Swept: d.sweeper.last(),
 		SlotsInUse: d.slots.Total(), InUseBy: inUse, MaxSlots: d.cfg.MaxInFlight,
-		HeldBytes: d.jobs.memory.Total(), Unrecorded: d.recorder.len(), Late: d.late.Load(),
+		HeldBytes: d.jobs.memory.Total(), Unrecorded: d.recorder.len(), Late: d.workers.late.Load(),
 	}
 }
 

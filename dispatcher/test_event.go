@@ -20,7 +20,7 @@ const maxTestTimeout = 30 * time.Second
 func (d *Dispatcher) Test(ctx context.Context, w *store.Webhook, eventID string, body []byte) (store.Attempt, *tls.ConnectionState) {
 	started := time.Now()
 	res := d.send(ctx, "a test", w.AccountID, &egress.Request{
-		URL: w.CallbackURL, Header: d.header(w, eventID, body, 1, started), Body: body,
+		URL: w.CallbackURL, Header: d.cfg.header(w, eventID, body, 1, started), Body: body,
 		Deadline: started.Add(min(d.cfg.AttemptTimeout, maxTestTimeout)), Test: true,
 	})
 	switch res.Kind {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/recapito/recapito/dispatcher/egress"
@@ -14,12 +15,13 @@ import (
 // next attempt instead of ending: the stack of a new goroutine grows four times on its
 // way to TLS, which took 7 % of all processor time. The one that came last goes first:
 // the garbage collector has not shrunk its stack yet. Dispatcher.mu guards all but
-// group.
+// group and late.
 type workers struct {
 	ctx    context.Context // ends attempts under way; nil: none may begin yet
 	group  sync.WaitGroup
 	idle   []worker // the longest first
 	closed bool
+	late   atomic.Uint64 // see [Stats]
 	// spare is the least that were idle since then.
 	spare int
 	since time.Time

@@ -32,21 +32,28 @@ func (s onDisk) Stats() store.Stats {
 	return stats
 }
 
-var nameOfMetric = regexp.MustCompile(`recapito_\w+`)
-
-// TestEveryMetricIsInTheManual: docs/metrics.md names each metric, and no page of the
-// operator's another.
-func TestEveryMetricIsInTheManual(t *testing.T) {
+// watched are the metrics of a store of several processes.
+func watched(t *testing.T) (*metrics, store.Store, *dispatcher.Dispatcher) {
+	t.Helper()
 	st := onDisk{memory.New(memory.Config{})}
 	client := egress.New(egress.Config{})
-	defer client.Close()
+	t.Cleanup(client.Close)
 	d, err := dispatcher.New(dispatcher.Config{Store: st, Sender: client})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := newMetrics()
-	m.built("1.0.0", "commit")
 	m.watch(st, d, client)
+	return m, st, d
+}
+
+var nameOfMetric = regexp.MustCompile(`recapito_\w+`)
+
+// TestEveryMetricIsInTheManual: docs/metrics.md names each metric, and no page of the
+// operator's another.
+func TestEveryMetricIsInTheManual(t *testing.T) {
+	m, _, _ := watched(t)
+	m.built("1.0.0", "commit")
 	descs := make(chan *prometheus.Desc)
 	go func() { m.registry.Describe(descs); close(descs) }()
 	var served []string

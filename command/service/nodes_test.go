@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/recapito/recapito/dispatcher"
-	"github.com/recapito/recapito/dispatcher/egress"
 	"github.com/recapito/recapito/store"
 	"github.com/recapito/recapito/store/memory"
 )
@@ -13,15 +11,7 @@ import (
 // TestHandOffsAreTimedByStream: from the acceptance on, by who accepted; never less than
 // no time, though the other node's clock is ahead.
 func TestHandOffsAreTimedByStream(t *testing.T) {
-	st := onDisk{memory.New(memory.Config{})}
-	client := egress.New(egress.Config{})
-	defer client.Close()
-	d, err := dispatcher.New(dispatcher.Config{Store: st, Sender: client})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := newMetrics()
-	m.watch(st, d, client)
+	m, st, d := watched(t)
 	var took []time.Duration
 	l := listenerOf(st, d, func(foreign bool, d time.Duration) {
 		took = append(took, d)

@@ -159,7 +159,7 @@ func (s *Store) tell(l store.Listener, n *news) {
 	case n.accepted != nil:
 		var own []store.Acceptance
 		for i := range n.accepted {
-			if s.shards.owns(n.shards[i]) && !s.held.awaits(n.accepted[i].Delivery.AccountID) {
+			if s.attendsIn(n.shards[i], n.accepted[i].Delivery.AccountID) {
 				own = append(own, n.accepted[i])
 			}
 		}

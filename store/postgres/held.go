@@ -110,8 +110,11 @@ func (h *held) change(to func(map[string]bool)) {
 
 // attends reports whether the listener is told of an account: it is in one of the node's
 // shards, and is not held.
-func (s *Store) attends(account string) bool {
-	return s.shards.owns(shardOf(account)) && !s.held.awaits(account)
+func (s *Store) attends(account string) bool { return s.attendsIn(shardOf(account), account) }
+
+// attendsIn is attends, where the shard is known.
+func (s *Store) attendsIn(shard int16, account string) bool {
+	return s.shards.owns(shard) && !s.held.awaits(account)
 }
 
 // mine reports whether a transaction may change what waits of an account: its node

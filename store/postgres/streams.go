@@ -238,7 +238,7 @@ func (p *pulse) tell(parts []part, found []streamed, registrations map[string]*r
 	for i := range found {
 		d := &found[i]
 		switch r := registrations[d.AccountID]; {
-		case !s.shards.owns(d.shard) || s.held.awaits(d.AccountID) || r == nil:
+		case !s.attendsIn(d.shard, d.AccountID) || r == nil:
 		case r.webhook == nil:
 			unsure = append(unsure, d.AccountID) // it was removed: the listener has it cancelled
 		default:
