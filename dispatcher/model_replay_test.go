@@ -31,17 +31,18 @@ func (w *world) replay(s step) {
 	}
 }
 
+// replayOne leaves out what a bulk replay has sent again since the event was chosen.
 func (w *world) replayOne(account string, e *modelEvent) {
 	w.recv.mu.Lock()
+	d, _, err := w.kept.Delivery(context.Background(), account, e.id)
 	open, before := w.open[e.queue()] == e, *e
-	if open {
+	if open || err != nil || d.State == store.Pending {
 		w.recv.mu.Unlock()
 		return
 	}
 	w.replays++
 	*e = modelEvent{id: e.id, message: e.message, accepted: time.Now(), replay: w.replays}
 	w.recv.mu.Unlock()
-	var err error
 	for err = errTrouble; errors.Is(err, errTrouble); {
 		err = w.store.Replay(context.Background(), account, e.id, time.Now())
 	}
