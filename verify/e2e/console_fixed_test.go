@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -26,12 +25,13 @@ import (
 // consoleData has what makes the pages the same everywhere, and what they look like.
 const consoleData = "verify/e2e/testdata/console/"
 
-// newFixedConsole is the console of the built binary, to which the answers of
-// testdata/console are given, in a browser with a clock that stands still.
-func newFixedConsole(t *testing.T, bin string) *console {
+// newFixedConsole is the console of the built binary, to which the answers of a file of
+// testdata/console are given, in a browser with a clock that stands still. Each page begins with
+// fixed.js and the scripts, which are there too.
+func newFixedConsole(t *testing.T, bin, answers string, scripts ...string) *console {
 	t.Helper()
 	svc := serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"))
-	given := givenAnswers(t)
+	given := givenAnswers(t, consoleData+answers)
 	at, err := url.Parse(svc.url)
 	if err != nil {
 		t.Fatal(err)
@@ -49,13 +49,11 @@ func newFixedConsole(t *testing.T, bin string) *console {
 	for account := range given.of {
 		c.keys[account] = account
 	}
-	source, err := os.ReadFile(consoleData + "fixed.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fixed := page.AddScriptToEvaluateOnNewDocumentParams{Source: strings.Replace(string(source), "FONT", base64.StdEncoding.EncodeToString(evenFont()), 1)}
-	if _, err := chromedp.Call(c.ctx, page.AddScriptToEvaluateOnNewDocument, fixed); err != nil {
-		t.Fatal(err)
+	for _, script := range append([]string{"fixed.js"}, scripts...) {
+		source := strings.Replace(read(t, consoleData+script), "FONT", base64.StdEncoding.EncodeToString(evenFont()), 1)
+		if _, err := chromedp.Call(c.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: source}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := chromedp.Call(c.ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Europe/Rome"}); err != nil {
 		t.Fatal(err)
@@ -66,21 +64,18 @@ func newFixedConsole(t *testing.T, bin string) *console {
 // fixedAnswers are those of the API, by account ("platform" for the platform) and by path; one
 // whose query begins in a certain way may have its own.
 type fixedAnswers struct {
-	t  *testing.T
-	of map[string]map[string]json.RawMessage
-	mu sync.Mutex
-	no []string // what was asked for in vain, each once
+	t    *testing.T
+	file string
+	of   map[string]map[string]json.RawMessage
+	mu   sync.Mutex
+	no   []string // what was asked for in vain, each once
 }
 
 // givenAnswers reads them, and fails the test if the contract does not allow one.
-func givenAnswers(t *testing.T) *fixedAnswers {
+func givenAnswers(t *testing.T, file string) *fixedAnswers {
 	t.Helper()
-	text, err := os.ReadFile(consoleData + "answers.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &fixedAnswers{t: t}
-	if err := json.Unmarshal(text, &a.of); err != nil {
+	a := &fixedAnswers{t: t, file: file}
+	if err := json.Unmarshal([]byte(read(t, file)), &a.of); err != nil {
 		t.Fatal(err)
 	}
 	doc, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
@@ -91,7 +86,7 @@ func givenAnswers(t *testing.T) *fixedAnswers {
 		for at, body := range all {
 			at, _, _ := strings.Cut(at, "?")
 			if err := allowed(doc, at, body); err != nil {
-				t.Errorf("%s %s of %sanswers.json: %v", who, at, consoleData, err)
+				t.Errorf("%s %s of %s: %v", who, at, file, err)
 			}
 		}
 	}
@@ -129,7 +124,7 @@ func (a *fixedAnswers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			defer a.mu.Unlock()
 			if !slices.Contains(a.no, asked) {
 				a.no = append(a.no, asked)
-				a.t.Errorf("the page asks for %s: %sanswers.json has no answer", asked, consoleData)
+				a.t.Errorf("the page asks for %s: %s has no answer", asked, a.file)
 			}
 		}
 		w.Header().Set("Content-Type", "application/problem+json")

@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write what the pages of the console look like into testdata/console/pages")
+var update = flag.Bool("update", false, "write what the pages of the console look like into testdata/console/pages, and their pictures into docs/console")
 
 // TestConsoleLayout holds each page of the console, in each language, light and dark, on a
 // phone and wide, against a text that says what is to be seen: the order, roles, names and
@@ -33,7 +33,7 @@ func TestConsoleLayout(t *testing.T) {
 	bin := build(t, false)
 	var files []string
 	for _, lang := range []string{"en", "it"} {
-		c := newFixedConsole(t, bin)
+		c := newFixedConsole(t, bin, "answers.json", "even.js")
 		for _, p := range consolePages {
 			for _, width := range []int64{1280, 390} {
 				file := fmt.Sprintf("%s-%s-%d.txt", p.name, lang, width)
@@ -64,7 +64,7 @@ func TestConsoleLayout(t *testing.T) {
 // TestConsolePictureIsSteady: a page that has the same to show twice is drawn the same, to
 // the pixel.
 func TestConsolePictureIsSteady(t *testing.T) {
-	c := newFixedConsole(t, build(t, false))
+	c := newFixedConsole(t, build(t, false), "answers.json", "even.js")
 	for _, p := range consolePages {
 		t.Run(p.name, func(t *testing.T) {
 			c.t = t
