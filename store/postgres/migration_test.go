@@ -1,12 +1,15 @@
 package postgres
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
 	"io/fs"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/recapito/recapito/store/postgres/pgtest"
@@ -51,13 +54,7 @@ func TestOldBacklogCountsAfterTheMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	provider, err := newProvider(db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := provider.UpTo(t.Context(), 3); err != nil {
-		t.Fatal(err)
-	}
+	makeUpTo(t, url, 3)
 	for _, statement := range []string{
 		`INSERT INTO accounts (id, shard, created_at) VALUES ('a', 202, 1), ('b', 62, 1)`,
 		`INSERT INTO deliveries SELECT 65536 + n, 1000000, no, n, 0, 1, shard, 'SMS', 'e' || n, 'm', convert_to(repeat('x', n * 1000), 'UTF8') FROM accounts, generate_series(1, 3) n WHERE id = 'a'`,
@@ -83,5 +80,67 @@ func TestOldBacklogCountsAfterTheMigration(t *testing.T) {
 		if got := (backlog{sum.Pending(), sum.PendingBytes()}); got != want {
 			t.Errorf("%s: %+v wait, want %+v", account, got, want)
 		}
+	}
+}
+
+// Who reads the tables, as pg_dump does, delays a start that changes them. It delays no
+// commit of the nodes that serve meanwhile.
+func TestAMigrationThatCannotBeginKeepsNobody(t *testing.T) {
+	url := pgtest.Database(t)
+	makeUpTo(t, url, 7)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	execute := func(statement string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	execute(`BEGIN`)
+	execute(`LOCK TABLE nodes IN ACCESS SHARE MODE`)
+	started := make(chan error)
+	go func() {
+		s, err := Open(context.Background(), Config{URL: url})
+		if err == nil {
+			err = s.Close()
+		}
+		started <- err
+	}()
+	eventually(t, "the migration to wait", func() (waits bool) {
+		return conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'nodes'::regclass AND NOT granted)`).Scan(&waits) == nil && waits
+	})
+	node, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = node.Close(context.Background()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := node.Exec(ctx, `UPDATE nodes SET beat = beat + 1`); err != nil {
+		t.Errorf("a commit while the migration waits: %v", err)
+	}
+	execute(`ROLLBACK`)
+	if err := <-started; err != nil {
+		t.Errorf("the start ends with %v, want that it goes on when the tables are free", err)
+	}
+}
+
+// makeUpTo makes the tables as they were.
+func makeUpTo(t *testing.T, url string, version int64) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	provider, err := newProvider(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -3,10 +3,12 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -25,9 +27,10 @@ const versions = "recapito_migrations"
 // process may be at it, and then one of them fails.
 const migrateTries = 5
 
-// migrate brings the schema up to date, and refuses a newer one.
+// migrate brings the schema up to date, and refuses a newer one. While others keep it from
+// that by a lock it goes on trying.
 func (s *Store) migrate(ctx context.Context) (err error) {
-	db := stdlib.OpenDB(*s.conns)
+	db := sql.OpenDB(impatient{stdlib.GetConnector(*s.conns)})
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1)
 	if exists, err := hasStore(ctx, db); err != nil {
@@ -39,6 +42,7 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	said := false
 	for try := 1; ; try++ {
 		has, known, err := provider.GetVersions(ctx)
 		switch {
@@ -52,10 +56,52 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 				return nil
 			}
 		}
+		if codeOf(err) == lockTimeout {
+			if !said {
+				s.cfg.Logger.Warn("the tables cannot be changed yet: a transaction of others uses them, maybe a backup", "database", s.name)
+			}
+			said, try = true, 0
+			select {
+			case <-time.After(lockGap):
+			case <-ctx.Done():
+			}
+		}
 		if try == migrateTries || ctx.Err() != nil {
 			return fmt.Errorf("its tables cannot be brought up to date: %w", err)
 		}
 	}
+}
+
+const (
+	// boundWait lets a transaction wait for no lock longer. What other nodes commit waits
+	// behind it, less long than such a commit may wait itself.
+	boundWait = `SET LOCAL lock_timeout = '500ms'`
+	// lockGap is how long a migration leaves the tables to others then.
+	lockGap = time.Second
+)
+
+// impatient has each transaction wait no longer than boundWait says.
+type impatient struct{ driver.Connector }
+
+func (i impatient) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := i.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return impatientConn{conn.(*stdlib.Conn)}, nil
+}
+
+type impatientConn struct{ *stdlib.Conn }
+
+func (c impatientConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.Conn.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.ExecContext(ctx, boundWait, nil); err != nil {
+		return nil, errors.Join(err, tx.Rollback())
+	}
+	return tx, nil
 }
 
 func newProvider(db *sql.DB) (*goose.Provider, error) {
