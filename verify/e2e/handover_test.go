@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -179,7 +178,7 @@ func TestAHangingEndpointKeepsNobodyAtAGracefulStop(t *testing.T) {
 // sameShard is another account of an account's shard.
 func sameShard(account string) string {
 	for i := 0; ; i++ {
-		if id := fmt.Sprint("neighbour-", i); sha256.Sum256([]byte(id))[0] == sha256.Sum256([]byte(account))[0] {
+		if id := fmt.Sprint("neighbour-", i); shardOf(id) == shardOf(account) {
 			return id
 		}
 	}

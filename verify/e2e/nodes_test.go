@@ -100,9 +100,9 @@ func (l *nodesLoad) run(feeders, accounts int, do func()) {
 			}
 		})
 	}
+	defer all.Wait()
+	defer close(stop)
 	do()
-	close(stop)
-	all.Wait()
 }
 
 // hand hands in five batches of the same messages, in turn at each node.
