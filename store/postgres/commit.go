@@ -121,6 +121,9 @@ func (w *writer) publish(tx *txn) {
 	w.counts.Store(&sum)
 	w.counted(&tx.counting)
 	if !w.store.cfg.Shared {
+		if tx.pos != w.pos {
+			w.movedAt.Store(int64(boot()))
+		}
 		w.pos = tx.pos
 		w.noteOwn(tx)
 	}
@@ -129,6 +132,9 @@ func (w *writer) publish(tx *txn) {
 		do()
 	}
 }
+
+// sinceMoved is how long ago the end of the node's stream moved.
+func (w *writer) sinceMoved() time.Duration { return boot() - time.Duration(w.movedAt.Load()) }
 
 // tellAll tells the listener, and makes the end of the stream known.
 func (w *writer) tellAll(tx *txn) {

@@ -30,7 +30,7 @@ func Parse(url string) (*pgx.ConnConfig, error) {
 		return nil, errors.New("is not a URL of PostgreSQL: use postgres://USER@HOST:PORT/DATABASE")
 	}
 	// Statements have no names on the server, so that a pooler may give each
-	// transaction another connection.
+	// transaction another session; but see [Store.nameStatements].
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > connectTimeout {
 		cfg.ConnectTimeout = connectTimeout
@@ -62,12 +62,16 @@ func (u *unwaited) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
 	}
 }
 
-// connect opens the writer's connection.
+// connect opens a connection of the writer or of the pulse.
 func (s *Store) connect(ctx context.Context, notices *unwaited) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	cfg := s.conns.Copy()
 	cfg.OnNotice = notices.notice
+	if s.named {
+		cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+		cfg.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -76,6 +80,49 @@ func (s *Store) connect(ctx context.Context, notices *unwaited) (*pgx.Conn, erro
 		return nil, errors.Join(err, conn.Close(ctx))
 	}
 	return conn, nil
+}
+
+// nameStatements gives the statements of the writer and of the pulse names on the server,
+// unless there is a pooler before it: then the server parses and plans them once, and not at
+// each execution, which takes longer than a small commit. A pooler may give each transaction
+// another session, and makes up the process ID that it tells.
+func (s *Store) nameStatements(ctx context.Context) error {
+	var pid uint32
+	if err := s.w.conn.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
+		return err
+	}
+	if s.named = pid == s.w.conn.PgConn().PID(); !s.named {
+		s.cfg.Logger.Info("the database is behind a pooler: it plans each statement anew, which takes more of its CPU", "database", s.name)
+		return nil
+	}
+	s.w.drop()
+	var err error
+	s.w.conn, err = s.connect(ctx, &s.w.notices)
+	return err
+}
+
+// replanGap is how old a plan may be.
+const replanGap = 5 * time.Second
+
+// plans are those that the server keeps of a connection.
+type plans struct {
+	of   *pgx.Conn
+	from time.Duration // by the boot clock
+}
+
+// renew has the server plan anew, if its plans are old: one that was made while a table was
+// small may read all of it.
+func (p *plans) renew(ctx context.Context, conn *pgx.Conn) error {
+	now := boot()
+	if p.of != conn {
+		p.of, p.from = conn, now
+	}
+	if now-p.from < replanGap {
+		return nil
+	}
+	p.from = now
+	_, err := conn.Exec(ctx, `DISCARD PLANS`, pgx.QueryExecModeExec)
+	return err
 }
 
 // newPool makes connections for reads, at most so many. They are opened when they are

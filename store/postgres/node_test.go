@@ -317,6 +317,38 @@ func TestANodeIsToldWhatAnotherAccepts(t *testing.T) {
 	}
 }
 
+// Others read a stream up to its end. A commit without events moves that only once in a while.
+func TestACommitWithoutEventsDoesNotMakeOthersRead(t *testing.T) {
+	url := pgtest.Database(t)
+	quiet := func(c *Config) { c.share = func(int) int { return 0 } }
+	first, second := open(t, url, quiet), open(t, url)
+	ready(t, second, "a")
+	end := func(moved time.Duration) (pos int64) {
+		err := first.w.do(t.Context(), func(tx *txn) error {
+			first.w.movedAt.Store(int64(moved))
+			return nil
+		})
+		if err == nil {
+			err = first.reads.QueryRow(t.Context(), `SELECT pos FROM nodes WHERE slot = $1`, first.w.mySlot()).Scan(&pos)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pos
+	}
+	soon := boot() + time.Hour
+	before := end(soon)
+	if err := acceptOne(second, "e1"); err != nil {
+		t.Fatal(err)
+	}
+	if same := end(soon); same != before {
+		t.Errorf("soon after it has moved, the end is %d, want %d", same, before)
+	}
+	if later := end(0); later <= before {
+		t.Errorf("after a while, the end is %d, want one beyond %d", later, before)
+	}
+}
+
 // busy is a listener that takes its time.
 type busy struct {
 	*listener

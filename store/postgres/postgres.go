@@ -64,6 +64,7 @@ type Config struct {
 type Store struct {
 	cfg      Config
 	conns    *pgx.ConnConfig
+	named    bool   // statements of the writer and of the pulse have names on the server
 	name     string // of the database, for people
 	sealer   atomic.Pointer[store.Sealer]
 	reads    *pgxpool.Pool // short reads
@@ -145,6 +146,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s.sealer.Store(keys)
 	s.w = newWriter(s)
 	if s.w.conn, err = s.connect(ctx, &s.w.notices); err != nil {
+		return nil, err
+	}
+	if err := s.nameStatements(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.migrate(ctx); err != nil {

@@ -33,6 +33,7 @@ type silence struct {
 type pulse struct {
 	store  *Store
 	conn   *pgx.Conn
+	plans  plans
 	silent map[int16]silence
 	last   time.Duration // of the last look, by the boot clock
 	// nodes are those of the last look, and incarnation the one that looked.
@@ -112,6 +113,9 @@ func (p *pulse) step() (again bool, err error) {
 		if p.conn, err = p.store.connect(ctx, &unwaited{}); err != nil {
 			return false, err
 		}
+	}
+	if err := p.plans.renew(ctx, p.conn); err != nil {
+		return false, err
 	}
 	looked := boot()
 	if err := p.look(ctx); err != nil {
@@ -196,8 +200,8 @@ func (p *pulse) takeIn() {
 	}
 }
 
-// lagGap is how far behind the others' the end of a quiet node's stream may be: what is
-// beyond it is in no feed.
+// lagGap is how long the end of a node's stream may be behind the others': what is beyond it
+// is in no feed.
 const lagGap = 100 * time.Millisecond
 
 // catchUp has the writer commit, if others have accepted something since it last did.
@@ -210,7 +214,7 @@ func (p *pulse) catchUp() {
 			ahead = max(ahead, n.pos)
 		}
 	}
-	if ahead > own && w.lease.sinceBeat() > lagGap {
+	if ahead > own && w.sinceMoved() > lagGap {
 		w.offer(&operation{ctx: context.Background(), run: func(*txn) error { return nil }, done: make(chan struct{})})
 	}
 }

@@ -45,11 +45,14 @@ func (w *writer) fence() {
 
 // ready makes the connection ready for the next transaction.
 func (w *writer) ready() error {
-	if w.conn != nil && !w.fenced {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
+	if w.conn != nil && !w.fenced {
+		err := w.plans.renew(ctx, w.conn)
+		if err == nil || !w.lost(err) {
+			return err
+		}
+	}
 	if w.conn == nil {
 		if err := w.connect(ctx); err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/recapito/recapito/store"
@@ -25,7 +26,7 @@ import (
 type proxy struct {
 	net.Listener
 	to    string
-	armed atomic.Bool // it becomes deaf with the next commit
+	armed atomic.Bool // it becomes deaf when the next commit is answered
 	deaf  atomic.Bool
 	mu    sync.Mutex
 	conns []net.Conn
@@ -53,24 +54,11 @@ func newProxy(t *testing.T, port int) *proxy {
 			p.mu.Lock()
 			p.conns = append(p.conns, in, out)
 			p.mu.Unlock()
-			go func() { _, _ = io.Copy(&ear{p, out}, in); _ = out.Close() }()
+			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
 			go func() { _, _ = io.Copy(&mouth{p, in}, out); _ = in.Close() }()
 		}
 	}()
 	return p
-}
-
-// ear is what the server hears.
-type ear struct {
-	p  *proxy
-	to net.Conn
-}
-
-func (e *ear) Write(b []byte) (int, error) {
-	if e.p.armed.Load() && bytes.Contains(b, []byte("COMMIT")) {
-		e.p.deaf.Store(true)
-	}
-	return e.to.Write(b)
 }
 
 // mouth is what the server says.
@@ -80,6 +68,9 @@ type mouth struct {
 }
 
 func (m *mouth) Write(b []byte) (int, error) {
+	if m.p.armed.Load() && bytes.Contains(b, []byte("COMMIT\x00")) {
+		m.p.deaf.Store(true)
+	}
 	if m.p.deaf.Load() {
 		_ = m.to.Close() // the server has done what it answers
 		return 0, io.ErrClosedPipe
@@ -281,20 +272,63 @@ func TestBytesOfAnEndpointAreKeptAsTheyAre(t *testing.T) {
 	}
 }
 
-// A pooler may give each transaction another connection.
-func TestNothingIsKeptInASession(t *testing.T) {
-	s := open(t, pgtest.Database(t))
-	ready(t, s, "a")
-	if err := acceptOne(s, "e1"); err != nil {
+// The server parses and plans statements once. Behind a pooler, which may give each
+// transaction another session, nothing is kept in one.
+func TestStatementsAreKeptInASessionUnlessThereIsAPooler(t *testing.T) {
+	for name, by := range map[string]func(string) string{"direct": func(url string) string { return url }, "pooler": pgtest.Shared(t).Pooler(t)} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, by(pgtest.Database(t)))
+			ready(t, s, "a")
+			if err := acceptOne(s, "e1"); err != nil {
+				t.Fatal(err)
+			}
+			var statements, others int
+			err := s.w.do(t.Context(), func(tx *txn) error {
+				return tx.row(`SELECT (SELECT count(*) FROM pg_prepared_statements),
+					(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') + (SELECT count(*) FROM pg_listening_channels())`, nil, &statements, &others)
+			})
+			if err != nil || others > 0 || (statements > 0) != (name == "direct") {
+				t.Errorf("%d prepared statements, %d advisory locks and channels (%v)", statements, others, err)
+			}
+		})
+	}
+}
+
+// A plan is made for the tables as they are.
+func TestAPlanIsNotKeptWhileItsTableGrows(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, pgtest.Database(t), func(c *Config) { c.Shared = true })
+	conn := s.w.conn
+	var p plans
+	if err := p.renew(ctx, conn); err != nil {
 		t.Fatal(err)
 	}
-	var statements, locks, listens int
-	err := s.w.do(t.Context(), func(tx *txn) error {
-		return tx.row(`SELECT (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), (SELECT count(*) FROM pg_listening_channels())`,
-			nil, &statements, &locks, &listens)
-	})
-	if err != nil || statements+locks+listens > 0 {
-		t.Errorf("%d prepared statements, %d advisory locks, %d channels (%v), want none", statements, locks, listens, err)
+	for _, statement := range []string{
+		`CREATE TEMP TABLE growing (n integer PRIMARY KEY)`, `PREPARE find(integer) AS SELECT n FROM growing WHERE n = $1`,
+		`INSERT INTO growing VALUES (1)`, `ANALYZE growing`, `EXECUTE find(1)`,
+	} {
+		if _, err := conn.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	plan := func() (first string) {
+		if err := conn.QueryRow(ctx, `EXPLAIN EXECUTE find(1)`, pgx.QueryExecModeSimpleProtocol).Scan(&first); err != nil {
+			t.Fatal(err)
+		}
+		return first
+	}
+	if small := plan(); !strings.HasPrefix(small, "Seq Scan") {
+		t.Fatalf("of one row: %s, want that it reads the table: the test shows nothing", small)
+	}
+	if _, err := conn.Exec(ctx, `INSERT INTO growing SELECT generate_series(2, 50000)`); err != nil {
+		t.Fatal(err)
+	}
+	p.from -= replanGap
+	if err := p.renew(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
+	if large := plan(); strings.HasPrefix(large, "Seq Scan") {
+		t.Errorf("of 50,000 rows: %s, want that it uses the index", large)
 	}
 }
 

@@ -145,6 +145,8 @@ func (tx *txn) fence(batch *pgx.Batch, place int) {
 	statement, args := fenceOthers, []any{tx.w.mySlot(), tx.w.lease.epoch, max(tx.applied, tx.w.applied.Load()), tx.moved[pending], tx.moved[delivered], tx.moved[failed], tx.moved[cancelled]}
 	if tx.took {
 		statement, args = fenceAccepted, append(args, place)
+	} else {
+		args = append(args, tx.w.sinceMoved() > lagGap)
 	}
 	var one int
 	batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&one, &tx.pos) })

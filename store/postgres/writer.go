@@ -30,9 +30,11 @@ type writer struct {
 	applied     atomic.Int64 // changes taken in
 	takingIn    atomic.Bool  // the next ones are about to be
 	markedAt    atomic.Int64 // see [marks.enteredAt]
+	movedAt     atomic.Int64 // when the end of the node's stream moved last, by the boot clock
 
 	// Owned by the goroutine:
 	conn    *pgx.Conn // nil: there is none, or it cannot be trusted
+	plans   plans
 	notices unwaited
 	own     map[int64]bool // changes of this node that it has not met yet among all
 	pos     int64          // the end of its stream, as of the last commit

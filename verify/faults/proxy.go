@@ -55,9 +55,8 @@ func (p *proxy) join(in net.Conn) {
 		_ = in.Close()
 		return
 	}
-	var commits atomic.Bool // what was asked last ends with a commit
-	go func() { _, _ = io.Copy(&ear{p, out, &commits}, in); _ = out.Close() }()
-	_, _ = io.Copy(&mouth{p, in, &commits}, out)
+	go func() { _, _ = io.Copy(&ear{p, out}, in); _ = out.Close() }()
+	_, _ = io.Copy(&mouth{p, in}, out)
 	_, _ = in.Close(), out.Close()
 }
 
@@ -68,13 +67,11 @@ func (p *proxy) thaw() { p.mu.Unlock() }
 
 // ear is what the database hears.
 type ear struct {
-	p       *proxy
-	to      net.Conn
-	commits *atomic.Bool
+	p  *proxy
+	to net.Conn
 }
 
 func (e *ear) Write(b []byte) (int, error) {
-	e.commits.Store(bytes.Contains(b, []byte("COMMIT")))
 	e.p.mu.RLock()
 	defer e.p.mu.RUnlock()
 	return e.to.Write(b)
@@ -82,15 +79,14 @@ func (e *ear) Write(b []byte) (int, error) {
 
 // mouth is what it says.
 type mouth struct {
-	p       *proxy
-	to      net.Conn
-	commits *atomic.Bool
+	p  *proxy
+	to net.Conn
 }
 
 func (m *mouth) Write(b []byte) (int, error) {
 	m.p.mu.RLock()
 	defer m.p.mu.RUnlock()
-	if m.commits.Load() && bytes.Contains(b, []byte("COMMIT\x00")) && m.p.lose.Load() > 0 {
+	if m.p.lose.Load() > 0 && bytes.Contains(b, []byte("COMMIT\x00")) {
 		m.p.lose.Add(-1)
 		m.p.lost.Add(1)
 		return 0, io.ErrClosedPipe // the connection ends; the commit has been done
