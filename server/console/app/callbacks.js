@@ -1,5 +1,5 @@
 // The callbacks: a row for each message, its events as dots in order.
-import { html, useState } from './lib.js'
+import { html, useRef, useState } from './lib.js'
 import { deliveries } from './api.js'
 import { Export } from './export.js'
 import { Filters, queryOfFilters } from './filters.js'
@@ -7,6 +7,7 @@ import { useAct, useLive } from './load.js'
 import { byMessage, find } from './search.js'
 import { linkTo, refine } from './route.js'
 import { has, t } from './say.js'
+import { useScrolling } from './scrolling.js'
 import { Button, Time, Trouble, Waiting } from './ui.js'
 import { next, reason } from './why.js'
 import { Why } from './drawer.js'
@@ -16,33 +17,46 @@ import { Why } from './drawer.js'
 
 /** @param {{ query: Record<string, string> }} props */
 export const Callbacks = ({ query }) => {
-  const { event, cursor, q, ...filters } = query
-  const live = useLive(() => (q ? find(q, queryOfFilters(filters)) : deliveries.list({ ...queryOfFilters(filters), cursor, limit: 100, payload: true })), q || cursor ? 0 : 4000, [
-    JSON.stringify(filters),
-    cursor,
-    q,
-  ])
-  const [chosen, choose] = useState(/** @type {Set<string>} */ (new Set()))
-  const page = live.data
-  const messages = page ? byMessage(page.deliveries) : []
-  const close = () => refine({ event: undefined })
+  const listed = JSON.stringify({ ...query, event: undefined })
   return html`<h1 class="unseen">${t('nav.callbacks')}</h1>
     <${Filters} query=${query} />
-    <${Trouble} error=${live.error} />
-    <div class="tools"><p class="quiet" role="status">${live.loading ? t('loading') : q ? t('list.found', { n: messages.length }) : cursor ? t('list.older') : html`<span class="lamp live" aria-hidden="true"></span> ${t('list.live')}`}</p>
-      <${Again} chosen=${chosen} clear=${() => choose(new Set())} reload=${live.reload} /><${Export} filters=${queryOfFilters(filters)} /></div>
+    <${List} key=${listed} query=${query} />`
+}
+
+/** @param {{ query: Record<string, string> }} props */
+const List = ({ query }) => {
+  const { event, q, ...filters } = query
+  const list = useRef(/** @type {HTMLElement | null} */ (null))
+  /** @param {string} [cursor] */
+  const read = cursor => (q ? find(q, queryOfFilters(filters)) : deliveries.list({ ...queryOfFilters(filters), cursor, limit: 100, payload: true }))
+  const s = useScrolling(read, list)
+  const live = useLive(() => read(), q || s.gone ? 0 : 4000, [])
+  s.follow(live.data)
+  const reload = () => (s.gone ? s.again() : live.reload())
+  const newest = () => {
+    scrollTo(0, 0)
+    s.back()
+  }
+  const [chosen, choose] = useState(/** @type {Set<string>} */ (new Set()))
+  const pageOf = new Map(s.pages.flatMap((p, i) => p.deliveries.map(d => [d.eventId, s.from + i])))
+  const messages = byMessage(s.pages.flatMap(p => p.deliveries))
+  return html`<${Trouble} error=${s.error ?? live.error} />
+    <div class="tools"><p class="quiet" role="status">${live.loading ? t('loading') : q ? t('list.found', { n: messages.length }) : s.gone ? t('list.older') : html`<span class="lamp live" aria-hidden="true"></span> ${t('list.live')}`}</p>
+      <${Again} chosen=${chosen} clear=${() => choose(new Set())} reload=${reload} /><${Export} filters=${queryOfFilters(filters)} /></div>
     ${
-      !page
+      s.pages.length === 0
         ? !live.error && html`<${Waiting} />`
         : messages.length === 0
-          ? html`<${Nothing} query=${query} more=${Boolean(page.nextCursor)} />`
-          : html`<ul class="messages" aria-label=${t('nav.callbacks')}>${messages.map(m => html`<${Row} key=${m.id} m=${m} query=${query} chosen=${chosen} choose=${choose} />`)}</ul>`
+          ? html`<${Nothing} query=${query} more=${s.more} />`
+          : html`<ul ref=${list} class="messages" style=${{ paddingTop: `${s.above}px`, paddingBottom: `${s.below}px` }} aria-label=${t('nav.callbacks')}>${messages.map(
+              m => html`<${Row} key=${m.id} m=${m} page=${pageOf.get(m.events[m.events.length - 1].eventId)} query=${query} chosen=${chosen} choose=${choose} />`,
+            )}</ul>`
     }
     <nav class="pager" aria-label=${t('pager')}>
-      ${cursor && html`<a class="button" href=${linkTo('callbacks', { ...query, cursor: undefined })}>${t('pager.newest')}</a>`}
-      ${page?.nextCursor && !q && html`<a class="button" href=${linkTo('callbacks', { ...query, cursor: page.nextCursor })}>${t('pager.older')}</a>`}
+      ${s.gone && html`<${Button} onClick=${newest}>${t('pager.newest')}<//>`}
+      ${s.more && html`<${Button} busy=${s.busy} onClick=${() => s.older()}>${t('pager.older')}<//>`}
     </nav>
-    ${event && html`<${Why} key=${event} id=${event} onClose=${close} onChange=${live.reload} />`}`
+    ${event && html`<${Why} key=${event} id=${event} onClose=${() => refine({ event: undefined })} onChange=${reload} />`}`
 }
 
 /** @param {{ query: Record<string, string>, more: boolean }} props */
@@ -52,8 +66,8 @@ const Nothing = ({
 }) => html`<div class="nothing"><p>${t(query.q ? 'list.notfound' : more ? 'list.nothere' : Object.keys(query).length ? 'list.nothing' : 'list.empty', { q: query.q })}</p>
   ${!more && !query.q && !Object.keys(query).length && html`<a class="button" href=${linkTo('setup')}>${t('list.test')}</a>`}</div>`
 
-/** @param {{ m: Message, query: Record<string, string>, chosen: Set<string>, choose: (s: Set<string>) => void }} props */
-const Row = ({ m, query, chosen, choose }) => {
+/** @param {{ m: Message, page: number, query: Record<string, string>, chosen: Set<string>, choose: (s: Set<string>) => void }} props */
+const Row = ({ m, page, query, chosen, choose }) => {
   const last = m.events[m.events.length - 1]
   const ended = m.events.filter(d => d.state !== 'PENDING').map(d => d.eventId)
   const all = ended.length > 0 && ended.every(id => chosen.has(id))
@@ -63,7 +77,7 @@ const Row = ({ m, query, chosen, choose }) => {
     choose(now)
   }
   const worst = m.events.find(d => d.state === 'FAILED') ?? m.events.find(d => d.state === 'PENDING') ?? last
-  return html`<li class="message">
+  return html`<li class="message" data-id=${m.id} data-page=${page}>
     <input type="checkbox" checked=${all} disabled=${ended.length === 0} onChange=${toggle} aria-label=${t('list.choose', { id: m.name })} />
     <a class="row" href=${linkTo('callbacks', { ...query, event: worst.eventId })}>
       <span class="dots">${m.events.map(d => html`<${Dot} key=${d.eventId} d=${d} />`)}</span>

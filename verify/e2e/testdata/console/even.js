@@ -37,7 +37,6 @@
     font-family: Even !important;
     text-rendering: geometricPrecision !important;
     text-wrap-style: auto !important;
-    content-visibility: visible !important;
     scrollbar-gutter: auto !important;
     scrollbar-width: none !important;
   }`)
