@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"io/fs"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,6 +127,24 @@ func TestAMigrationThatCannotBeginKeepsNobody(t *testing.T) {
 	if err := <-started; err != nil {
 		t.Errorf("the start ends with %v, want that it goes on when the tables are free", err)
 	}
+}
+
+// Nodes that start at once on an empty database make its tables between them.
+func TestNodesThatStartTogetherMakeTheTables(t *testing.T) {
+	url := pgtest.Database(t)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			s, err := Open(context.Background(), Config{URL: url})
+			if err == nil {
+				err = s.Close()
+			}
+			if err != nil {
+				t.Errorf("a start: %v", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // makeUpTo makes the tables as they were.

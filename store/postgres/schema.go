@@ -23,8 +23,8 @@ var migrations embed.FS
 // versions is the table of the migrations that were made.
 const versions = "recapito_migrations"
 
-// migrateTries is how often a start tries to bring the schema up to date: another
-// process may be at it, and then one of them fails.
+// migrateTries is how often a start tries to make a migration: another process may be at
+// it, and then one of them fails.
 const migrateTries = 5
 
 // migrate brings the schema up to date, and refuses a newer one. While others keep it from
@@ -42,9 +42,12 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	said := false
+	said, before := false, int64(0)
 	for try := 1; ; try++ {
 		has, known, err := provider.GetVersions(ctx)
+		if has > before { // it goes on, whoever made them
+			before, try = has, 1
+		}
 		switch {
 		case err != nil:
 		case has > known:
