@@ -60,21 +60,21 @@ const insertNotes = `WITH k AS (UPDATE cluster SET changes = changes + cardinali
 		FROM k, unnest($1, $2::smallint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS u (account, kind, at, seq, ord))
 	SELECT changes FROM k`
 
-// saveNotes numbers the changes.
-func (tx *txn) saveNotes() error {
+// saveNotes adds the changes to a batch whose end is to follow at once: other nodes wait for
+// the row of cluster, and not for this one to go on.
+func (tx *txn) saveNotes(batch *pgx.Batch) {
 	if len(tx.noted) == 0 {
-		return nil
+		return
 	}
 	accounts, kinds := make([]string, len(tx.noted)), make([]int16, len(tx.noted))
 	at, seqs := make([]int64, len(tx.noted)), make([]int64, len(tx.noted))
 	for i, n := range tx.noted {
 		accounts[i], kinds[i], at[i], seqs[i] = n.account, int16(n.kind), n.at, n.seq
 	}
-	if err := tx.row(insertNotes, []any{accounts, kinds, at, seqs}, &tx.lastChange); err != nil || !slices.Contains(kinds, int16(accountErased)) {
-		return err
+	batch.Queue(insertNotes, accounts, kinds, at, seqs).QueryRow(func(row pgx.Row) error { return row.Scan(&tx.lastChange) })
+	if slices.Contains(kinds, int16(accountErased)) {
+		batch.Queue(`UPDATE erasing SET change = (SELECT changes FROM cluster) WHERE change = 0`)
 	}
-	_, err := tx.exec(`UPDATE erasing SET change = $1 WHERE change = 0`, tx.lastChange)
-	return err
 }
 
 // noteOwn remembers the changes that this node has made itself, and so knows of.

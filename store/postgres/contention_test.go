@@ -126,22 +126,46 @@ func TestInsertsThatAreMadeAgainAreCounted(t *testing.T) {
 	}
 }
 
+// lock has another session execute something, and keep what it locks until it is to give it
+// back, or the test ends.
+func lock(t *testing.T, url, statement string) (unlock func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock = sync.OnceFunc(func() { _ = conn.Close(context.Background()) })
+	t.Cleanup(unlock)
+	for _, each := range []string{`BEGIN`, statement} {
+		if _, err := conn.Exec(t.Context(), each); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return unlock
+}
+
+// The platform is told of every change of a webhook. If that locked its row, changes of all
+// accounts would wait for each other.
+func TestChangesOfDifferentAccountsWaitForNoRow(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	ready(t, s, store.Operations)
+	lock(t, url, `SELECT FROM accounts WHERE id <> 'a' FOR NO KEY UPDATE`)
+	if _, err := s.ReplaceCallbackURL(t.Context(), "a", "https://b.example/", t0); err != nil {
+		t.Errorf("ReplaceCallbackURL, while others are changed: %v", err)
+	}
+	if n := s.Stats().Deliveries[store.Pending]; n != 1 {
+		t.Errorf("the platform is told of %d changes, want 1", n)
+	}
+}
+
 // A row that another process keeps locked delays one change, and not the node.
 func TestALockThatIsNotGivenBackFailsOneChange(t *testing.T) {
 	url := pgtest.Database(t)
 	s := open(t, url)
 	ready(t, s, "a")
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	if _, err := conn.Exec(t.Context(), `BEGIN`); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Exec(t.Context(), `SELECT FROM accounts WHERE id = 'a' FOR UPDATE`); err != nil {
-		t.Fatal(err)
-	}
+	lock(t, url, `SELECT FROM accounts WHERE id = 'a' FOR UPDATE`)
 	if _, err := s.ReplaceCallbackURL(t.Context(), "a", "https://b.example/", t0); err == nil || codeOf(err) != lockTimeout {
 		t.Errorf("ReplaceCallbackURL: got %v, want that the row is locked", err)
 	}

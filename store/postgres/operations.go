@@ -18,9 +18,14 @@ const (
 )
 
 // platformWebhook is the platform's own; nil: it has none, or one that cannot be read,
-// which must not keep accounts from anything.
+// which must not keep accounts from anything. It is read as it is for an event, without a
+// lock: each change of a webhook asks for it, and all of all nodes would wait for each other.
 func (tx *txn) platformWebhook() (*registration, error) {
-	r, err := tx.registration(store.Operations)
+	found, err := tx.w.store.readRegistrations(tx.ctx, tx.tx, []string{store.Operations})
+	if err != nil {
+		return nil, err
+	}
+	r, err := present(found)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, nil

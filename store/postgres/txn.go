@@ -125,10 +125,11 @@ func (tx *txn) commitRuns(ops []*operation) (err error) {
 			return errors.Join(err, tx.tx.Rollback(tx.ctx))
 		}
 	}
-	if err := errors.Join(tx.saveTallies(), tx.saveNotices(), tx.saveNotes()); err != nil {
+	if err := errors.Join(tx.saveTallies(), tx.saveNotices()); err != nil {
 		return errors.Join(err, tx.tx.Rollback(tx.ctx))
 	}
 	batch := &pgx.Batch{}
+	tx.saveNotes(batch)
 	if !tx.w.store.cfg.Shared {
 		tx.fence(batch, 0)
 	}
