@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -145,6 +146,26 @@ func TestStoreFailures(t *testing.T) {
 			}
 			if strings.Contains(line, "canary") || strings.Contains(line, platformKey) {
 				t.Errorf("log: got %q, want no credential, query or body in it", line)
+			}
+		})
+	}
+}
+
+// TestWhatIsNotWrittenInTimeIsToBeRepeated: each change may wait for others', and for the
+// database.
+func TestWhatIsNotWrittenInTimeIsToBeRepeated(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Store = down{fmt.Errorf("%w: %w", store.ErrUnavailable, errDown)} })
+	for _, o := range loadContract(t).operations(t) {
+		if o.method == http.MethodGet || o.id == "sendTestEvent" {
+			continue // they change nothing
+		}
+		t.Run(o.id, func(t *testing.T) {
+			got := s.do(call{method: o.method, path: o.path, apiKey: "k", platform: true, body: validBody(o.id)}).want(t, http.StatusServiceUnavailable)
+			if after := got.header.Get("Retry-After"); after != "1" {
+				t.Errorf("Retry-After: got %q, want 1", after)
+			}
+			if p := decode[gen.Problem](t, got); p.Code != gen.ProblemCodeSTOREUNAVAILABLE || p.Detail == nil || strings.Contains(*p.Detail, "10.0.0.7") {
+				t.Errorf("problem: got %s, want STORE_UNAVAILABLE with what to do, and nothing of the inside", got.body)
 			}
 		})
 	}

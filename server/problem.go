@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/recapito/recapito/gen"
+	"github.com/recapito/recapito/store"
 )
 
 // refusal is an error with a text for the caller.
@@ -58,6 +59,12 @@ func refusalFor(err error) *refusal {
 		return known
 	case errors.As(err, &routing):
 		return routingRefusal(routing.Code)
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFenced):
+		return &refusal{
+			status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE,
+			detail: "The change could not be made in time. Repeat the request after Retry-After.",
+			header: map[string]string{"Retry-After": "1"},
+		}
 	}
 	return internalError()
 }

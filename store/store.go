@@ -35,6 +35,9 @@ var (
 	ErrNoWebhook = errors.New("has no webhook")
 	// ErrDamaged means that what is kept is not what was written.
 	ErrDamaged = errors.New("is damaged")
+	// ErrUnavailable means that the store could not write in time, or cannot at present. The
+	// same may succeed a little later.
+	ErrUnavailable = errors.New("cannot be written at present")
 	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("store is closed")
 	// ErrFenced: other processes took this one for dead, and have its accounts.

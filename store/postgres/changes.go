@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -53,8 +54,9 @@ func (tx *txn) note(account string, k kind, at time.Time) {
 	}
 }
 
-// insertNotes is last but for the fence: it locks the one row of cluster, so that
-// changes are committed in the order of their numbers.
+// insertNotes is last, behind the fence: it locks the one row of cluster, so that changes are
+// committed in the order of their numbers. A session that holds it holds the node's row as well,
+// by which the others find and end it, see [pulse.evict].
 const insertNotes = `WITH k AS (UPDATE cluster SET changes = changes + cardinality($1::text[]) RETURNING changes),
 	i AS (INSERT INTO changes (id, account, kind, at, seq) SELECT k.changes - cardinality($1) + u.ord, u.account, u.kind, u.at, u.seq
 		FROM k, unnest($1, $2::smallint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS u (account, kind, at, seq, ord))
@@ -86,6 +88,19 @@ func (w *writer) noteOwn(tx *txn) {
 		delete(w.own, next)
 		w.applied.Store(next)
 	}
+}
+
+// learn has the writer take in what has changed, up to some change at least. It reports whether
+// there is something that nobody has asked for yet.
+func (w *writer) learn(change int64) bool {
+	if change <= w.applied.Load() || !w.takingIn.CompareAndSwap(false, true) {
+		return false
+	}
+	answered := func() { w.takingIn.Store(false) }
+	if !w.offer(&operation{ctx: context.Background(), rows: 1, alone: true, run: (*txn).takeIn, done: make(chan struct{}), answered: answered}) {
+		answered()
+	}
+	return true
 }
 
 // takenIn is what a node must do about an account.
@@ -247,18 +262,32 @@ const settleGap = 3 * time.Millisecond
 // that takes a silent one for dead.
 const sharedSettle = 15 * time.Second
 
-// settle returns when every other node has taken in a change, or is dead.
+// settled is up to which change every other node has taken in all.
+const settled = `SELECT least((SELECT changes FROM cluster), min(applied)) FROM nodes WHERE alive AND slot <> $1`
+
+// settle returns when every other node has taken in a change, or is dead. One caller asks for
+// all that wait, in the order of their changes as a rule: they would have few connections, and
+// keep the server busy.
 func (s *Store) settle(ctx context.Context, change int64) error {
 	if s.cfg.Shared {
 		own, cancel := context.WithTimeoutCause(ctx, sharedSettle, errors.New("it is done, but a recapito that serves the database does not answer and may not know of it yet"))
 		defer cancel()
 		ctx = own
 	}
-	for {
-		var waiting bool
-		err := s.one(ctx, `SELECT EXISTS (SELECT FROM nodes WHERE alive AND slot <> $1 AND applied < $2)`, []any{s.w.mySlot(), change}, &waiting)
-		if err != nil || !waiting {
-			return err
+	select {
+	case s.settling <- struct{}{}:
+		defer func() { <-s.settling }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.closed:
+		return store.ErrClosed
+	}
+	for s.settled < change {
+		if err := s.one(ctx, settled, []any{s.w.mySlot()}, &s.settled); err != nil {
+			return fmt.Errorf("it is not known whether every node knows of the change: %w: %w", store.ErrUnavailable, err)
+		}
+		if s.settled >= change {
+			return nil
 		}
 		select {
 		case <-time.After(settleGap):
@@ -268,6 +297,7 @@ func (s *Store) settle(ctx context.Context, change int64) error {
 			return store.ErrClosed
 		}
 	}
+	return nil
 }
 
 // forgetChanges removes what all nodes have taken in.

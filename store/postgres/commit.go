@@ -1,30 +1,66 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/recapito/recapito/store"
 )
 
-// commitAll commits operations in their order: neighbours of one sort together.
+// commitAll commits operations, those of one sort together. Once one has waited for a lock
+// in vain, no other follows that may do so as well: the lease would run out, and events wait.
+// Who handed them in does so again.
 func (w *writer) commitAll(ops []*operation) {
+	slices.SortStableFunc(ops, inTurn)
+	var locked error
 	for len(ops) > 0 {
 		n := 1
-		for n < len(ops) && (ops[n].run == nil) == (ops[0].run == nil) && !ops[n].alone && !ops[0].alone {
+		for n < len(ops) && ops[n].turn() == ops[0].turn() && !ops[n].apart() && !ops[0].apart() {
 			n++
 		}
-		w.commit(ops[:n])
+		if locked == nil || ops[0].run == nil {
+			locked = w.commit(ops[:n])
+		} else {
+			answerAll(ops[:n], locked)
+		}
 		ops = ops[n:]
 	}
+	if locked != nil && w.lease.sinceBeat() >= beatGap {
+		w.beat()
+	}
+}
+
+// turn is which operations are done first: what other nodes wait for, what waits for nobody,
+// and what has waited for a lock. Events and outcomes come last, as there may be very many.
+func (op *operation) turn() int {
+	switch {
+	case op.run == nil:
+		return 3
+	case op.locked:
+		return 2
+	case op.alone:
+		return 0
+	}
+	return 1
+}
+
+func (op *operation) apart() bool { return op.alone || op.locked }
+
+// inTurn orders operations. By the account, so that each node locks those in the same order:
+// none waits for another that waits for it.
+func inTurn(a, b *operation) int {
+	return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.account, b.account))
 }
 
 // commit does operations of one sort in one transaction and answers them. If one of
 // them fails by itself, each is done apart. If others took the node for dead, nothing
-// was written, and what is not of before is done by the node as which it goes on.
-func (w *writer) commit(ops []*operation) {
+// was written, and what is not of before is done by the node as which it goes on. locked:
+// all have failed, as one has waited for a lock in vain.
+func (w *writer) commit(ops []*operation) (locked error) {
 	err := w.ready()
 	if err == nil {
 		err = w.transact(ops)
@@ -37,13 +73,21 @@ func (w *writer) commit(ops []*operation) {
 	if codeOf(err) == deadlock { // with what another node does: nothing was written
 		err = w.transact(ops)
 	}
-	if len(ops) > 1 && w.conn != nil && err != nil && !errors.Is(err, store.ErrFenced) {
+	if codeOf(err) == lockTimeout && ops[0].run != nil {
+		locked = err
+	} else if len(ops) > 1 && w.conn != nil && err != nil && !errors.Is(err, store.ErrFenced) {
 		for i := range ops {
 			w.commit(ops[i : i+1])
 		}
-		return
+		return nil
 	}
 	w.report(err)
+	answerAll(ops, err)
+	return locked
+}
+
+// answerAll answers operations.
+func answerAll(ops []*operation, err error) {
 	for _, op := range ops {
 		if op.err == nil {
 			op.err = err
@@ -88,7 +132,7 @@ func (w *writer) transact(ops []*operation) error {
 	case w.lost(err):
 		w.doubt = append(w.doubt, accountsOf(tx.news)...)
 		w.fallBehind()
-		err = fmt.Errorf("postgres: the outcome of this write is unknown: %w", err)
+		err = fmt.Errorf("postgres: the outcome of this write is unknown: %w: %w", store.ErrUnavailable, err)
 	case codeOf(err) == divisionByZero:
 		w.fence()
 		err = store.ErrFenced
@@ -131,6 +175,7 @@ func (w *writer) publish(tx *txn) {
 	for _, do := range tx.afterwards {
 		do()
 	}
+	w.learn(tx.changes)
 }
 
 // sinceMoved is how long ago the end of the node's stream moved.

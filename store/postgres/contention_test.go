@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/recapito/recapito/store"
@@ -163,14 +164,137 @@ func TestChangesOfDifferentAccountsWaitForNoRow(t *testing.T) {
 // A row that another process keeps locked delays one change, and not the node.
 func TestALockThatIsNotGivenBackFailsOneChange(t *testing.T) {
 	url := pgtest.Database(t)
-	s := open(t, url)
+	s := open(t, url, func(c *Config) { c.patience = time.Nanosecond })
 	ready(t, s, "a")
 	lock(t, url, `SELECT FROM accounts WHERE id = 'a' FOR UPDATE`)
-	if _, err := s.ReplaceCallbackURL(t.Context(), "a", "https://b.example/", t0); err == nil || codeOf(err) != lockTimeout {
-		t.Errorf("ReplaceCallbackURL: got %v, want that the row is locked", err)
+	if _, err := s.ReplaceCallbackURL(t.Context(), "a", "https://b.example/", t0); !errors.Is(err, store.ErrUnavailable) || codeOf(err) != lockTimeout {
+		t.Errorf("ReplaceCallbackURL: got %v, want that it cannot be written, as the row is locked", err)
 	}
 	if err := acceptOne(s, "e1"); err != nil {
 		t.Errorf("Accept: %v", err)
+	}
+}
+
+// inVain counts how often a store has waited for a lock in vain. It does so for ever.
+type inVain struct{ atomic.Int64 }
+
+func (v *inVain) count(c *Config) {
+	c.patience = time.Hour
+	c.OnCommit = func(done store.Commit) {
+		if codeOf(done.Err) == lockTimeout {
+			v.Add(1)
+		}
+	}
+}
+
+// replacing changes the URL of an account's webhook meanwhile.
+func replacing(t *testing.T, s *Store, account string) <-chan error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.ReplaceCallbackURL(context.WithoutCancel(t.Context()), account, "https://b.example/", t0)
+		done <- err
+	}()
+	return done
+}
+
+// Nothing was written by what has waited for a lock in vain.
+func TestAChangeIsMadeOnceALockIsGivenBack(t *testing.T) {
+	for name, statement := range map[string]string{
+		"of an account": `SELECT FROM accounts WHERE id = 'a' FOR UPDATE`,
+		"of cluster":    `UPDATE cluster SET changes = changes`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := pgtest.Database(t)
+			var vain inVain
+			s := open(t, url, vain.count)
+			ready(t, s, "a")
+			unlock := lock(t, url, statement)
+			done := replacing(t, s, "a")
+			eventually(t, "the change to wait for the lock in vain, twice", func() bool { return vain.Load() > 1 })
+			if err := acceptOne(s, "e1"); err != nil {
+				t.Errorf("Accept meanwhile: %v", err)
+			}
+			unlock()
+			if err := <-done; err != nil {
+				t.Errorf("ReplaceCallbackURL: got %v, want that it is tried again", err)
+			}
+			if w, err := s.Webhook(t.Context(), "a"); err != nil || w.Version != 2 {
+				t.Errorf("the webhook has version %d (%v), want 2: changed once", w.Version, err)
+			}
+		})
+	}
+}
+
+// heldUp has the writer do something until it is released. What is handed in meanwhile is
+// gathered together.
+func (w *writer) heldUp(t *testing.T) (release func()) {
+	t.Helper()
+	holds, held := make(chan struct{}), make(chan struct{})
+	go func() { _ = w.do(context.Background(), func(*txn) error { close(holds); <-held; return nil }) }()
+	<-holds
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	return release
+}
+
+// Both are of one group. The one that waits for the lock is tried apart from then on.
+func TestAChangeWhoseRowIsLockedKeepsNoOthers(t *testing.T) {
+	url := pgtest.Database(t)
+	var vain inVain
+	s := open(t, url, vain.count)
+	ready(t, s, "a")
+	ready(t, s, "b")
+	unlock := lock(t, url, `SELECT FROM accounts WHERE id = 'a' FOR UPDATE`)
+	release := s.w.heldUp(t)
+	a, b := replacing(t, s, "a"), replacing(t, s, "b")
+	eventually(t, "both to be handed in", func() bool { return len(s.w.runs) >= 2 })
+	release()
+	eventually(t, "the change of the other account", func() bool { return len(b) > 0 || vain.Load() > 20 })
+	if len(b) == 0 {
+		t.Error("the change of the other account is not made as long as this one's row is locked")
+	}
+	unlock()
+	if err := <-b; err != nil {
+		t.Errorf("of the account whose row was not locked: %v", err)
+	}
+	if err := <-a; err != nil {
+		t.Errorf("of the account whose row was locked: %v", err)
+	}
+}
+
+// Under an overload there are more events than one commit takes.
+func TestAChangeOvertakesEvents(t *testing.T) {
+	var order []string // the writer's
+	s := open(t, pgtest.Database(t), func(c *Config) {
+		c.OnCommit = func(done store.Commit) {
+			if done.Events > 0 {
+				order = append(order, "events")
+			}
+		}
+	})
+	ready(t, s, "a")
+	release := s.w.heldUp(t)
+	var all sync.WaitGroup
+	for i := range 2 {
+		all.Go(func() {
+			in := &intake{events: []store.Event{event("a", fmt.Sprint("e", i))}, at: micros(t0), verdicts: make([]store.Verdict, 1)}
+			if err := s.w.submit(&operation{ctx: t.Context(), rows: maxRows, intake: in}); err != nil {
+				t.Errorf("events: %v", err)
+			}
+		})
+	}
+	eventually(t, "the events to be handed in", func() bool { return len(s.w.queue) == 2 })
+	all.Go(func() {
+		if err := s.w.do(t.Context(), func(*txn) error { order = append(order, "change"); return nil }); err != nil {
+			t.Errorf("the change: %v", err)
+		}
+	})
+	eventually(t, "the change to be handed in", func() bool { return len(s.w.runs) > 0 })
+	release()
+	all.Wait()
+	if diff := cmp.Diff([]string{"change", "events", "events"}, order); diff != "" {
+		t.Errorf("committed (-want +got):\n%s", diff)
 	}
 }
 

@@ -110,15 +110,15 @@ func (w *writer) leave(ctx context.Context, conn *pgx.Conn) {
 // mySlot is the node's row.
 func (w *writer) mySlot() int16 { return int16(w.slot.Load()) }
 
-// fence is the last statement of a commit, by which it fails if others took the node
-// for dead. Last, since a client that stops in the middle of what it sends would keep
-// the row locked. It acknowledges the changes that the node has taken in. Without
-// events, all that the node has accepted is before what was drawn. It says so only if $8:
-// all others read its stream up to there, in which nothing is.
+// fence is the last statement of a commit, but for what numbers its changes. By it the commit
+// fails if others took the node for dead. Last, since a client that stops in the middle of what
+// it sends would keep the row locked. It acknowledges the changes that the node has taken in,
+// and returns which there are. Without events, all that the node has accepted is before what was
+// drawn. It says so only if $8: all others read its stream up to there, in which nothing is.
 const (
 	fence = `WITH f AS (UPDATE nodes SET beat = beat + 1, applied = greatest(applied, $3), pending = pending + $4, delivered = delivered + $5,
 			failed = failed + $6, cancelled = cancelled + $7, pos = `
-	fenceEnd      = ` WHERE slot = $1 AND epoch = $2 AND alive RETURNING pos) SELECT 1 / count(*), max(pos) FROM f`
+	fenceEnd      = ` WHERE slot = $1 AND epoch = $2 AND alive RETURNING pos) SELECT 1 / count(*), max(pos), (SELECT changes FROM cluster) FROM f`
 	fenceAccepted = fence + `currval('blocks') * 65536 + $8` + fenceEnd
 	fenceOthers   = fence + `CASE WHEN $8 THEN ` + drawn + ` ELSE pos END` + fenceEnd
 )

@@ -57,6 +57,7 @@ type Config struct {
 	scanRows  int                // default: scanRows
 	share     func(live int) int // default: fairShare
 	holdAfter time.Duration      // default: holdAfter
+	patience  time.Duration      // default: lockPatience
 	deaf      bool               // nobody listens at first
 }
 
@@ -83,8 +84,10 @@ type Store struct {
 	streams     streams
 	givers      sync.WaitGroup
 	handingOver atomic.Bool
-	evictions   atomic.Int64 // by this node
-	fences      atomic.Int64 // of this node
+	evictions   atomic.Int64  // by this node
+	fences      atomic.Int64  // of this node
+	settling    chan struct{} // holds a token while somebody asks
+	settled     int64         // up to which change all nodes had taken in all; whoever asks owns it
 	slowInserts atomic.Uint64
 
 	erasing    sync.Mutex // held while one begins, and while the store is closed
@@ -128,7 +131,10 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.holdAfter == 0 {
 		cfg.holdAfter = holdAfter
 	}
-	s := &Store{cfg: cfg, closed: make(chan struct{}), kick: make(chan struct{}, 1), cache: newCache(), held: held{kept: map[string]bool{}}}
+	if cfg.patience == 0 {
+		cfg.patience = lockPatience
+	}
+	s := &Store{cfg: cfg, closed: make(chan struct{}), kick: make(chan struct{}, 1), settling: make(chan struct{}, 1), cache: newCache(), held: held{kept: map[string]bool{}}}
 	if s.conns, err = Parse(cfg.URL); err != nil {
 		return nil, err
 	}

@@ -121,6 +121,9 @@ func (p *pulse) step() (again bool, err error) {
 	if err := p.look(ctx); err != nil {
 		return false, err
 	}
+	if w := p.store.w; w.learn(p.changes) { // first: there may be much to tell
+		p.busy = boot()
+	}
 	told, err := p.tellStreams(ctx)
 	if err != nil {
 		return false, err
@@ -131,7 +134,6 @@ func (p *pulse) step() (again bool, err error) {
 	if told && p.gaining {
 		p.gain()
 	}
-	p.takeIn()
 	p.catchUp()
 	if err := p.evictSilent(ctx); err != nil {
 		return false, err
@@ -185,19 +187,6 @@ func (p *pulse) look(ctx context.Context) error {
 	p.taking = taking
 	w.others.Store(&sum)
 	return nil
-}
-
-// takeIn has the writer take in what has changed.
-func (p *pulse) takeIn() {
-	w := p.store.w
-	if p.changes <= w.applied.Load() || !w.takingIn.CompareAndSwap(false, true) {
-		return
-	}
-	p.busy = boot()
-	answered := func() { w.takingIn.Store(false) }
-	if !w.offer(&operation{ctx: context.Background(), rows: 1, alone: true, run: (*txn).takeIn, done: make(chan struct{}), answered: answered}) {
-		answered()
-	}
 }
 
 // lagGap is how long the end of a node's stream may be behind the others': what is beyond it

@@ -63,12 +63,15 @@ func (w *writer) ready() error {
 	}
 	if err := w.begin(ctx); err != nil {
 		w.lost(err)
-		return fmt.Errorf("postgres: %w", plain(err))
+		return away(err)
 	}
 	w.fenced = false
 	w.store.cfg.Logger.Info("this recapito is a node of the database again", "database", w.store.name, "slot", w.mySlot())
 	return nil
 }
+
+// away says that nothing was written, as there is no connection to write by.
+func away(err error) error { return fmt.Errorf("postgres: %w: %w", store.ErrUnavailable, plain(err)) }
 
 // begin makes the process a node that has nothing.
 func (w *writer) begin(ctx context.Context) error {
@@ -101,7 +104,7 @@ func (w *writer) connect(ctx context.Context) error {
 	conn, err := w.store.connect(ctx, &w.notices)
 	if err != nil {
 		time.Sleep(reopenGap)
-		return fmt.Errorf("postgres: %w", plain(err))
+		return away(err)
 	}
 	w.conn = conn
 	if w.store.cfg.Shared || w.fenced {
@@ -113,11 +116,11 @@ func (w *writer) connect(ctx context.Context) error {
 		return nil
 	case err != nil:
 		w.lost(err)
-		return fmt.Errorf("postgres: %w", plain(err))
+		return away(err)
 	}
 	if err := w.load(ctx); err != nil {
 		w.lost(err)
-		return fmt.Errorf("postgres: %w", plain(err))
+		return away(err)
 	}
 	w.settleDoubt()
 	return nil

@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -226,12 +226,8 @@ func TestACommitThatDidNotWaitForTheStandbyIsUncertain(t *testing.T) {
 func TestWhatTheServerCannotKeepFailsAlone(t *testing.T) {
 	s := open(t, pgtest.Database(t))
 	ready(t, s, "a")
-	holds, held := make(chan struct{}), make(chan struct{})
+	release := s.w.heldUp(t) // so that the others are one commit
 	var all sync.WaitGroup
-	all.Go(func() { // so that the others are one commit
-		_ = s.w.do(context.Background(), func(*txn) error { close(holds); <-held; return nil })
-	})
-	<-holds
 	var failures, done atomic.Int64
 	for i := range 8 {
 		all.Go(func() {
@@ -247,13 +243,33 @@ func TestWhatTheServerCannotKeepFailsAlone(t *testing.T) {
 		})
 	}
 	eventually(t, "the events to be handed in", func() bool { return len(s.w.queue) == 8 })
-	close(held)
+	release()
 	all.Wait()
 	if failures.Load() != 2 || done.Load() != 6 {
 		t.Errorf("%d failed and %d were accepted, want 2 and 6", failures.Load(), done.Load())
 	}
 	if n := s.Stats().Deliveries[store.Pending]; n != 6 {
 		t.Errorf("%d are PENDING, want 6", n)
+	}
+}
+
+func TestAWebhookThatCannotBeReadEndsNoConnection(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	epoch := func() (epoch int64) {
+		if err := s.w.do(t.Context(), func(tx *txn) error { epoch = tx.w.lease.epoch; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return epoch
+	}
+	before := epoch()
+	execute(t, url, `UPDATE webhooks SET callback_url = '\x01ff'`) // sealed with a key
+	if _, err := s.ReplaceCallbackURL(t.Context(), "a", "https://b.example/", t0); !errors.Is(err, errUnreadable) || errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("ReplaceCallbackURL: got %v, want that it cannot be read", err)
+	}
+	if after := epoch(); after != before {
+		t.Errorf("the node has connected %d times since, want never", after-before)
 	}
 }
 

@@ -30,6 +30,7 @@ type txn struct {
 	op          *operation
 	noted       []note   // what other nodes must know
 	lastChange  int64    // the last one of these
+	changes     int64    // the last change of any node, at its end
 	applied     int64    // the last change that it takes in; 0: it takes none in
 	afterwards  []func() // once it is committed
 }
@@ -109,11 +110,8 @@ const boundLocks = `SELECT set_config('idle_in_transaction_session_timeout', '2s
 
 // commitRuns does operations one after another in one transaction.
 func (tx *txn) commitRuns(ops []*operation) (err error) {
-	if tx.tx, err = tx.w.conn.Begin(tx.ctx); err != nil {
+	if tx.tx, err = tx.w.conn.BeginTx(tx.ctx, pgx.TxOptions{BeginQuery: `BEGIN; ` + boundLocks}); err != nil {
 		return err
-	}
-	if _, err := tx.exec(boundLocks); err != nil {
-		return errors.Join(err, tx.tx.Rollback(tx.ctx))
 	}
 	for _, op := range ops {
 		if op.err != nil {
@@ -122,6 +120,7 @@ func (tx *txn) commitRuns(ops []*operation) (err error) {
 		tx.op = op
 		if op.err = op.run(tx); op.err != nil && !isSentinel(op.err) {
 			err, op.err = op.err, nil
+			op.locked = codeOf(err) == lockTimeout
 			return errors.Join(err, tx.tx.Rollback(tx.ctx))
 		}
 	}
@@ -129,10 +128,10 @@ func (tx *txn) commitRuns(ops []*operation) (err error) {
 		return errors.Join(err, tx.tx.Rollback(tx.ctx))
 	}
 	batch := &pgx.Batch{}
-	tx.saveNotes(batch)
 	if !tx.w.store.cfg.Shared {
 		tx.fence(batch, 0)
 	}
+	tx.saveNotes(batch)
 	batch.Queue(`COMMIT`)
 	if err := tx.tx.Conn().SendBatch(tx.ctx, batch).Close(); err != nil {
 		return errors.Join(err, tx.tx.Rollback(tx.ctx))
@@ -150,7 +149,7 @@ func (tx *txn) fence(batch *pgx.Batch, place int) {
 		args = append(args, tx.w.sinceMoved() > lagGap)
 	}
 	var one int
-	batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&one, &tx.pos) })
+	batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&one, &tx.pos, &tx.changes) })
 }
 
 // exec executes and returns how many rows were changed.
@@ -179,7 +178,7 @@ func (tx *txn) numbers(query string, args ...any) ([]int64, error) {
 
 func isSentinel(err error) bool {
 	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrErasing) || errors.Is(err, store.ErrTooMany) ||
-		errors.Is(err, store.ErrNoWebhook) || errors.Is(err, store.ErrDamaged) ||
+		errors.Is(err, store.ErrNoWebhook) || errors.Is(err, store.ErrDamaged) || errors.Is(err, errUnreadable) ||
 		errors.Is(err, store.ErrSealed) || errors.Is(err, store.ErrNotServed) || errors.Is(err, store.ErrKeyChanged)
 }
 

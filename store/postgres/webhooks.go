@@ -164,7 +164,7 @@ func (tx *txn) registration(accountID string) (*registration, error) {
 func (s *Store) CreateWebhook(ctx context.Context, w store.Webhook) (store.Webhook, error) {
 	w.Secret = bytes.Clone(w.Secret)
 	w.CreatedAt, w.UpdatedAt = instant(micros(w.CreatedAt)), instant(micros(w.UpdatedAt))
-	return write(ctx, s.w, func(tx *txn) (store.Webhook, error) {
+	return writeOf(ctx, s.w, w.AccountID, func(tx *txn) (store.Webhook, error) {
 		if err := tx.lock(w.AccountID); err != nil {
 			return w, err
 		}
@@ -227,7 +227,7 @@ func (s *Store) RotateSecret(ctx context.Context, accountID string, secret []byt
 }
 
 func (s *Store) change(ctx context.Context, accountID string, now time.Time, apply func(*txn, *registration) error) (store.Webhook, error) {
-	return write(ctx, s.w, func(tx *txn) (store.Webhook, error) {
+	return writeOf(ctx, s.w, accountID, func(tx *txn) (store.Webhook, error) {
 		r, err := tx.registration(accountID)
 		if err != nil {
 			return store.Webhook{}, err
@@ -244,7 +244,7 @@ func (s *Store) change(ctx context.Context, accountID string, now time.Time, app
 
 // SuspendWebhook implements [store.Upkeep].
 func (s *Store) SuspendWebhook(ctx context.Context, seen store.Webhook, now time.Time) error {
-	return s.w.do(ctx, func(tx *txn) error {
+	return s.w.doOf(ctx, seen.AccountID, func(tx *txn) error {
 		r, err := tx.registration(seen.AccountID)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -267,7 +267,7 @@ func (s *Store) SuspendWebhook(ctx context.Context, seen store.Webhook, now time
 
 // DeleteWebhook implements [store.Webhooks].
 func (s *Store) DeleteWebhook(ctx context.Context, accountID string, now time.Time) error {
-	return s.w.do(ctx, func(tx *txn) error {
+	return s.w.doOf(ctx, accountID, func(tx *txn) error {
 		if err := tx.lock(accountID); err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -16,7 +18,8 @@ import (
 // three. Everything else is done in transactions of its own.
 type writer struct {
 	store    *Store
-	queue    chan *operation
+	queue    chan *operation // events and outcomes
+	runs     chan *operation // everything else
 	stopped  chan struct{}
 	listener atomic.Pointer[store.Listener]
 	counts   atomic.Pointer[counts] // by how much this node has changed them, as of the last commit
@@ -53,7 +56,7 @@ type operation struct {
 	intake *intake   // events
 	record *recorded // outcomes
 	// run is anything else. It returns one of the store's sentinels only if it has
-	// written nothing. It may be called again.
+	// written nothing. It may be called again. Those that wait overtake events and outcomes.
 	run      func(*txn) error
 	rows     int    // how much it writes, roughly
 	after    func() // once it is committed, before it is answered; may be nil
@@ -61,9 +64,11 @@ type operation struct {
 	// incarnation is whose it is: it is refused if others have taken the node for dead
 	// since. Zero: any.
 	incarnation int64
-	change      int64 // which every node must take in before it is answered; zero: none
-	waits       bool  // it has made one
-	alone       bool  // it has a transaction of its own
+	change      int64  // which every node must take in before it is answered; zero: none
+	waits       bool   // it has made one
+	alone       bool   // it has a transaction of its own
+	locked      bool   // it has waited for a lock in vain
+	account     string // whose row it locks; empty: it may lock others
 	err         error
 	done        chan struct{}
 }
@@ -74,6 +79,11 @@ const (
 	// writes.
 	maxOps  = 256
 	maxRows = 5000
+	// maxRuns bounds how many take several round trips each, with what they lock.
+	maxRuns = 16
+	// lockPatience is for how long something is tried of which others have rows locked: longer
+	// than it takes until a node that has stopped is taken for dead, and its session is ended.
+	lockPatience = 8 * time.Second
 	// reopenGap is how long the writer waits before it connects anew.
 	reopenGap = 100 * time.Millisecond
 	// tellGap is how often the log says of an account that it cannot be read.
@@ -81,7 +91,7 @@ const (
 )
 
 func newWriter(s *Store) *writer {
-	w := &writer{store: s, queue: make(chan *operation, queueSize), stopped: make(chan struct{}), told: map[string]time.Time{}, sums: map[int64]*store.Tally{}}
+	w := &writer{store: s, queue: make(chan *operation, queueSize), runs: make(chan *operation, queueSize), stopped: make(chan struct{}), told: map[string]time.Time{}, sums: map[int64]*store.Tally{}}
 	w.counts.Store(&counts{})
 	w.others.Store(&counts{})
 	w.incarnation.Store(1)
@@ -92,16 +102,35 @@ func newWriter(s *Store) *writer {
 // do runs an operation and returns when it is durable. If ctx ends before, the
 // operation may still happen.
 func (w *writer) do(ctx context.Context, run func(*txn) error) error {
-	return w.submit(&operation{ctx: ctx, rows: 1, run: run})
+	return w.doOf(ctx, "", run)
 }
 
+// doOf is for an operation that locks the row of one account.
+func (w *writer) doOf(ctx context.Context, account string, run func(*txn) error) error {
+	return w.submit(&operation{ctx: ctx, rows: 1, account: account, run: run})
+}
+
+// submit has an operation done and returns when it is durable. What has waited for a lock in
+// vain has written nothing, and is handed in again for a while. [store.ErrUnavailable]: that
+// was in vain as well.
 func (w *writer) submit(op *operation) error {
-	op.done = make(chan struct{})
+	for began := boot(); ; {
+		switch err := w.submitOnce(op); {
+		case codeOf(err) != lockTimeout:
+			return err
+		case boot()-began >= w.store.cfg.patience:
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+	}
+}
+
+func (w *writer) submitOnce(op *operation) error {
+	op.done, op.err, op.waits = make(chan struct{}), nil, false
 	if w.store.isClosed() {
 		return store.ErrClosed
 	}
 	select {
-	case w.queue <- op:
+	case w.queueOf(op) <- op:
 	case <-w.store.closed:
 		return store.ErrClosed
 	case <-op.ctx.Done():
@@ -122,6 +151,13 @@ func (w *writer) submit(op *operation) error {
 	}
 }
 
+func (w *writer) queueOf(op *operation) chan *operation {
+	if op.run != nil {
+		return w.runs
+	}
+	return w.queue
+}
+
 // answer waits until every node has taken in what an operation has changed.
 func (w *writer) answer(op *operation) error {
 	if op.err != nil || !op.waits {
@@ -136,7 +172,7 @@ func (w *writer) answer(op *operation) error {
 // offer hands in an operation that nobody waits for, if there is room.
 func (w *writer) offer(op *operation) bool {
 	select {
-	case w.queue <- op:
+	case w.queueOf(op) <- op:
 		return true
 	default:
 		return false
@@ -146,8 +182,13 @@ func (w *writer) offer(op *operation) bool {
 // write runs an operation that has a result. A caller that stopped waiting does not
 // get it, so the writer never writes what a caller reads.
 func write[T any](ctx context.Context, w *writer, run func(*txn) (T, error)) (T, error) {
+	return writeOf(ctx, w, "", run)
+}
+
+// writeOf is write, for an operation that locks the row of one account.
+func writeOf[T any](ctx context.Context, w *writer, account string, run func(*txn) (T, error)) (T, error) {
 	result := new(T)
-	err := w.do(ctx, func(tx *txn) (err error) {
+	err := w.doOf(ctx, account, func(tx *txn) (err error) {
 		*result, err = run(tx)
 		return err
 	})
@@ -168,11 +209,15 @@ func (w *writer) run() {
 		select {
 		case <-idle.C:
 			w.chores()
+		case op := <-w.runs:
+			w.commitAll(w.gather(op))
 		case op := <-w.queue:
 			w.commitAll(w.gather(op))
 		case <-w.store.closed:
 			for {
 				select {
+				case op := <-w.runs:
+					w.commitAll(w.gather(op))
 				case op := <-w.queue:
 					w.commitAll(w.gather(op))
 				default:
@@ -213,8 +258,13 @@ func (w *writer) chores() {
 	}
 	w.markedAt.Store(int64(w.marks.enteredAt))
 	if w.conn == nil || w.lease.sinceBeat() >= beatGap {
-		w.commitAll([]*operation{{ctx: context.Background(), run: func(*txn) error { return nil }, done: make(chan struct{})}})
+		w.beat()
 	}
+}
+
+// beat renews the lease.
+func (w *writer) beat() {
+	w.commit([]*operation{{ctx: context.Background(), run: func(*txn) error { return nil }, done: make(chan struct{})}})
 }
 
 // gather takes the operations that wait, and those that runnable goroutines are
@@ -222,14 +272,18 @@ func (w *writer) chores() {
 func (w *writer) gather(first *operation) []*operation {
 	runtime.Gosched()
 	ops, rows := append(make([]*operation, 0, 16), first), first.rows
-	for len(ops) < maxOps && rows < maxRows {
-		select {
-		case op := <-w.queue:
-			ops, rows = append(ops, op), rows+op.rows
-		default:
-			return ops
+	more := func(queue <-chan *operation, most, mostRows int) {
+		for len(ops) < most && rows < mostRows {
+			select {
+			case op := <-queue:
+				ops, rows = append(ops, op), rows+op.rows
+			default:
+				return
+			}
 		}
 	}
+	more(w.runs, maxRuns, math.MaxInt)
+	more(w.queue, maxOps, maxRows)
 	return ops
 }
 
