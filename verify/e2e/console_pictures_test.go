@@ -37,7 +37,7 @@ var consolePictures = []struct {
 	{"why-it", "why", "it", "shop", "/callbacks?event=evt_01KAG7QV4C2N2", 1130},
 	{"setup-en", "setup", "en", "bank", "/setup", 1205},
 	{"setup-it", "setup", "it", "bank", "/setup", 1205},
-	{"replay-en", "replay", "en", "bank", "/replay", 680},
+	{"replay-en", "replay", "en", "bank", "/replay", 760},
 	{"now-en", "now", "en", "", "/now", 900},
 	{"accounts-en", "accounts", "en", "", "/accounts", 900},
 	{"errors-en", "errors", "en", "", "/errors", 820},

@@ -223,6 +223,15 @@ func walkWhy(t *testing.T, bin string) {
 	c.fill("input[type=search]", "own-ill-7"+hostileText)
 	c.do("search", chromedp.KeyEvent("\r"))
 	c.says("1 message found")
+	c.savesFound("ill-7")
+	c.js(`(document.querySelector('input[type=search]').select(), true)`)
+	c.enter("input[type=search]", "0039 (340) 123-4567")
+	c.do("search", chromedp.KeyEvent("\r"))
+	c.says("12 messages found")
+	c.js(`(document.querySelector('input[type=search]').select(), true)`)
+	c.enter("input[type=search]", "own-ill-7"+hostileText)
+	c.do("search", chromedp.KeyEvent("\r"))
+	c.says("1 message found")
 	c.js(`(document.querySelector('.message a').focus(), true)`)
 	c.do("enter", chromedp.KeyEvent("\r"))
 	c.says("your server failed with 503", "Attempt 1", "closed", hostileText)
@@ -238,6 +247,21 @@ func walkWhy(t *testing.T, bin string) {
 	c.press("Sign out")
 	c.says("See what became of your callbacks")
 	c.js(`sessionStorage.length === 0 && localStorage.length === 0 && document.cookie === ''`)
+}
+
+// savesFound saves what a search has found, which is one event.
+func (c *console) savesFound(event string) {
+	c.t.Helper()
+	c.js(`(() => {
+		URL.createObjectURL = file => {
+			file.text().then(text => (window.saved = text))
+			return ''
+		}
+		HTMLAnchorElement.prototype.click = function () { this.download || HTMLElement.prototype.click.call(this) }
+		return true
+	})()`)
+	c.press("CSV")
+	c.js(fmt.Sprintf(`window.saved?.split('\r\n').length === 2 && saved.includes('\n%s,')`, event))
 }
 
 // checksSignature signs what is shown with a secret, and checks that, right and wrong.
@@ -269,6 +293,8 @@ func walkRepairs(t *testing.T, bin string) {
 	c.awaits("ill", "HEALTHY", 0)
 	c.says("All is well.")
 	c.show("ended", "en", "/replay")
+	c.js(`(document.querySelector('.band .bad a').click(), true)`)
+	c.js(`location.hash.includes('from=')`)
 	c.says("2 events would be sent again.")
 	c.press("Send again")
 	c.says("Done", "2 of 2 sent again")

@@ -38,19 +38,31 @@ export const mood = { HEALTHY: 'ok', SLOWED: 'warn', FAILING: 'bad', PROBING: 'b
 const minute = ms => new Date(ms - (ms % 60_000)).toISOString()
 
 /** @param {{ h: Schemas['Health'], minutes?: Schemas['HealthMinutes'] | null }} props */
-export const Band = ({ h, minutes }) => {
-  const live = useLive(() => Promise.all([webhook.changes({ limit: 100 }), webhook.read()]), 10_000, [h.state])
-  const now = Date.now()
-  const [list, w] = live.data ?? []
-  const all = w ? spans(h.state, list?.changes ?? [], Date.parse(w.createdAt), now) : []
-  return html`<${Card} name=${t('band')} note=${t('band.note')}>
+export const Band = ({ h, minutes }) => html`<${Card} name=${t('band')} note=${t('band.note')}>
     ${minutes && html`<${Minutes} m=${minutes} />`}
-    <ol class="band" aria-label=${t('band.states')}>
-      ${all.map(s => html`<${Part} key=${s.from} s=${s} now=${now} />`)}
-    </ol>
-    <${Hours} now=${now} />
+    <${States} state=${h.state} page="callbacks" />
     ${minutes && html`<${BadMinutes} m=${minutes} />`}
   <//>`
+
+/** What fails without a break is one span. @param {Span[]} all */
+const outages = all =>
+  all.reduce((/** @type {Span[]} */ joined, s) => {
+    const last = joined.at(-1)
+    if (last && mood[last.state] === 'bad' && mood[s.state] === 'bad') last.to = s.to
+    else joined.push({ ...s })
+    return joined
+  }, [])
+
+/** The states of the last day. A bad one leads to a page, for its time. @param {{ state: string, page: 'callbacks' | 'replay' }} props */
+export const States = ({ state, page }) => {
+  const live = useLive(() => Promise.all([webhook.changes({ limit: 100 }), webhook.read()]), 10_000, [state])
+  const now = Date.now()
+  const [list, w] = live.data ?? []
+  const all = w ? spans(state, list?.changes ?? [], Date.parse(w.createdAt), now) : []
+  return html`<ol class="band" aria-label=${t('band.states')}>
+      ${(page === 'replay' ? outages(all) : all).map(s => html`<${Part} key=${s.from} s=${s} now=${now} page=${page} />`)}
+    </ol>
+    <${Hours} now=${now} />`
 }
 
 /** @param {{ now: number }} props */
@@ -59,15 +71,15 @@ export const Hours = ({ now }) => {
   return html`<p class="hours" aria-hidden="true">${hours.map((at, i) => html`<span key=${at}>${i === hours.length - 1 ? t('band.now') : when(at)}</span>`)}</p>`
 }
 
-/** @param {{ s: Span, now: number }} props */
-const Part = ({ s, now }) => {
+/** @param {{ s: Span, now: number, page: string }} props */
+const Part = ({ s, now, page }) => {
   const said = t('band.said', { state: t(`state.${s.state}`), from: when(s.from), time: lasting(s.to - s.from) })
   const width = `${Math.max(0.4, ((s.to - s.from) / day) * 100)}%`
   const left = `${Math.min(99.6, ((s.from - (now - day)) / day) * 100)}%`
   const kind = mood[s.state]
   const style = { left, width }
   if (kind !== 'bad') return html`<li class=${kind} style=${style} title=${said}><span class="unseen">${said}</span></li>`
-  return html`<li class=${kind} style=${style}><a href=${linkTo('callbacks', { from: minute(s.from), to: minute(s.to + 60_000) })} title=${said} aria-label=${said}></a></li>`
+  return html`<li class=${kind} style=${style}><a href=${linkTo(page, { from: minute(s.from), to: minute(s.to + 60_000) })} title=${said} aria-label=${said}></a></li>`
 }
 
 // The heights of the picture, from above: acknowledged, failed (hanging, at twice the scale),

@@ -42,7 +42,7 @@ const List = ({ query }) => {
   const messages = byMessage(s.pages.flatMap(p => p.deliveries))
   return html`<${Trouble} error=${s.error ?? live.error} />
     <div class="tools"><p class="quiet" role="status">${live.loading ? t('loading') : q ? t('list.found', { n: messages.length }) : s.gone ? t('list.older') : html`<span class="lamp live" aria-hidden="true"></span> ${t('list.live')}`}</p>
-      <${Again} chosen=${chosen} clear=${() => choose(new Set())} reload=${reload} /><${Export} filters=${queryOfFilters(filters)} /></div>
+      <${Again} chosen=${chosen} clear=${() => choose(new Set())} reload=${reload} /><${Export} filters=${queryOfFilters(filters)} q=${q} /></div>
     ${
       s.pages.length === 0
         ? !live.error && html`<${Waiting} />`

@@ -2,6 +2,7 @@
 import { html } from './lib.js'
 import { deliveries } from './api.js'
 import { useAct } from './load.js'
+import { find } from './search.js'
 import { t } from './say.js'
 import { Button, Trouble } from './ui.js'
 
@@ -9,8 +10,9 @@ import { Button, Trouble } from './ui.js'
 
 const mostLines = 100_000
 
-/** All lines of a listing, as many as a tab should hold. @param {Record<string, unknown>} filters */
-const linesOf = async filters => {
+/** All lines of a listing, as many as a tab should hold; or what a search finds. @param {Record<string, unknown>} filters @param {string} [q] */
+const linesOf = async (filters, q) => {
+  if (q) return (await find(q, filters)).deliveries.map(d => JSON.stringify(d))
   /** @type {string[]} */
   const lines = []
   /** @type {string | undefined} */
@@ -66,11 +68,11 @@ const save = (name, type, text) => {
   setTimeout(() => URL.revokeObjectURL(address), 10_000)
 }
 
-/** @param {{ filters: Record<string, unknown> }} props */
-export const Export = ({ filters }) => {
+/** @param {{ filters: Record<string, unknown>, q?: string }} props */
+export const Export = ({ filters, q }) => {
   const stamp = () => new Date().toISOString().slice(0, 16).replace(/[:T]/g, '')
-  const csv = useAct(async () => save(`callbacks-${stamp()}.csv`, 'text/csv', asCSV(await linesOf(filters))))
-  const lines = useAct(async () => save(`callbacks-${stamp()}.ndjson`, 'application/x-ndjson', (await linesOf(filters)).join('\n')))
+  const csv = useAct(async () => save(`callbacks-${stamp()}.csv`, 'text/csv', asCSV(await linesOf(filters, q))))
+  const lines = useAct(async () => save(`callbacks-${stamp()}.ndjson`, 'application/x-ndjson', (await linesOf(filters, q)).join('\n')))
   return html`<span class="export"><${Button} kind="plain" busy=${csv.busy} onClick=${csv.run} title=${t('export.csv')}>CSV<//>
     <${Button} kind="plain" busy=${lines.busy} onClick=${lines.run} title=${t('export.ndjson')}>NDJSON<//><${Trouble} error=${csv.error ?? lines.error} /></span>`
 }

@@ -1,6 +1,7 @@
 // Sending again what has ended: choose which, see how many, start, watch, stop.
 import { html, useState } from './lib.js'
 import { deliveries, replays, webhook } from './api.js'
+import { States } from './band.js'
 import { useAct, useLive } from './load.js'
 import { filtersOf, local, Replaying, told, Which } from './replaying.js'
 import { lasting, number, t } from './say.js'
@@ -49,8 +50,9 @@ export const Replay = ({ query }) =>
 /** @param {{ query: Record<string, string>, disabled: boolean, reload: () => Promise<void> }} props */
 const Start = ({ query, disabled, reload }) => {
   const outage = useLive(lastOutage, 0, [])
+  const health = useLive(webhook.health, 0, [])
   const [state, setState] = useState(/** @type {import('./replaying.js').Ended} */ ('FAILED'))
-  const [from, setFrom] = useState(query.from ? local(Date.parse(query.from)) : '')
+  const [from, setFrom] = useState(query.from ? local(Date.parse(query.from) - hour) : '')
   const [to, setTo] = useState(query.to ? local(Date.parse(query.to)) : '')
   const begin = from || (outage.data ? local(outage.data.from) : '')
   const end = to || (outage.data ? local(outage.data.to) : '')
@@ -62,6 +64,7 @@ const Start = ({ query, disabled, reload }) => {
   })
   const n = counted.data?.n ?? 0
   return html`<${Card} name=${t('replay.choose')}>
+    ${health.data && html`<div class="outages"><${States} state=${health.data.state} page="replay" /><p class="quiet">${t('replay.band')}</p></div>`}
     <${Which} state=${state} setState=${setState} from=${begin} setFrom=${setFrom} to=${end} setTo=${setTo} />
     <p role="status"><strong>${counted.loading ? t('replay.counting') : t(counted.data?.more ? 'replay.more' : 'replay.some', { n })}</strong></p>
     <${Button} kind="primary" disabled=${disabled || n === 0} busy=${start.busy} onClick=${start.run}>${t('replay.start')}<//>

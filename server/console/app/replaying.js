@@ -43,7 +43,7 @@ export const Replaying = ({ title, lead, list, stop, start, progress, note, quer
   return html`<h1>${title}</h1><p class="lead">${lead}</p>
     <${Trouble} error=${live.error} />
     ${running && html`<${Running} r=${running} note=${note(running)} stop=${stop} reload=${live.reload}>${progress(running)}<//>`}
-    <${start} query=${query} disabled=${Boolean(running)} reload=${live.reload} />
+    <${start} key=${JSON.stringify(query)} query=${query} disabled=${Boolean(running)} reload=${live.reload} />
     ${all === undefined ? !live.error && html`<${Waiting} />` : html`<${Earlier} all=${all.filter(r => r.endedAt)} note=${note} />`}`
 }
 

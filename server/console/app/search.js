@@ -43,7 +43,7 @@ const listed = async (query, signal) => {
 
 /** What a text may be. @param {string} q @returns {Record<string, string>[]} */
 const meanings = q => {
-  const digits = q.replace(/[\s().-]/g, '')
+  const digits = q.replace(/[\s().-]/g, '').replace(/^00/, '+')
   return [{ messageId: q }, { customerMessageId: q }, ...(/^\+?[1-9]\d{5,14}$/.test(digits) ? [{ destination: `+${digits.replace('+', '')}` }] : [])]
 }
 

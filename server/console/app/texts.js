@@ -253,6 +253,7 @@ export default {
 
   'replay.lead': ['Events that have ended are sent again, oldest first, with the same id and the same bytes. New events come before them.', 'Gli eventi terminati vengono inviati di nuovo, dal più vecchio, con lo stesso id e gli stessi byte. I nuovi eventi passano prima.'],
   'replay.choose': ['Choose which', 'Scegli quali'],
+  'replay.band': ['A click on a bad time of the last day chooses it.', 'Un clic su un periodo cattivo dell’ultimo giorno lo sceglie.'],
   'replay.from': ['Accepted from', 'Accettati da'],
   'replay.to': ['until', 'fino a'],
   'replay.counting': ['Counting…', 'Conteggio…'],
