@@ -91,7 +91,8 @@ const (
 )
 
 func newWriter(s *Store) *writer {
-	w := &writer{store: s, queue: make(chan *operation, queueSize), runs: make(chan *operation, queueSize), stopped: make(chan struct{}), told: map[string]time.Time{}, sums: map[int64]*store.Tally{}}
+	w := &writer{store: s, queue: make(chan *operation, queueSize), runs: make(chan *operation, queueSize), stopped: make(chan struct{})}
+	w.told, w.sums = map[string]time.Time{}, map[int64]*store.Tally{}
 	w.counts.Store(&counts{})
 	w.others.Store(&counts{})
 	w.incarnation.Store(1)
