@@ -7,7 +7,7 @@ import { useAct, useLive } from './load.js'
 import { rawMember } from './raw.js'
 import { Request } from './request.js'
 import { linkTo, route } from './route.js'
-import { has, t } from './say.js'
+import { has, statusOf, t } from './say.js'
 import { Timeline } from './timeline.js'
 import { Button, Code, Drawer, Id, Time, Trouble, Waiting } from './ui.js'
 import { advice, whyDelivery } from './why.js'
@@ -40,6 +40,7 @@ const Told = ({ d, body, onChange }) => {
     onChange()
   })
   const test = useAct(() => webhook.test({}))
+  const siblings = useLive(() => deliveries.list({ messageId: d.messageId, order: 'asc', limit: 50, payload: true }), 0, [d.messageId, d.state]).data?.deliveries ?? []
   const last = d.attempts.at(-1)
   const failed = d.attempts.findLast(a => a.error)
   const p = d.payload
@@ -52,7 +53,7 @@ const Told = ({ d, body, onChange }) => {
       ${last?.error && html`<${Button} busy=${test.busy} onClick=${test.run}>${t(last.error === 'TLS_FAILED' ? 'act.certificate' : 'act.test')}<//>`}
     </div><${Trouble} error=${again.error ?? test.error} />
     ${test.result && html`<${Found} d=${test.result} />`}
-    <${Siblings} d=${d} />
+    <${Siblings} d=${d} all=${siblings} />
     <dl class="facts">
       ${p?.customerMessageId && html`<div><dt>${t('fact.own')}</dt><dd><${Id} text=${p.customerMessageId} /></dd></div>`}
       <div><dt>${t('fact.message')}</dt><dd><${Id} text=${d.messageId} /></dd></div>
@@ -66,19 +67,17 @@ const Told = ({ d, body, onChange }) => {
       }
     </dl>
     <h3>${t('timeline')}</h3>
-    <${Timeline} d=${d} />
+    <${Timeline} d=${d} siblings=${siblings} />
     ${failed && (failed.responseHeader || failed.response) && html`<h3>${t('answer.failed', { n: failed.number })}</h3><${Code} name=${t('answer')} text=${[failed.responseHeader, failed.response].filter(Boolean).join('\n\n')} />`}
     ${body !== undefined && html`<${Request} d=${d} body=${body} />`}`
 }
 
-/** The other events of the message. @param {{ d: Schemas['DeliveryDetail'] }} props */
-const Siblings = ({ d }) => {
-  const live = useLive(() => deliveries.list({ messageId: d.messageId, order: 'asc', limit: 50, payload: true }), 0, [d.messageId, d.state])
-  const all = live.data?.deliveries ?? []
+/** The other events of the message. @param {{ d: Schemas['DeliveryDetail'], all: Schemas['Delivery'][] }} props */
+const Siblings = ({ d, all }) => {
   if (all.length < 2) return null
   const now = route()
   return html`<nav class="siblings" aria-label=${t('siblings')}>${all.map(
     s => html`<a key=${s.eventId} href=${linkTo(now.page, { ...now.query, event: s.eventId })} aria-current=${s.eventId === d.eventId ? 'true' : undefined}>
-    <${Dot} d=${s} /> <span>${s.payload ? (has(`status.${s.payload.status}`) ? t(`status.${s.payload.status}`) : s.payload.status) : s.eventId}</span> <small><${Time} at=${s.acceptedAt} /></small></a>`,
+    <${Dot} d=${s} /> <span>${statusOf(s)}</span> <small><${Time} at=${s.acceptedAt} /></small></a>`,
   )}</nav>`
 }

@@ -34,6 +34,8 @@ export const Request = ({ d, body }) => {
   const at = last ? Math.floor(Date.parse(last.at) / 1000) : Math.floor(Date.parse(d.acceptedAt) / 1000)
   const header = /** @type {[string, string][]} */ ([
     ['content-type', 'application/json'],
+    ['accept', '*/*'],
+    ['accept-encoding', 'identity'],
     ['webhook-id', d.eventId],
     ['webhook-timestamp', String(at)],
     ['webhook-signature', signature || 'v1,…'],

@@ -34,6 +34,9 @@ export const has = key => key in texts
 /** The first text that there is. @param {string[]} keys @param {Record<string, unknown>} [values] */
 export const first = (keys, values) => t(keys.find(has) ?? keys[keys.length - 1], values)
 
+/** What an event tells of its message. @param {import('recapito-api').components['schemas']['Delivery']} d */
+export const statusOf = d => (d.payload ? (has(`status.${d.payload.status}`) ? t(`status.${d.payload.status}`) : d.payload.status) : d.eventId)
+
 const clock = new Intl.DateTimeFormat(region, { hour: '2-digit', minute: '2-digit' })
 const exact = new Intl.DateTimeFormat(region, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 })
 const dayClock = new Intl.DateTimeFormat(region, { weekday: 'short', hour: '2-digit', minute: '2-digit' })

@@ -177,6 +177,7 @@ export default {
   'timeline.accepted': ['Accepted from the platform', 'Accettato dalla piattaforma'],
   'timeline.attempt': ['Attempt {n}', 'Tentativo {n}'],
   'timeline.probe': ['Attempt {n}, a probe', 'Tentativo {n}, un sondaggio'],
+  'timeline.overtaken': ['Overtaken: {status} was acknowledged', 'Superato: {status} è stato confermato'],
   'timeline.after': ['after {time}', 'dopo {time}'],
   'timeline.gap': ['waited {time}', 'attesa di {time}'],
   'timeline.location': ['It redirected to', 'Ha rinviato a'],
