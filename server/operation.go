@@ -69,7 +69,7 @@ func (s *server) operationChecks(doc *openapi3.T) (checks map[string][]echo.Midd
 			}
 			routes = append(routes, method+" "+s.BasePath+routeParams.Replace(path))
 			checks[o.id] = slices.Concat(
-				[]echo.MiddlewareFunc{s.name(o.id)}, s.follow(o), []echo.MiddlewareFunc{authenticate}, s.limit(o), []echo.MiddlewareFunc{validate(o, formats)}, negotiate(o), s.audit(o))
+				[]echo.MiddlewareFunc{s.name(o.id), o.confine}, s.follow(o), []echo.MiddlewareFunc{authenticate}, s.limit(o), []echo.MiddlewareFunc{validate(o, formats)}, negotiate(o), s.audit(o))
 		}
 	}
 	return checks, routes, nil
@@ -116,6 +116,20 @@ func (o *operation) refuse(status int, code gen.ProblemCode, detail string) erro
 		status = http.StatusBadRequest
 	}
 	return &refusal{status: status, code: code, detail: detail}
+}
+
+// confine makes a 500 of a 503 that the operation does not document: the four operations on
+// the webhook know no other failure.
+func (o *operation) confine(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		err := next(c)
+		if err != nil && refusalFor(err).status == http.StatusServiceUnavailable && !o.documents(http.StatusServiceUnavailable) {
+			ref := internalError()
+			ref.cause = err
+			return ref
+		}
+		return err
+	}
 }
 
 // name tells the edge which operation the request reached.
