@@ -209,7 +209,7 @@ func TestAccountsAreListedTheWorstFirst(t *testing.T) {
 	bad, _ := s.subscriber()
 	s.accept(t, event("evt_1", well), event("evt_2", bad), event("evt_3", bad, `messageId:"m-2"`))
 	s.record(t, s.stored(t, bad, "evt_2"), store.Outcome{State: store.Pending, Failures: 1, DueAt: epoch.Add(time.Hour), Attempt: &store.Attempt{
-		Number: 1, At: epoch, StatusCode: 503, Error: store.HTTPStatus, Response: []byte("down"),
+		Number: 1, At: epoch, StatusCode: 503, Error: store.HTTPStatus, Response: []byte("down"), Address: "203.0.113.7:443",
 	}}, epoch)
 	s.change(t, bad, store.HealthFailing, epoch)
 	s.setNow(epoch.Add(time.Hour))
@@ -232,7 +232,8 @@ func TestAccountsAreListedTheWorstFirst(t *testing.T) {
 	since := epoch.UTC().Format("2006-01-02T15:04:05.000Z")
 	want := map[string]any{
 		"id": bad, "createdAt": since, "state": "FAILING", "since": since, "pending": 2.0, "oldestPendingAt": since, "consecutiveFailures": 1.0,
-		"lastFailure": map[string]any{"at": since, "error": "HTTP_STATUS", "statusCode": 503.0}, "callbackHost": "example.com",
+		"lastFailure":  map[string]any{"at": since, "error": "HTTP_STATUS", "statusCode": 503.0, "address": "203.0.113.7:443"},
+		"callbackHost": "example.com",
 	}
 	if diff := cmp.Diff(want, members(t, all.Accounts[0])); diff != "" {
 		t.Errorf("the worst (-want +got):\n%s", diff)

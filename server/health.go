@@ -63,7 +63,9 @@ func showLastFailure(a *store.Attempt) *gen.LastFailure {
 		return nil
 	}
 	shown := showAttempt(*a)
-	return &gen.LastFailure{At: shown.At, Error: gen.AttemptError(a.Error), Detail: shown.Detail, StatusCode: shown.StatusCode, Response: shown.Response}
+	return &gen.LastFailure{
+		At: shown.At, Error: gen.AttemptError(a.Error), Detail: shown.Detail, StatusCode: shown.StatusCode, Response: shown.Response, Address: shown.Address,
+	}
 }
 
 func showCounts(t *store.Tally) gen.AttemptCounts {

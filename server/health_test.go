@@ -39,7 +39,7 @@ func TestHealthTellsWhatIsKnown(t *testing.T) {
 	now := epoch.Add(10 * time.Minute)
 	s.record(t, s.stored(t, id, "evt_1"), store.Outcome{State: store.Delivered, Attempt: &store.Attempt{Number: 1, At: epoch, Duration: 100 * time.Millisecond, StatusCode: 204}}, epoch)
 	s.record(t, s.stored(t, id, "evt_2"), store.Outcome{State: store.Pending, Failures: 1, DueAt: now.Add(time.Minute), Attempt: &store.Attempt{
-		Number: 1, At: now, Duration: 50 * time.Millisecond, StatusCode: 503, Error: store.HTTPStatus, Response: []byte("down"),
+		Number: 1, At: now, Duration: 50 * time.Millisecond, StatusCode: 503, Error: store.HTTPStatus, Response: []byte("down"), Address: "203.0.113.7:443",
 	}}, now)
 	s.setNow(now)
 	e.pace = &store.Pace{
@@ -55,7 +55,7 @@ func TestHealthTellsWhatIsKnown(t *testing.T) {
 		"state": "PROBING", "since": at(now.Add(-time.Minute)), "consecutiveFailures": 1.0, "nextAttemptAt": at(now.Add(time.Second)),
 		"summary":     "The last attempt failed, the last with status 503, so only probes are made until one is acknowledged; 1 event waits, the first until 2026-11-23T09:00:00.123Z",
 		"lastSuccess": map[string]any{"at": at(epoch), "statusCode": 204.0},
-		"lastFailure": map[string]any{"at": at(now), "error": "HTTP_STATUS", "statusCode": 503.0, "response": "down"},
+		"lastFailure": map[string]any{"at": at(now), "error": "HTTP_STATUS", "statusCode": 503.0, "response": "down", "address": "203.0.113.7:443"},
 		"pending":     1.0, "oldestPendingAt": at(epoch), "firstGivenUpAt": at(epoch.Add(72 * time.Hour)), "concurrency": 3.0,
 		"secrets": []any{map[string]any{"until": nil}}, "skipped": 0.0, "lastHour": counts, "lastDay": counts, "lastWeek": counts,
 	}

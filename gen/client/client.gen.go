@@ -2046,6 +2046,11 @@ type HealthMinutes struct {
 
 // LastFailure The last failed attempt. Absent if there was none.
 type LastFailure struct {
+	// Address The address and the port that it went to, or could not reach. Absent if it
+	// did not get so far, if callbacks may not go there, or if the delivery has
+	// been removed since.
+	Address *string `json:"address,omitempty"`
+
 	// At When it began.
 	At time.Time `json:"at"`
 
