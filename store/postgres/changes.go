@@ -93,14 +93,7 @@ func (w *writer) noteOwn(tx *txn) {
 // learn has the writer take in what has changed, up to some change at least. It reports whether
 // there is something that nobody has asked for yet.
 func (w *writer) learn(change int64) bool {
-	if change <= w.applied.Load() || !w.takingIn.CompareAndSwap(false, true) {
-		return false
-	}
-	answered := func() { w.takingIn.Store(false) }
-	if !w.offer(&operation{ctx: context.Background(), rows: 1, alone: true, run: (*txn).takeIn, done: make(chan struct{}), answered: answered}) {
-		answered()
-	}
-	return true
+	return change > w.applied.Load() && w.offerOne(&w.takingIn, &operation{rows: 1, alone: true, run: (*txn).takeIn})
 }
 
 // takenIn is what a node must do about an account.

@@ -22,38 +22,42 @@ func (w *writer) commitAll(ops []*operation) {
 		for n < len(ops) && ops[n].turn() == ops[0].turn() && !ops[n].apart() && !ops[0].apart() {
 			n++
 		}
-		if locked == nil || ops[0].run == nil {
-			locked = w.commit(ops[:n])
+		if locked == nil || ops[0].turn() == eventsTurn {
+			locked = cmp.Or(w.commit(ops[:n]), locked)
 		} else {
 			answerAll(ops[:n], locked)
 		}
 		ops = ops[n:]
 	}
-	if locked != nil && w.lease.sinceBeat() >= beatGap {
-		w.beat()
+	if locked != nil {
+		w.keepLease()
 	}
 }
 
+// eventsTurn is that of events and outcomes, of which there may be very many.
+const eventsTurn = 2
+
 // turn is which operations are done first: what other nodes wait for, what waits for nobody,
-// and what has waited for a lock. Events and outcomes come last, as there may be very many.
+// events and outcomes, and what has waited for a lock.
 func (op *operation) turn() int {
 	switch {
+	case op.locked > 0:
+		return eventsTurn + 1
 	case op.run == nil:
-		return 3
-	case op.locked:
-		return 2
+		return eventsTurn
 	case op.alone:
 		return 0
 	}
 	return 1
 }
 
-func (op *operation) apart() bool { return op.alone || op.locked }
+func (op *operation) apart() bool { return op.alone || op.locked > 0 }
 
-// inTurn orders operations. By the account, so that each node locks those in the same order:
-// none waits for another that waits for it.
+// inTurn orders operations. What has waited for a lock less often goes first: one whose lock
+// is not given back keeps no others. By the account, so that each node locks those in the same
+// order: none waits for another that waits for it.
 func inTurn(a, b *operation) int {
-	return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.account, b.account))
+	return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.locked, b.locked), cmp.Compare(a.account, b.account))
 }
 
 // commit does operations of one sort in one transaction and answers them. If one of
@@ -70,14 +74,17 @@ func (w *writer) commit(ops []*operation) (locked error) {
 			err = w.transact(ops)
 		}
 	}
-	if codeOf(err) == deadlock { // with what another node does: nothing was written
+	if code := codeOf(err); w.conn != nil && (code == deadlock || code == uniqueViolation) { // with what another node does: nothing was written
 		err = w.transact(ops)
 	}
-	if codeOf(err) == lockTimeout && ops[0].run != nil {
-		locked = err
+	if codeOf(err) == lockTimeout && (ops[0].run != nil || len(ops) == 1) {
+		if locked = err; ops[0].run == nil {
+			ops[0].locked++
+		}
 	} else if len(ops) > 1 && w.conn != nil && err != nil && !errors.Is(err, store.ErrFenced) {
 		for i := range ops {
 			w.commit(ops[i : i+1])
+			w.keepLease()
 		}
 		return nil
 	}
@@ -86,10 +93,11 @@ func (w *writer) commit(ops []*operation) (locked error) {
 	return locked
 }
 
-// answerAll answers operations.
+// answerAll answers operations. If they have failed together, what one has found by itself is
+// not true any more: it may have met what another had written.
 func answerAll(ops []*operation, err error) {
 	for _, op := range ops {
-		if op.err == nil {
+		if err != nil {
 			op.err = err
 		}
 		if op.after != nil && op.err == nil {

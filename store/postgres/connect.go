@@ -85,8 +85,12 @@ func (s *Store) connect(ctx context.Context, notices *unwaited) (*pgx.Conn, erro
 // nameStatements gives the statements of the writer and of the pulse names on the server,
 // unless there is a pooler before it: then the server parses and plans them once, and not at
 // each execution, which takes longer than a small commit. A pooler may give each transaction
-// another session, and makes up the process ID that it tells.
+// another session, and makes up the process ID that it tells. Nor has a statement a name if the
+// URL says statement_cache_capacity=0.
 func (s *Store) nameStatements(ctx context.Context) error {
+	if s.conns.StatementCacheCapacity == 0 {
+		return nil
+	}
 	var pid uint32
 	if err := s.w.conn.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
 		return err

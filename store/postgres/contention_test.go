@@ -50,7 +50,6 @@ func TestANodeIsTakenForDeadOnce(t *testing.T) {
 // is the other's now, though it is recorded only after the node is a node again.
 func TestANodeRecordsNothingOfAccountsThatAnotherHasTaken(t *testing.T) {
 	url := pgtest.Database(t)
-	none := func(c *Config) { c.share = func(int) int { return 0 } }
 	var stopped atomic.Bool
 	s := open(t, url, func(c *Config) {
 		c.share = func(int) int {

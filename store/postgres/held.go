@@ -241,7 +241,7 @@ func (s *Store) freeAwaited(ctx context.Context) {
 		return
 	}
 	var asked, still []string
-	_ = s.w.submit(&operation{ctx: ctx, rows: 1, incarnation: s.w.incarnation.Load(), // the next look tries again
+	_ = s.w.submitOnce(&operation{ctx: ctx, rows: 1, incarnation: s.w.incarnation.Load(), // the next look tries again
 		run: func(tx *txn) (err error) {
 			asked = s.held.list()
 			still, err = tx.texts(heldOfThese, asked)

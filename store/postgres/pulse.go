@@ -45,6 +45,7 @@ type pulse struct {
 	busy        time.Duration // when something last moved
 	gaining     bool          // the listener is to be told of what was taken before the last look
 	failing     bool
+	catching    atomic.Bool // the writer is about to catch up
 	stopped     chan struct{}
 	live        atomic.Int32  // nodes
 	skew        atomic.Int64  // by how much the machine's clock is ahead of the database's
@@ -204,7 +205,7 @@ func (p *pulse) catchUp() {
 		}
 	}
 	if ahead > own && w.sinceMoved() > lagGap {
-		w.offer(&operation{ctx: context.Background(), run: func(*txn) error { return nil }, done: make(chan struct{})})
+		w.offerOne(&p.catching, &operation{run: func(*txn) error { return nil }})
 	}
 }
 
@@ -241,6 +242,7 @@ func (p *pulse) gain() {
 func (p *pulse) balance(ctx context.Context) error {
 	s := p.store
 	have, share := len(s.shards.all()), s.cfg.share(int(p.taking))
+	p.gaining = p.gaining || len(s.shards.in(taken)) > 0 // the answer to their taking may have been too late
 	switch {
 	case s.takes() && p.own().leaving:
 		return s.takeFromOthers(ctx)

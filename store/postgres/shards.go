@@ -107,10 +107,10 @@ func (s *Store) takes() bool { return s.w.listener.Load() != nil && !s.handingOv
 
 // takeFromOthers lets the others know that the node takes shards.
 func (s *Store) takeFromOthers(ctx context.Context) error {
-	_ = s.w.do(ctx, func(tx *txn) error { // the next look tries again
+	_ = s.w.submitOnce(&operation{ctx: ctx, rows: 1, run: func(tx *txn) error { // the next look tries again
 		_, err := tx.exec(`UPDATE nodes SET leaving = false WHERE slot = $1`, s.w.mySlot())
 		return err
-	})
+	}})
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (s *Store) takeFromOthers(ctx context.Context) error {
 func (s *Store) take(ctx context.Context, free []int16) error {
 	var got []int16
 	var held []string
-	return s.w.submit(&operation{ctx: ctx, rows: len(free), incarnation: s.w.incarnation.Load(),
+	return s.w.submitOnce(&operation{ctx: ctx, rows: len(free), incarnation: s.w.incarnation.Load(),
 		run: func(tx *txn) error {
 			rows, err := tx.tx.Query(tx.ctx, takeShards, s.w.mySlot(), free)
 			if err == nil {

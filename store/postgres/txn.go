@@ -120,7 +120,9 @@ func (tx *txn) commitRuns(ops []*operation) (err error) {
 		tx.op = op
 		if op.err = op.run(tx); op.err != nil && !isSentinel(op.err) {
 			err, op.err = op.err, nil
-			op.locked = codeOf(err) == lockTimeout
+			if codeOf(err) == lockTimeout {
+				op.locked++
+			}
 			return errors.Join(err, tx.tx.Rollback(tx.ctx))
 		}
 	}

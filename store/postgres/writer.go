@@ -67,7 +67,7 @@ type operation struct {
 	change      int64  // which every node must take in before it is answered; zero: none
 	waits       bool   // it has made one
 	alone       bool   // it has a transaction of its own
-	locked      bool   // it has waited for a lock in vain
+	locked      int    // how often it has waited for a lock in vain
 	account     string // whose row it locks; empty: it may lock others
 	err         error
 	done        chan struct{}
@@ -117,7 +117,7 @@ func (w *writer) doOf(ctx context.Context, account string, run func(*txn) error)
 func (w *writer) submit(op *operation) error {
 	for began := boot(); ; {
 		switch err := w.submitOnce(op); {
-		case codeOf(err) != lockTimeout:
+		case codeOf(err) != lockTimeout, op.err == nil: // what is written is not to be done again
 			return err
 		case boot()-began >= w.store.cfg.patience:
 			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
@@ -125,6 +125,8 @@ func (w *writer) submit(op *operation) error {
 	}
 }
 
+// submitOnce is for an operation of the pulse, which must go on looking at the others: one of
+// them may have to be taken for dead before the lock is given back.
 func (w *writer) submitOnce(op *operation) error {
 	op.done, op.err, op.waits = make(chan struct{}), nil, false
 	if w.store.isClosed() {
@@ -145,7 +147,7 @@ func (w *writer) submitOnce(op *operation) error {
 	case <-w.stopped:
 		select {
 		case <-op.done:
-			return op.err
+			return w.answer(op)
 		default:
 			return store.ErrClosed
 		}
@@ -170,14 +172,19 @@ func (w *writer) answer(op *operation) error {
 	return err
 }
 
-// offer hands in an operation that nobody waits for, if there is room.
-func (w *writer) offer(op *operation) bool {
-	select {
-	case w.queueOf(op) <- op:
-		return true
-	default:
+// offerOne hands in an operation that nobody waits for, if there is room. It reports false if
+// one of its sort has not been answered yet: while the server is slow, they would fill the queue.
+func (w *writer) offerOne(waits *atomic.Bool, op *operation) bool {
+	if !waits.CompareAndSwap(false, true) {
 		return false
 	}
+	op.ctx, op.done, op.answered = context.Background(), make(chan struct{}), func() { waits.Store(false) }
+	select {
+	case w.queueOf(op) <- op:
+	default:
+		op.answered()
+	}
+	return true
 }
 
 // write runs an operation that has a result. A caller that stopped waiting does not
@@ -266,6 +273,13 @@ func (w *writer) chores() {
 // beat renews the lease.
 func (w *writer) beat() {
 	w.commit([]*operation{{ctx: context.Background(), run: func(*txn) error { return nil }, done: make(chan struct{})}})
+}
+
+// keepLease renews the lease after what took long.
+func (w *writer) keepLease() {
+	if w.conn != nil && w.lease.sinceBeat() >= beatGap {
+		w.beat()
+	}
 }
 
 // gather takes the operations that wait, and those that runnable goroutines are
