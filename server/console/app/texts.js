@@ -308,8 +308,11 @@ export default {
   'errors.since': ['since', 'da'],
   'errors.accounts': ['{n} account|{n} accounts', '{n} account|{n} account'],
   'errors.waiting': ['{n} event waits|{n} events wait', '{n} evento attende|{n} eventi attendono'],
-  'errors.together': ['Different hosts began to fail alike within minutes: look at your own network first.', 'Host diversi hanno cominciato a fallire insieme: guarda prima la tua rete.'],
-  'errors.host': ['They share a host: one repair helps all of them.', 'Hanno lo stesso host: una riparazione serve a tutti.'],
+  'errors.hosts': ['{n} host|{n} hosts', '{n} host|{n} host'],
+  'errors.by.authority': ['Different hosts show a certificate whose authority is not known: if it is one to trust, name it with --callback-ca.', 'Host diversi mostrano un certificato la cui autorità non è nota: se è una di cui fidarsi, indicala con --callback-ca.'],
+  'errors.by.address': ['Different hosts fail alike at one address: ask first who runs it.', 'Host diversi falliscono allo stesso modo a un solo indirizzo: chiedi prima a chi lo gestisce.'],
+  'errors.by.host': ['They share a host: one repair helps all of them.', 'Hanno lo stesso host: una riparazione serve a tutti.'],
+  'errors.by.time': ['Different hosts began to fail alike within minutes: look at your own network first.', 'Host diversi hanno cominciato a fallire insieme: guarda prima la tua rete.'],
   'errors.others': ['and {n} other of {all}|and {n} others of {all}', 'e {n} altro di {all}|e altri {n} di {all}'],
   'errors.again': ['Send again…', 'Invia di nuovo…'],
 
