@@ -129,7 +129,19 @@ const accountKey = "key_of_the_account_that_replays"
 // seedFailed makes a database with an account whose deliveries have all failed.
 func seedFailed(t *testing.T, db string, to *sink, account string, n int) {
 	t.Helper()
-	ctx, now := context.Background(), time.Now().Add(-time.Hour)
+	now := time.Now().Add(-time.Hour)
+	seedAccount(t, db, to, account, now, func(ctx context.Context, st *sqlite.Store) (err error) {
+		for from := 0; from < n && err == nil; from += 1000 {
+			err = failSome(ctx, st, account, from, min(from+1000, n), now)
+		}
+		return err
+	})
+}
+
+// seedAccount makes a database with an account, its key and its webhook, and fills it.
+func seedAccount(t *testing.T, db string, to *sink, account string, now time.Time, fill func(context.Context, *sqlite.Store) error) {
+	t.Helper()
+	ctx := context.Background()
 	st, err := sqlite.Open(ctx, sqlite.Config{Path: db})
 	if err != nil {
 		t.Fatal(err)
@@ -141,8 +153,8 @@ func seedFailed(t *testing.T, db string, to *sink, account string, n int) {
 		AccountID: account, ID: store.NewID("wh_"), CallbackURL: to.url(account), Status: store.Active, Secret: secret, CreatedAt: now, UpdatedAt: now,
 	})
 	err = errors.Join(made, hooked, st.AddAPIKey(ctx, store.APIKey{AccountID: account, ID: "key_1", Hash: store.HashKey(accountKey), CreatedAt: now}))
-	for from := 0; from < n && err == nil; from += 1000 {
-		err = failSome(ctx, st, account, from, min(from+1000, n), now)
+	if err == nil {
+		err = fill(ctx, st)
 	}
 	if err := errors.Join(err, st.Close()); err != nil {
 		t.Fatal(err)

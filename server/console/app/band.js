@@ -16,19 +16,18 @@ import { reason } from './why.js'
 const hour = 3_600_000
 
 /**
- * The states of the last day, the oldest first, from when the webhook was made.
- * @param {string} state the present one @param {Schemas['HealthChange'][]} changes newest first @param {number} made @param {number} now
+ * The states that are known of, the oldest first; from when the webhook was made, if that is known.
+ * @param {string} state the present one @param {Schemas['HealthChangeList']} list newest first @param {number} made @param {number} now
  */
-const spans = (state, changes, made, now) => {
+const spans = (state, list, made, now) => {
   /** @type {Span[]} */
   const all = []
   let end = now
-  for (const c of changes) {
-    all.unshift({ state: c.to, from: Math.max(Date.parse(c.at), now - day), to: end })
+  for (const c of list.changes) {
+    all.unshift({ state: c.to, from: Date.parse(c.at), to: end })
     end = Date.parse(c.at)
-    if (end <= now - day) return all
   }
-  return [{ state: changes.at(-1)?.from ?? state, from: Math.max(made, now - day), to: end }, ...all]
+  return list.nextCursor ? all : [{ state: list.changes.at(-1)?.from ?? state, from: made, to: end }, ...all]
 }
 
 /** @type {Record<string, string>} */
@@ -53,14 +52,14 @@ const outages = all =>
     return joined
   }, [])
 
-/** The states of the last day. A bad one leads to a page, for its time. @param {{ state: string, page: 'callbacks' | 'replay' }} props */
+/** The states of the last day. A bad one leads to a page, for all of its time, also before that day. @param {{ state: string, page: 'callbacks' | 'replay' }} props */
 export const States = ({ state, page }) => {
   const live = useLive(() => Promise.all([webhook.changes({ limit: 100 }), webhook.read()]), 10_000, [state])
   const now = Date.now()
   const [list, w] = live.data ?? []
-  const all = w ? spans(state, list?.changes ?? [], Date.parse(w.createdAt), now) : []
+  const all = w && list ? spans(state, list, Date.parse(w.createdAt), now) : []
   return html`<ol class="band" aria-label=${t('band.states')}>
-      ${(page === 'replay' ? outages(all) : all).map(s => html`<${Part} key=${s.from} s=${s} now=${now} page=${page} />`)}
+      ${(page === 'replay' ? outages(all) : all).filter(s => s.to > now - day).map(s => html`<${Part} key=${s.from} s=${s} now=${now} page=${page} />`)}
     </ol>
     <${Hours} now=${now} />`
 }
@@ -73,9 +72,11 @@ export const Hours = ({ now }) => {
 
 /** @param {{ s: Span, now: number, page: string }} props */
 const Part = ({ s, now, page }) => {
-  const said = t('band.said', { state: t(`state.${s.state}`), from: when(s.from), time: lasting(s.to - s.from) })
-  const width = `${Math.max(0.4, ((s.to - s.from) / day) * 100)}%`
-  const left = `${Math.min(99.6, ((s.from - (now - day)) / day) * 100)}%`
+  const from = Math.max(s.from, now - day)
+  const since = mood[s.state] === 'bad' ? s.from : from
+  const said = t('band.said', { state: t(`state.${s.state}`), from: when(since), time: lasting(s.to - since) })
+  const width = `${Math.max(0.4, ((s.to - from) / day) * 100)}%`
+  const left = `${Math.min(99.6, ((from - (now - day)) / day) * 100)}%`
   const kind = mood[s.state]
   const style = { left, width }
   if (kind !== 'bad') return html`<li class=${kind} style=${style} title=${said}><span class="unseen">${said}</span></li>`

@@ -10,7 +10,7 @@ import { Button, Card, Trouble } from './ui.js'
 /** @typedef {import('recapito-api').components['schemas']} Schemas */
 
 const hour = 3_600_000
-const mostPages = 20
+const mostPages = 50
 
 /** The last outage, if there was one: from the first bad state to the last change. @returns {Promise<{ from: number, to: number }>} */
 const lastOutage = async () => {
