@@ -40,7 +40,7 @@ var consolePictures = []struct {
 	{"replay-en", "replay", "en", "bank", "/replay", 760},
 	{"now-en", "now", "en", "", "/now", 900},
 	{"accounts-en", "accounts", "en", "", "/accounts", 900},
-	{"errors-en", "errors", "en", "", "/errors", 820},
+	{"errors-en", "errors", "en", "", "/errors", 1010},
 }
 
 // TestConsolePictures holds the pictures of docs/console.md against the pages that they are of:
