@@ -83,7 +83,7 @@ func (w *writer) commit(ops []*operation) (locked error) {
 		}
 	} else if len(ops) > 1 && w.conn != nil && err != nil && !errors.Is(err, store.ErrFenced) {
 		for i := range ops {
-			w.commit(ops[i : i+1])
+			_ = w.commit(ops[i : i+1]) // it has answered
 			w.keepLease()
 		}
 		return nil

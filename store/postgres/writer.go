@@ -272,7 +272,7 @@ func (w *writer) chores() {
 
 // beat renews the lease.
 func (w *writer) beat() {
-	w.commit([]*operation{{ctx: context.Background(), run: func(*txn) error { return nil }, done: make(chan struct{})}})
+	_ = w.commit([]*operation{{ctx: context.Background(), run: func(*txn) error { return nil }, done: make(chan struct{})}})
 }
 
 // keepLease renews the lease after what took long.
