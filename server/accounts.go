@@ -16,11 +16,7 @@ const hintSize = 4
 var (
 	errNoAccount = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeACCOUNTNOTFOUND, detail: "There is no such account."}
 	errNoKey     = &refusal{status: http.StatusNotFound, code: gen.ProblemCodeAPIKEYNOTFOUND, detail: "There is no such API key."}
-	errErasing   = &refusal{
-		status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE,
-		detail: "The earlier account of this id is still being erased. Try again after Retry-After.",
-		header: map[string]string{"Retry-After": "1"},
-	}
+	errErasing   = unavailable("The earlier account of this id is still being erased. Try again after Retry-After.")
 	errKeyExists = &refusal{status: http.StatusConflict, code: gen.ProblemCodeAPIKEYEXISTS, detail: "A key with this digest exists already."}
 )
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,21 +41,18 @@ func (s *server) accept(ctx context.Context, events []store.Event, now time.Time
 	verdicts, err := s.Store.Accept(ctx, events, now)
 	s.waiting.wake(events) // also if it failed: it may have happened
 	if err != nil {
-		return result, unavailable(err)
+		return result, notStored(err)
 	}
 	s.quotas.note(events, verdicts, now)
 	return tally(verdicts)
 }
 
-// unavailable answers every failure of the store. It is not known whether the
+// notStored answers every failure of the store. It is not known whether the
 // events were stored; sending them again is safe.
-func unavailable(cause error) error {
-	return &refusal{
-		status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE,
-		detail: "The events could not be stored. Send them again.",
-		header: map[string]string{"Retry-After": "1"},
-		cause:  fmt.Errorf("accept events: %w", cause),
-	}
+func notStored(cause error) error {
+	ref := unavailable("The events could not be stored. Send them again.")
+	ref.cause = fmt.Errorf("accept events: %w", cause)
+	return ref
 }
 
 // prepare makes events for the store, or returns what is wrong with them.

@@ -60,13 +60,17 @@ func refusalFor(err error) *refusal {
 	case errors.As(err, &routing):
 		return routingRefusal(routing.Code)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFenced):
-		return &refusal{
-			status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE,
-			detail: "The change could not be made in time. Repeat the request after Retry-After.",
-			header: map[string]string{"Retry-After": "1"},
-		}
+		return unavailable("The change could not be made in time. Repeat the request after Retry-After.")
 	}
 	return internalError()
+}
+
+// unavailable is for what the store cannot do now, and may do a little later.
+func unavailable(detail string) *refusal {
+	return &refusal{
+		status: http.StatusServiceUnavailable, code: gen.ProblemCodeSTOREUNAVAILABLE, detail: detail,
+		header: map[string]string{"Retry-After": "1"},
+	}
 }
 
 func internalError() *refusal {

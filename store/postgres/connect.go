@@ -114,9 +114,12 @@ type plans struct {
 	from time.Duration // by the boot clock
 }
 
-// renew has the server plan anew, if its plans are old: one that was made while a table was
-// small may read all of it.
-func (p *plans) renew(ctx context.Context, conn *pgx.Conn) error {
+// replan has the server plan anew, if it keeps plans, and they are old: one that was made while a
+// table was small may read all of it.
+func (s *Store) replan(ctx context.Context, p *plans, conn *pgx.Conn) error {
+	if !s.named {
+		return nil
+	}
 	now := boot()
 	if p.of != conn {
 		p.of, p.from = conn, now

@@ -115,7 +115,7 @@ func (p *pulse) step() (again bool, err error) {
 			return false, err
 		}
 	}
-	if err := p.plans.renew(ctx, p.conn); err != nil {
+	if err := p.store.replan(ctx, &p.plans, p.conn); err != nil {
 		return false, err
 	}
 	looked := boot()

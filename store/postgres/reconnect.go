@@ -48,7 +48,7 @@ func (w *writer) ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	if w.conn != nil && !w.fenced {
-		err := w.plans.renew(ctx, w.conn)
+		err := w.store.replan(ctx, &w.plans, w.conn)
 		if err == nil || !w.lost(err) {
 			return err
 		}

@@ -316,7 +316,7 @@ func TestAPlanIsNotKeptWhileItsTableGrows(t *testing.T) {
 	s := open(t, pgtest.Database(t), func(c *Config) { c.Shared = true })
 	conn := s.w.conn
 	var p plans
-	if err := p.renew(ctx, conn); err != nil {
+	if err := s.replan(ctx, &p, conn); err != nil {
 		t.Fatal(err)
 	}
 	for _, statement := range []string{
@@ -340,7 +340,7 @@ func TestAPlanIsNotKeptWhileItsTableGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.from -= replanGap
-	if err := p.renew(ctx, conn); err != nil {
+	if err := s.replan(ctx, &p, conn); err != nil {
 		t.Fatal(err)
 	}
 	if large := plan(); strings.HasPrefix(large, "Seq Scan") {
