@@ -143,6 +143,15 @@ func TestANodeCatchesUpOnceAtATime(t *testing.T) {
 	other := open(t, url, none)
 	ready(t, s, "a")
 	eventually(t, "the node to have its share", func() bool { return len(s.shards.in(owned)) == numShards })
+	eventually(t, "the others to know that it takes shards", func() bool {
+		var leaving bool
+		if err := s.one(t.Context(), `SELECT leaving FROM nodes WHERE slot = $1`, []any{s.w.mySlot()}, &leaving); err != nil {
+			t.Fatal(err)
+		}
+		return !leaving
+	})
+	known := int64(boot())
+	eventually(t, "the node to have no more to write", func() bool { return s.pulse.toldAt.Load() > known })
 	s.w.heldUp(t)
 	if err := acceptOne(other, "e1"); err != nil {
 		t.Fatal(err)
