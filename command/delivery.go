@@ -65,6 +65,8 @@ func why(d *client.Delivery, now time.Time) string {
 	case d.LastError == nil:
 	case d.LastStatusCode != nil:
 		parts = append(parts, strconv.Itoa(int(*d.LastStatusCode)))
+	case d.LastDetail != nil:
+		parts = append(parts, string(*d.LastDetail))
 	default:
 		parts = append(parts, string(*d.LastError))
 	}

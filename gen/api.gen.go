@@ -1453,6 +1453,49 @@ type Delivery struct {
 	// FinishedAt Null while it is PENDING.
 	FinishedAt *Time `json:"finishedAt"`
 
+	// LastDetail What more is known of `error`.
+	//
+	// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+	// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+	// they answered with a failure, or could not be reached.
+	//
+	// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+	// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+	// address.
+	//
+	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+	// reserved. NETWORK_DENIED: the operator has closed its network.
+	// PORT_NOT_ALLOWED: the operator has not opened the port.
+	//
+	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+	// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+	// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
+	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
+	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+	// connection.
+	//
+	// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+	// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+	// header did not end; also of CONNECTION_LOST.
+	//
+	// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+	// CONNECTION_RESET: broken off before a byte of an answer.
+	//
+	// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+	// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+	// status. PROTOCOL_SWITCHED: 101.
+	LastDetail *AttemptDetail `json:"lastDetail,omitempty"`
+
 	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
 	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
 	// address is not a public one. TLS_FAILED: no TLS session. TIMEOUT: the
@@ -1531,6 +1574,49 @@ type DeliveryDetail struct {
 
 	// FinishedAt Null while it is PENDING.
 	FinishedAt *Time `json:"finishedAt"`
+
+	// LastDetail What more is known of `error`.
+	//
+	// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+	// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+	// they answered with a failure, or could not be reached.
+	//
+	// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+	// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+	// address.
+	//
+	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+	// reserved. NETWORK_DENIED: the operator has closed its network.
+	// PORT_NOT_ALLOWED: the operator has not opened the port.
+	//
+	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+	// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+	// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
+	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
+	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+	// connection.
+	//
+	// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+	// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+	// header did not end; also of CONNECTION_LOST.
+	//
+	// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+	// CONNECTION_RESET: broken off before a byte of an answer.
+	//
+	// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+	// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+	// status. PROTOCOL_SWITCHED: 101.
+	LastDetail *AttemptDetail `json:"lastDetail,omitempty"`
 
 	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
 	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the
@@ -2137,6 +2223,49 @@ type OperationsDelivery struct {
 
 	// FinishedAt Null while it is PENDING.
 	FinishedAt *Time `json:"finishedAt"`
+
+	// LastDetail What more is known of `error`.
+	//
+	// DNS_FAILED. NAME_NOT_FOUND: there is no such name, or it has no address.
+	// DNS_TIMEOUT: the name servers did not answer in time. DNS_SERVER_FAILURE:
+	// they answered with a failure, or could not be reached.
+	//
+	// CONNECT_FAILED. CONNECTION_REFUSED: nothing listens at the port.
+	// CONNECT_TIMEOUT: no answer within 5 s. UNREACHABLE: no route to the
+	// address.
+	//
+	// DESTINATION_REFUSED. ADDRESS_NOT_PUBLIC: the address is private or
+	// reserved. NETWORK_DENIED: the operator has closed its network.
+	// PORT_NOT_ALLOWED: the operator has not opened the port.
+	//
+	// TLS_FAILED. CERTIFICATE_EXPIRED: the certificate, or one of its chain, has
+	// expired. CERTIFICATE_NOT_YET_VALID: it is valid only later.
+	// CERTIFICATE_OTHER_NAME: it is for another host. CERTIFICATE_SELF_SIGNED:
+	// no authority has signed it. CERTIFICATE_CHAIN_INCOMPLETE: it came without
+	// its intermediate certificate. CERTIFICATE_UNKNOWN_AUTHORITY: an authority
+	// that is not known has signed it. CERTIFICATE_INVALID: it is not for
+	// servers, or breaks a rule. CLIENT_CERTIFICATE_REQUIRED: the server demands
+	// a certificate of Recapito, which has none to show.
+	// CLIENT_CERTIFICATE_REFUSED: it refuses the one that Recapito shows.
+	// TLS_VERSION: the server has neither TLS 1.2 nor
+	// 1.3. TLS_CIPHER: no cipher suite in common. TLS_SERVER_NAME: the server
+	// does not know the host. TLS_PROTOCOL: the server does not offer HTTP/1.1.
+	// PLAIN_HTTP: the server speaks HTTP at this port, without TLS.
+	// NOT_TLS: it speaks something else. HANDSHAKE_TIMEOUT:
+	// the handshake took longer than 5 s. HANDSHAKE_CLOSED: the server ended the
+	// connection.
+	//
+	// TIMEOUT. REQUEST_NOT_READ: the server did not read the request. NO_ANSWER:
+	// not a byte of an answer. ANSWER_UNFINISHED: the answer had begun, but its
+	// header did not end; also of CONNECTION_LOST.
+	//
+	// CONNECTION_LOST. CONNECTION_CLOSED: closed before a byte of an answer.
+	// CONNECTION_RESET: broken off before a byte of an answer.
+	//
+	// RESPONSE_INVALID. NOT_HTTP: no HTTP/1 status line. STATUS_INVALID: not a
+	// number from 100 to 999. HEADER_TOO_LARGE: above 32 KiB before a final
+	// status. PROTOCOL_SWITCHED: 101.
+	LastDetail *AttemptDetail `json:"lastDetail,omitempty"`
 
 	// LastError The phase in which an attempt failed. DNS_FAILED: the host's name did not
 	// resolve. CONNECT_FAILED: no TCP connection. DESTINATION_REFUSED: the

@@ -112,7 +112,7 @@ func (s *server) GetDelivery(ctx context.Context, r gen.GetDeliveryRequestObject
 	out := gen.GetDelivery200JSONResponse{
 		EventID: line.EventID, MessageID: line.MessageID, State: line.State, AttemptCount: line.AttemptCount,
 		AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt, WaitingFor: line.WaitingFor, WaitingForEventID: line.WaitingForEventID, ReplayedAt: line.ReplayedAt,
-		FinishedAt: line.FinishedAt, LastError: line.LastError, LastStatusCode: line.LastStatusCode,
+		FinishedAt: line.FinishedAt, LastError: line.LastError, LastDetail: line.LastDetail, LastStatusCode: line.LastStatusCode,
 		Attempts: make([]gen.Attempt, 0, len(attempts)),
 	}
 	out.Payload = showPayload(&d)
@@ -178,7 +178,7 @@ func showDelivery(d store.Delivery, wait store.Wait) gen.Delivery {
 	out := gen.Delivery{
 		EventID: d.EventID, MessageID: d.MessageID, State: gen.DeliveryState(d.State), AttemptCount: int32(d.Attempts),
 		AcceptedAt: showTime(d.AcceptedAt), FinishedAt: showOptionalTime(d.FinishedAt),
-		LastError: (*gen.AttemptError)(optional(string(d.LastError))), LastStatusCode: showStatus(d.LastStatusCode),
+		LastError: (*gen.AttemptError)(optional(string(d.LastError))), LastDetail: (*gen.AttemptDetail)(optional(d.LastDetail)), LastStatusCode: showStatus(d.LastStatusCode),
 	}
 	if d.State == store.Pending {
 		out.WaitingFor, out.WaitingForEventID = new(gen.WaitingFor(wait.For)), optional(wait.EventID)

@@ -92,6 +92,6 @@ func (s *server) ListOperationsDeliveries(ctx context.Context, r gen.ListOperati
 func showOperationsDelivery(line *gen.Delivery) gen.OperationsDelivery {
 	return gen.OperationsDelivery{
 		EventID: line.EventID, State: line.State, AttemptCount: line.AttemptCount, AcceptedAt: line.AcceptedAt, NextAttemptAt: line.NextAttemptAt,
-		WaitingFor: line.WaitingFor, FinishedAt: line.FinishedAt, LastError: line.LastError, LastStatusCode: line.LastStatusCode, Payload: line.Payload,
+		WaitingFor: line.WaitingFor, FinishedAt: line.FinishedAt, LastError: line.LastError, LastDetail: line.LastDetail, LastStatusCode: line.LastStatusCode, Payload: line.Payload,
 	}
 }

@@ -82,9 +82,10 @@ type Delivery struct {
 	FailedAt time.Time
 	Behind   Behind
 	Replay   Replay // zero unless it is PENDING again
-	// What the last attempt brought; set by [History]. Both are empty if none was
+	// What the last attempt brought; set by [History]. All are empty if none was
 	// made.
 	LastError      ErrorKind // empty: it was acknowledged
+	LastDetail     string    // its [Attempt.Detail]
 	LastStatusCode int       // 0: no answer
 }
 

@@ -114,7 +114,7 @@ func (s *Store) Delivery(_ context.Context, accountID, eventID string) (store.De
 func (s *Store) show(r *row) store.Delivery {
 	d := s.read(r)
 	if last := r.last(); last != nil {
-		d.LastError, d.LastStatusCode = last.Error, last.StatusCode
+		d.LastError, d.LastDetail, d.LastStatusCode = last.Error, last.Detail, last.StatusCode
 	}
 	if d.State == store.Pending {
 		for _, o := range s.messages[[2]string{r.AccountID, r.MessageID}] {

@@ -63,7 +63,7 @@ func (op *operation) answer() {
 func (tx *txn) sendBatch(ops []*operation, todo []*candidate) error {
 	batch := &pgx.Batch{}
 	batch.Queue(`BEGIN`)
-	batch.Queue(boundLocks)
+	batch.Queue(tx.w.bounds())
 	if len(todo) > 0 {
 		tx.insert(batch, todo)
 	}

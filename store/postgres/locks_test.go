@@ -255,3 +255,83 @@ func TestAURLMaySayThatStatementsHaveNoNames(t *testing.T) {
 	s := open(t, with(url, "statement_cache_capacity=0"))
 	ready(t, s, "a")
 }
+
+// The server waits for the rest of the batch, and ends none of what it has begun.
+func TestANodeThatStoppedInTheMiddleOfABatchKeepsNothingLocked(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url, none)
+	other := open(t, url, none)
+	ready(t, other, "a")
+	var begins string
+	if err := s.w.do(t.Context(), func(*txn) error { begins = s.w.bounds(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	stops(t, url, `BEGIN`, begins, `INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
+		SELECT 1, 1, no, 1, 0, 99, shard, 'SMS', 'e1', 'm1', '' FROM accounts WHERE id = 'a'`)
+	if err := acceptOne(other, "e1"); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("Accept: got %v, want that it cannot be written, as the event is locked", err)
+	}
+	s.w.heldUp(t)
+	eventually(t, "the event to be accepted", func() bool { return acceptOne(other, "e1") == nil })
+	if n := other.evictions.Load(); n != 1 {
+		t.Errorf("%d nodes were taken for dead, want the one that stopped", n)
+	}
+}
+
+// A connection that is lost may be one that the server still has.
+func TestANodeThatConnectsAnewEndsItsOldSession(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url, none)
+	ready(t, s, "a")
+	if err := s.w.do(t.Context(), func(*txn) error {
+		stops(t, url, `BEGIN`, s.w.bounds(), `INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
+			SELECT 1, 1, no, 1, 0, 99, shard, 'SMS', 'e1', 'm1', '' FROM accounts WHERE id = 'a'`)
+		return s.w.conn.Close(t.Context())
+	}); err == nil {
+		t.Fatal("committed on a connection that is closed")
+	}
+	eventually(t, "the event to be accepted", func() bool { return acceptOne(s, "e1") == nil })
+}
+
+// stops executes statements on a connection of its own, as the first ones of a batch whose
+// rest does not come.
+func stops(t *testing.T, url string, statements ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.PgConn().Conn().Close() })
+	batch := conn.PgConn().StartPipeline(t.Context())
+	for _, s := range statements {
+		batch.SendQueryParams(s, nil, nil, nil, nil)
+	}
+	batch.SendFlushRequest()
+	if err := batch.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range statements {
+		result, err := batch.GetResults()
+		if err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+		if _, err := result.(*pgconn.ResultReader).Close(); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// The one that is silent may be the one that keeps them locked.
+func TestANodeIsTakenForDeadWhileShardsAreLocked(t *testing.T) {
+	url := pgtest.Database(t)
+	silent := open(t, url, none)
+	lock(t, url, `SELECT FROM shards FOR UPDATE`)
+	var vain inVain
+	s := open(t, url, vain.count, func(c *Config) { c.share = func(int) int { return numShards } })
+	eventually(t, "the taking of shards to wait in vain", func() bool { return vain.Load() > 0 })
+	silent.w.heldUp(t)
+	eventually(t, "the silent node to be taken for dead", func() bool { return s.evictions.Load() > 0 || vain.Load() > 20 })
+	if s.evictions.Load() == 0 {
+		t.Error("it is not taken for dead as long as shards are locked")
+	}
+}

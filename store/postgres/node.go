@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -73,8 +74,23 @@ func (w *writer) become(n node) {
 	w.pos = n.pos
 }
 
+// session is the application_name of what the node with a row and an epoch commits.
+func session(slot int16, epoch int64) string {
+	return fmt.Sprintf("recapito node %d, epoch %d", slot, epoch)
+}
+
+// endSessions ends what commits as a node that cannot commit any more. If the process has
+// stopped in the middle of a batch, or is cut off, the server waits for the rest, for hours,
+// and what the batch has written so far is locked. A commit that waits for its standby does
+// not stop there.
+func endSessions(ctx context.Context, conn *pgx.Conn, slot int16, epoch int64) error {
+	_, err := conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE application_name = $1 AND datname = current_database() AND wait_event IS DISTINCT FROM 'SyncRep'`, session(slot, epoch))
+	return err
+}
+
 // again registers the node with a new connection. What the old one may still be doing
-// cannot commit any more. What the node holds it goes on to hold: the second statement sees
+// cannot commit any more, and is ended. What the node holds it goes on to hold: the second statement sees
 // what the old connection has committed before the first. [store.ErrFenced]: others took
 // the node for dead.
 func (w *writer) again(ctx context.Context, conn *pgx.Conn) error {
@@ -92,11 +108,13 @@ func (w *writer) again(ctx context.Context, conn *pgx.Conn) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return store.ErrFenced
 	}
-	if err == nil {
-		w.lease.epoch, w.pos = n.epoch, n.pos
-		w.lease.renew(sent)
+	if err != nil {
+		return err
 	}
-	return err
+	before := w.lease.epoch
+	w.lease.epoch, w.pos = n.epoch, n.pos
+	w.lease.renew(sent)
+	return endSessions(ctx, conn, n.slot, before)
 }
 
 // leave gives the row back, and what it still has. If that fails, others wait until the

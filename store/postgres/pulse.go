@@ -269,8 +269,11 @@ func (p *pulse) balance(ctx context.Context) error {
 	if len(want) == 0 {
 		return nil
 	}
-	if err := s.take(ctx, want); err != nil {
-		return nil // the writer has said why; the next look tries again
+	if err := s.take(ctx, want); err != nil { // the writer has said why; the next look tries again
+		if codeOf(err) == lockTimeout {
+			p.last = boot() // it was not the database that was silent
+		}
+		return nil
 	}
 	p.gaining = true
 	return nil
@@ -324,20 +327,16 @@ func (p *pulse) evict(ctx context.Context, n *node) error {
 		return tx.QueryRow(ctx, evict, n.slot, n.epoch, n.beat).Scan(&evicted)
 	})
 	switch {
-	case err == nil && evicted == 0: // it has written, or another node was faster
+	case err == nil && evicted == 0:
+		return nil // it has written, or another node was faster
 	case err == nil:
 		p.store.evictions.Add(1)
 		p.balanced = 0
 		p.store.cfg.Logger.Warn("a node was silent for as long as a lease lasts: others take its accounts", "database", p.store.name, "slot", n.slot, "by", p.store.w.mySlot())
 	case codeOf(err) == deadlock:
-		err = nil // it writes
-	case codeOf(err) == lockTimeout:
-		_, err = p.conn.Exec(ctx, endHolder, n.slot)
+		return nil // it writes
+	case codeOf(err) != lockTimeout: // that is one who stopped while it held its own row
+		return err
 	}
-	return err
+	return endSessions(ctx, p.conn, n.slot, n.epoch)
 }
-
-// endHolder ends what holds a node's row: a process that stopped in the middle of a
-// commit. A commit that waits for its standby does not stop there.
-const endHolder = `SELECT pg_terminate_backend(l.pid) FROM nodes n JOIN pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = n.xmax
-	JOIN pg_stat_activity a ON a.pid = l.pid WHERE n.slot = $1 AND a.wait_event IS DISTINCT FROM 'SyncRep'`

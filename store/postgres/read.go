@@ -45,12 +45,12 @@ func scanBehind(members []int64) (b store.Behind) {
 // deliveryColumns are read from deliveries d, with its end e, its last outcome l, and
 // where it waits, w.
 const deliveryColumns = `d.seq, d.event_id, d.message_id, d.payload, d.sequence, d.accepted_at, coalesce(d.traceparent, ''), coalesce(e.state, 0), coalesce(e.ended_at, 0),
-	coalesce(l.number, 0), coalesce(l.failures, 0), coalesce(l.error, ''), coalesce(l.status_code, 0),
+	coalesce(l.number, 0), coalesce(l.failures, 0), coalesce(l.error, ''), coalesce(l.detail, ''), coalesce(l.status_code, 0),
 	coalesce(w.due_at, 0), coalesce(w.replayed_at, 0), coalesce(w.webhook_id, ''), coalesce(w.attempts, 0)`
 
 // withQueue adds e, l and w.
 const withQueue = ` LEFT JOIN LATERAL (SELECT x.state, x.ended_at FROM outcomes x WHERE x.seq = d.seq AND x.ended_at > 0 LIMIT 1) e ON true
-	LEFT JOIN LATERAL (SELECT x.number, x.failures, x.error, x.status_code FROM outcomes x WHERE x.seq = d.seq ORDER BY x.number DESC LIMIT 1) l ON true
+	LEFT JOIN LATERAL (SELECT x.number, x.failures, x.error, x.detail, x.status_code FROM outcomes x WHERE x.seq = d.seq ORDER BY x.number DESC LIMIT 1) l ON true
 	LEFT JOIN LATERAL (SELECT * FROM waiting x WHERE x.seq = d.seq LIMIT 1) w ON true`
 
 // bySeq are the deliveries of a list s of sequence numbers.
@@ -73,7 +73,7 @@ func scanDelivery(rows pgx.Rows, accountID string, history bool, first ...any) (
 	var lastError string
 	var ahead []int64
 	err = rows.Scan(append(first, &d.Seq, &d.EventID, &d.MessageID, &payload, &sequence, &accepted, &d.Traceparent, &state, &ended,
-		&d.Attempts, &d.Failures, &lastError, &d.LastStatusCode, &due, &replayed, &d.Replay.WebhookID, &d.Replay.Attempts, &failedAt, &ahead)...)
+		&d.Attempts, &d.Failures, &lastError, &d.LastDetail, &d.LastStatusCode, &due, &replayed, &d.Replay.WebhookID, &d.Replay.Attempts, &failedAt, &ahead)...)
 	if err != nil {
 		return d, err
 	}
@@ -82,7 +82,7 @@ func scanDelivery(rows pgx.Rows, accountID string, history bool, first ...any) (
 	d.Replay.At = instant(replayed)
 	d.LastError, d.Behind = store.ErrorKind(lastError), scanBehind(ahead)
 	if !history {
-		d.LastError, d.LastStatusCode = "", 0
+		d.LastError, d.LastDetail, d.LastStatusCode = "", "", 0
 	}
 	if len(payload) > 0 {
 		d.Body = store.Body(payload, int64(sequence))

@@ -105,12 +105,20 @@ func (tx *txn) commit(ops []*operation) error {
 // boundLocks bounds how long a transaction may keep others waiting, and wait. A node that
 // stops, or is cut off, in the middle of one keeps its rows locked, among them that of
 // cluster. If others waited for it for as long as their leases last, all would be taken for
-// dead. What is in the middle of a batch is not idle; see [pulse.evict].
+// dead. What is in the middle of a batch is not idle; see endSessions.
 const boundLocks = `SELECT set_config('idle_in_transaction_session_timeout', '2s', true), set_config('lock_timeout', '1s', true)`
+
+// bounds is boundLocks with the name of the node's session.
+func (w *writer) bounds() string {
+	if w.store.cfg.Shared {
+		return boundLocks
+	}
+	return boundLocks + `, set_config('application_name', '` + session(w.mySlot(), w.lease.epoch) + `', true)`
+}
 
 // commitRuns does operations one after another in one transaction.
 func (tx *txn) commitRuns(ops []*operation) (err error) {
-	if tx.tx, err = tx.w.conn.BeginTx(tx.ctx, pgx.TxOptions{BeginQuery: `BEGIN; ` + boundLocks}); err != nil {
+	if tx.tx, err = tx.w.conn.BeginTx(tx.ctx, pgx.TxOptions{BeginQuery: `BEGIN; ` + tx.w.bounds()}); err != nil {
 		return err
 	}
 	for _, op := range ops {

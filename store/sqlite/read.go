@@ -43,7 +43,7 @@ const noQueueColumns = `, 0, NULL`
 
 // historyColumns are what [store.History] knows beyond deliveryColumns. They
 // come last and may be left out.
-var historyColumns = `, coalesce(` + lastAttempt(`error`, `d.seq`) + `, ''), coalesce(` + lastAttempt(`status_code`, `d.seq`) + `, 0)`
+var historyColumns = `, coalesce(` + lastAttempt(`error`, `d.seq`) + `, ''), coalesce(` + lastAttempt(`detail`, `d.seq`) + `, ''), coalesce(` + lastAttempt(`status_code`, `d.seq`) + `, 0)`
 
 // lastAttempt is a column of a delivery's last attempt; NULL: nothing is recorded of it.
 func lastAttempt(column, seq string) string {
@@ -145,10 +145,10 @@ func (s *Store) scanDelivery(rows *sql.Rows) (store.Delivery, error) { return s.
 
 // scanShown is for rows that end with historyColumns.
 func (s *Store) scanShown(rows *sql.Rows) (store.Delivery, error) {
-	var kind string
+	var kind, detail string
 	var status int
-	d, err := s.scanColumns(rows, &kind, &status)
-	d.LastError, d.LastStatusCode = store.ErrorKind(kind), status
+	d, err := s.scanColumns(rows, &kind, &detail, &status)
+	d.LastError, d.LastDetail, d.LastStatusCode = store.ErrorKind(kind), detail, status
 	return d, err
 }
 

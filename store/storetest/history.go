@@ -167,8 +167,10 @@ func testOutcomeFilters(t *testing.T, open Opener) {
 		return store.Outcome{Delivery: d, State: store.Pending, Failures: number, DueAt: at(time.Hour),
 			Attempt: &store.Attempt{Number: number, At: at(after), StatusCode: status, Error: kind}}
 	}
+	silent := failed(&ds[2], 1, 0, store.Timeout, time.Second)
+	silent.Attempt.Detail = "NO_ANSWER"
 	must(t, s.Record(t.Context(), []store.Outcome{
-		failed(&ds[2], 1, 0, store.Timeout, time.Second),
+		silent,
 		failed(&ds[3], 1, 503, store.HTTPStatus, 2*time.Second),
 		failed(&ds[4], 1, 0, store.Timeout, 3*time.Second),
 		failed(&ds[4], 2, 500, store.HTTPStatus, 4*time.Second),
@@ -218,13 +220,13 @@ func testOutcomeFilters(t *testing.T, open Opener) {
 		}
 	}
 	for id, want := range map[string]store.Delivery{
-		"timeout": {LastError: store.Timeout}, "refused": {LastError: store.HTTPStatus, LastStatusCode: 503},
+		"timeout": {LastError: store.Timeout, LastDetail: "NO_ANSWER"}, "refused": {LastError: store.HTTPStatus, LastStatusCode: 503},
 		"repaired": {LastStatusCode: repaired.Attempt.StatusCode}, "given up": {}, "rcs": {},
 	} {
 		got, _, err := s.Delivery(t.Context(), "a", id)
 		must(t, err)
-		if got.LastError != want.LastError || got.LastStatusCode != want.LastStatusCode {
-			t.Errorf("%s: last %q, %d; want %q, %d", id, got.LastError, got.LastStatusCode, want.LastError, want.LastStatusCode)
+		if got.LastError != want.LastError || got.LastDetail != want.LastDetail || got.LastStatusCode != want.LastStatusCode {
+			t.Errorf("%s: last %q, %q, %d; want %q, %q, %d", id, got.LastError, got.LastDetail, got.LastStatusCode, want.LastError, want.LastDetail, want.LastStatusCode)
 		}
 	}
 }

@@ -91,7 +91,7 @@ const Row = ({ m, page, query, chosen, choose }) => {
 /** @param {{ d: Schemas['Delivery'] }} props */
 const Last = ({
   d,
-}) => html`<span class=${`last ${d.state}`}><span>${d.lastError ? reason({ error: d.lastError, statusCode: d.lastStatusCode }) : d.lastStatusCode ? t('list.answered', { status: String(d.lastStatusCode) }) : t(`delivery.${d.state}`)}</span>
+}) => html`<span class=${`last ${d.state}`}><span>${d.lastError ? reason({ error: d.lastError, detail: d.lastDetail, statusCode: d.lastStatusCode }) : d.lastStatusCode ? t('list.answered', { status: String(d.lastStatusCode) }) : t(`delivery.${d.state}`)}</span>
   <small>${d.state === 'PENDING' ? next(d) : d.attemptCount > 1 ? t('list.attempts', { n: d.attemptCount }) : ''}</small></span>`
 
 /** @param {{ d: Schemas['Delivery'], here?: boolean }} props */

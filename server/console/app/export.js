@@ -38,6 +38,7 @@ const columns = [
   'acceptedAt',
   'finishedAt',
   'lastError',
+  'lastDetail',
   'lastStatusCode',
 ]
 
