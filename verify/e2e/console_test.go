@@ -201,7 +201,7 @@ func (c *console) wantClean() {
 func TestConsole(t *testing.T) {
 	bin := build(t, false)
 	for name, walk := range map[string]func(*testing.T, string){
-		"why": walkWhy, "repairs": walkRepairs, "first use": walkFirstUse, "pages": walkPages, "platform": walkPlatform,
+		"why": walkWhy, "repairs": walkRepairs, "first use": walkFirstUse, "pages": walkPages, "scroll": walkScroll, "platform": walkPlatform,
 		"six repairs": walkSixRepairs, "outage": walkOutage,
 	} {
 		t.Run(name, func(t *testing.T) { walk(t, bin) })
