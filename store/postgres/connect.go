@@ -71,12 +71,10 @@ func (s *Store) connect(ctx context.Context, notices *unwaited) (*pgx.Conn, erro
 	if s.named {
 		cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 		cfg.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
-		// Each statement finds its rows by an index. A plan that reads a whole table, or joins
-		// so, costs least while that is empty, and takes minutes for one commit soon after. Where
-		// there is no other way, the server takes the plan for so dear that it compiles it.
-		for _, way := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"} {
-			cfg.RuntimeParams[way] = "off"
-		}
+		// Each statement finds its rows by an index. A plan that reads a whole table costs least
+		// while that is empty, and takes minutes for one commit soon after. Where there is no other
+		// way, the server takes the plan for so dear that it compiles it.
+		cfg.RuntimeParams["enable_seqscan"], cfg.RuntimeParams["jit"] = "off", "off"
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
