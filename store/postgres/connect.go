@@ -71,11 +71,8 @@ func (s *Store) connect(ctx context.Context, notices *unwaited) (*pgx.Conn, erro
 	if s.named {
 		cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 		cfg.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
-		// Each statement finds its rows by an index. A plan that reads a whole table costs least
-		// while that is empty, and takes minutes for one commit soon after. Where there is no other
-		// way, the server takes the plan for so dear that it compiles it.
-		cfg.RuntimeParams["enable_seqscan"], cfg.RuntimeParams["jit"] = "off", "off"
 	}
+	s.byIndex(cfg)
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -84,6 +81,16 @@ func (s *Store) connect(ctx context.Context, notices *unwaited) (*pgx.Conn, erro
 		return nil, errors.Join(err, conn.Close(ctx))
 	}
 	return conn, nil
+}
+
+// byIndex has the server find rows by an index, as each statement can, unless a pooler takes no
+// such settings. A plan that reads a whole table costs least while that is empty, and takes minutes
+// for one commit soon after; or where the server takes the first row of some account for near.
+// Where there is no other way, it takes the plan for so dear that it would compile it.
+func (s *Store) byIndex(cfg *pgx.ConnConfig) {
+	if s.named {
+		cfg.RuntimeParams["enable_seqscan"], cfg.RuntimeParams["jit"] = "off", "off"
+	}
 }
 
 // nameStatements gives the statements of the writer and of the pulse names on the server,
@@ -145,6 +152,7 @@ func (s *Store) newPool(ctx context.Context, most int32) (*pgxpool.Pool, error) 
 	}
 	cfg.ConnConfig, cfg.MaxConns, cfg.MinConns = s.conns.Copy(), most, 0
 	cfg.MaxConnIdleTime = 5 * time.Minute
+	s.byIndex(cfg.ConnConfig)
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
 

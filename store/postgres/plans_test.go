@@ -2,9 +2,12 @@ package postgres
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/recapito/recapito/store"
 	"github.com/recapito/recapito/store/postgres/pgtest"
@@ -31,8 +34,8 @@ func (l *deliveriesOf) first(n int) []store.Delivery {
 	return l.all[:min(n, len(l.all))]
 }
 
-// The server keeps plans, and makes the first of them while the tables are empty: there a plan that reads
-// all of a table costs the least. It is seen by what the server says that it has read so.
+// The server keeps plans, and makes the first of them while the tables are empty: there a plan
+// that reads all of a table costs the least. It is seen by what the server says that it has read.
 func TestNoCommitReadsAWholeTable(t *testing.T) {
 	const batches, rows = 20, 50
 	tables := []string{"deliveries", "outcomes", "waiting"}
@@ -92,5 +95,40 @@ func TestNoCommitReadsAWholeTable(t *testing.T) {
 		if read > 0 {
 			t.Errorf("%s: %d rows were read in %d scans of the whole table, want none", table, read, scans)
 		}
+	}
+}
+
+// Many accounts have nothing that waits, though one has much.
+func TestWhoHasSomethingPendingIsFoundByIndexes(t *testing.T) {
+	s := open(t, pgtest.Database(t))
+	ready(t, s, "a")
+	ctx := t.Context()
+	for _, statement := range []string{
+		`INSERT INTO waiting (seq, account, due_at, shard) SELECT n, 1, n, 1 FROM generate_series(1, 50000) n`, `VACUUM ANALYZE waiting`,
+	} {
+		if _, err := s.reads.Exec(ctx, statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	for name, pool := range map[string]string{"direct": "off", "by a pooler, which takes no settings": "on"} {
+		t.Run(name, func(t *testing.T) {
+			var plan []string
+			if err := pgx.BeginFunc(ctx, s.reads, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = `+pool); err != nil {
+					return err
+				}
+				rows, err := tx.Query(ctx, `EXPLAIN `+pendingAccounts, "", 1, []int16{0}, []string{})
+				if err != nil {
+					return err
+				}
+				plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan on waiting") {
+				t.Errorf("all of a table is read:\n%s", text)
+			}
+		})
 	}
 }

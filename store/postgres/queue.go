@@ -33,9 +33,10 @@ func freshBeyond(account, shard, after, shown string) string {
 // numberOf is the number of an account by its ID; NULL: there is none.
 const numberOf = `(SELECT no FROM accounts WHERE id = $1)`
 
-// hasPending is whether an account has something PENDING.
+// hasPending is whether an account has something PENDING. It asks for the first one by an index:
+// else the server may look for any in the whole table, though most accounts have none.
 func hasPending(account, shard string) string {
-	return `((SELECT w.seq FROM waiting w WHERE w.account = ` + account + ` LIMIT 1) IS NOT NULL
+	return `((SELECT w.seq FROM waiting w WHERE w.account = ` + account + ` ORDER BY w.due_at, w.seq LIMIT 1) IS NOT NULL
 		OR (SELECT f.seq FROM (` + freshBeyond(account, shard, `0`, ``) + ` ORDER BY d.seq LIMIT 1) f) IS NOT NULL)`
 }
 
