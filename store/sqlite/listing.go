@@ -237,10 +237,10 @@ func newFilter(q *store.DeliveryQuery) (f filter) {
 		f.add(`end.ended_at < ?`, ceilMicros(q.FinishedTo))
 	}
 	if q.Error != "" {
-		f.add(lastAttempt(`error`, `j.value`)+` = ?`, string(q.Error))
+		f.add(`last.error = ?`, string(q.Error))
 	}
 	if q.StatusCode != 0 {
-		f.add(lastAttempt(`status_code`, `j.value`)+` = ?`, q.StatusCode)
+		f.add(`last.status_code = ?`, q.StatusCode)
 	}
 	if !q.FailedSince.IsZero() {
 		f.add(`EXISTS (SELECT 1 FROM outcomes f NOT INDEXED WHERE f.seq = j.value AND f.error <> '' AND f.at >= ?)`, ceilMicros(q.FailedSince))
@@ -277,7 +277,7 @@ func (f *filter) from(more string) string {
 		where = ` WHERE ` + strings.Join(f.conditions, ` AND `)
 	}
 	return `
-		FROM json_each(?) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value` + more + where
+		FROM json_each(?) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value` + joinLast + more + where
 }
 
 // read reads those deliveries that are asked for.

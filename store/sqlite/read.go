@@ -23,14 +23,14 @@ type readStatements struct {
 // deliveryColumns are read from deliveries d, with joinQueue.
 const deliveryColumns = `d.seq, d.account_id, d.event_id, d.message_id, d.payload, d.sequence, d.checksum, d.accepted_at, d.traceparent,
 	coalesce(end.state, 0), coalesce(end.ended_at, 0),
-	coalesce((SELECT max(number) FROM outcomes WHERE seq = d.seq), 0),
-	coalesce((SELECT failures FROM outcomes WHERE seq = d.seq ORDER BY number DESC LIMIT 1), 0),
+	coalesce(last.number, 0), coalesce(last.failures, 0),
 	coalesce(w.due_at, 0), coalesce(w.replayed_at, 0), coalesce(w.webhook_id, ''), coalesce(w.attempts, 0)`
 
-// joinEnd adds the outcome that ended a delivery, if there is one, and joinQueue also
-// where it waits.
+// joinLast adds a delivery's last outcome, if there is one, joinEnd also the one that ended it,
+// and joinQueue also where it waits.
 const (
-	joinEnd   = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0`
+	joinLast  = ` LEFT JOIN outcomes last NOT INDEXED ON last.seq = d.seq AND last.number = (SELECT max(number) FROM outcomes WHERE seq = d.seq)`
+	joinEnd   = ` LEFT JOIN outcomes end NOT INDEXED ON end.seq = d.seq AND end.ended_at > 0` + joinLast
 	joinQueue = joinEnd + ` LEFT JOIN waiting w ON w.seq = d.seq`
 )
 
@@ -43,12 +43,7 @@ const noQueueColumns = `, 0, NULL`
 
 // historyColumns are what [store.History] knows beyond deliveryColumns. They
 // come last and may be left out.
-var historyColumns = `, coalesce(` + lastAttempt(`error`, `d.seq`) + `, ''), coalesce(` + lastAttempt(`detail`, `d.seq`) + `, ''), coalesce(` + lastAttempt(`status_code`, `d.seq`) + `, 0)`
-
-// lastAttempt is a column of a delivery's last attempt; NULL: nothing is recorded of it.
-func lastAttempt(column, seq string) string {
-	return `(SELECT ` + column + ` FROM outcomes WHERE seq = ` + seq + ` ORDER BY number DESC LIMIT 1)`
-}
+const historyColumns = `, coalesce(last.error, ''), coalesce(last.detail, ''), coalesce(last.status_code, 0)`
 
 func (r *readStatements) prepare(db *sql.DB) error {
 	waitingRows := `SELECT ` + deliveryColumns + queueColumns + ` FROM waiting w CROSS JOIN deliveries d ON d.seq = w.seq` + joinEnd + ` WHERE w.account_id = ?`

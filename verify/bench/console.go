@@ -101,7 +101,7 @@ var (
 		{"", 10 * time.Second},
 		{"/health/changes?limit=8", 15 * time.Second},
 	}
-	callbacksPolls = []poll{{"/deliveries?limit=100&payload=true", 4 * time.Second}}
+	callbacksPolls = []poll{{"/deliveries?limit=50&payload=true", 4 * time.Second}}
 )
 
 // minutesPath is read as a whole once, and then from its last minute on.

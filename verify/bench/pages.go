@@ -127,7 +127,7 @@ func (l *lab) longList() (err error) {
 		return err
 	}
 	middle := "/callbacks?from=1970-01-02T00:00:00Z&to=" + now.Add(-historyAge/2).UTC().Format(time.RFC3339)
-	l.table(fmt.Sprintf("The page Callbacks in Chromium, turned %d times, with a history of %d deliveries of its account", turns, l.History),
+	l.table(fmt.Sprintf("The page Callbacks in Chromium, scrolled on %d times, with a history of %d deliveries of its account", turns, l.History),
 		"from", "until the next page is drawn p50, ms", "p99, ms", "most, ms", "JS heap after a tenth of them, MiB", "after all", "elements after a tenth of them", "after all")
 	for _, from := range []struct{ name, at string }{{"the newest", "/callbacks"}, {"the middle", middle}} {
 		err := withConsole(r.service.URL, seedKey(0), from.at, func(b *browser) error {
@@ -147,12 +147,11 @@ func (l *lab) longList() (err error) {
 	return nil
 }
 
-// turn turns the list n times, or to its end. The page itself takes the time: from the press
-// to the frame in which another first message is drawn. It is looked at after a tenth of the
-// turns, when it holds what it keeps of the page before, and after all.
+// turn scrolls the list to the end of what is there n times. The page itself takes the time: from
+// there to the frame in which an older page is drawn. It is looked at after a tenth of the
+// turns, when it holds what it keeps of the pages before, and after all.
 func (b *browser) turn(n int) (took []time.Duration, first, last page, err error) {
-	const next = `[...document.querySelectorAll('.pager a')].at(-1)`
-	const older = next + `?.innerText === 'Older'`
+	const oldest = `Number([...document.querySelectorAll('.message')].at(-1)?.dataset.page ?? -1)`
 	if err := b.await(newest); err != nil {
 		return nil, first, last, err
 	}
@@ -162,20 +161,20 @@ func (b *browser) turn(n int) (took []time.Duration, first, last page, err error
 				return nil, first, last, err
 			}
 		}
-		more, err := b.number("Number(" + older + ")")
+		more, err := b.number(`[...document.querySelectorAll('.pager button')].filter(b => b.innerText.includes('Older')).length`)
 		if err != nil || more == 0 {
 			return nil, first, last, errors.Join(err, fmt.Errorf("the list ends after %d pages, want more than %d", len(took)+1, n))
 		}
-		if err := b.await(`((newest, begin) => {
+		if err := b.await(`((oldest, begin) => {
 			window.turned = 0
 			const drawn = () => {
-				if (` + newest + ` === newest || ` + newest + ` === '') return requestAnimationFrame(drawn)
+				if (` + oldest + ` <= oldest) return requestAnimationFrame(drawn)
 				window.turned = performance.now() - begin
 			}
-			` + next + `.click()
+			scrollTo(0, document.documentElement.scrollHeight)
 			requestAnimationFrame(drawn)
 			return true
-		})(` + newest + `, performance.now())`); err != nil {
+		})(` + oldest + `, performance.now())`); err != nil {
 			return nil, first, last, err
 		}
 		if err := b.await("window.turned > 0"); err != nil {

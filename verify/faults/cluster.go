@@ -68,10 +68,10 @@ func runCluster(l *lab) (found string, err error) {
 	}
 	errs = append(errs, load.end())
 	fmt.Println()
-	requests, unknown, err := asking.end()
+	requests, webhooks, unknown, err := asking.end()
 	errs = append(errs, err)
 	found, err = c.settle()
-	return fmt.Sprintf("%s; %d requests about %d webhooks in order, %d of them unanswered", found, requests, historyAccounts, unknown), errors.Join(append(errs, err)...)
+	return fmt.Sprintf("%s; %d requests about %d webhooks in order, %d of them unanswered", found, requests, webhooks, unknown), errors.Join(append(errs, err)...)
 }
 
 // suffering is what is to be known of before a fault.

@@ -24,9 +24,13 @@ import (
 // began.
 
 const (
-	historyAccounts = 8 // beside those of the load
+	historyAccounts = 8 // at a time, beside those of the load
 	historyClients  = 3 // of each
-	historyGap      = 150 * time.Millisecond
+	// historyTime is for how long an account is asked about, then another one: an order of
+	// many requests is not found within historyLimit.
+	historyTime = 2 * time.Minute
+	faultsOnce  = 10 * time.Minute // more than each fault once takes
+	historyGap  = 150 * time.Millisecond
 	// historyLimit is how long an order may be looked for.
 	historyLimit = time.Minute
 )
@@ -71,30 +75,42 @@ func register(url string, a asked) (told, string) {
 
 // histories are of some accounts.
 type histories struct {
-	c    *cluster
-	stop chan struct{}
-	all  sync.WaitGroup
-	mu   sync.Mutex
-	ops  [historyAccounts][]porcupine.Operation
+	c     *cluster
+	begun time.Time
+	keys  []string
+	stop  chan struct{}
+	all   sync.WaitGroup
+	mu    sync.Mutex
+	ops   [][]porcupine.Operation // of each account
 }
 
 func (c *cluster) startHistories() (*histories, error) {
-	h := &histories{c: c, stop: make(chan struct{})}
-	keys, err := c.nodes[0].service.Load().RegisterAll(clusterAccounts, historyAccounts, func(i int) string { return c.url(i, 0) })
+	n := historyAccounts * (1 + int((faultsOnce+c.lab.Mix)/historyTime))
+	keys, err := c.nodes[0].service.Load().RegisterAll(clusterAccounts, n, func(i int) string { return c.url(i, 0) })
 	if err != nil {
 		return nil, err
 	}
-	for a, key := range keys {
-		h.ops[a] = []porcupine.Operation{{Input: asked{http.MethodPost, c.url(clusterAccounts+a, 0)}, Output: told{http.StatusCreated, c.url(clusterAccounts+a, 0)}}}
+	h := &histories{c: c, begun: time.Now(), keys: keys, stop: make(chan struct{})}
+	for a := range keys {
+		url := c.url(clusterAccounts+a, 0)
+		h.ops = append(h.ops, []porcupine.Operation{{Input: asked{http.MethodPost, url}, Output: told{http.StatusCreated, url}}})
+	}
+	for place := range historyAccounts {
 		for client := range historyClients {
-			h.all.Go(func() { h.ask(a, client, key) })
+			h.all.Go(func() { h.ask(place, client) })
 		}
 	}
 	return h, nil
 }
 
-// ask asks nodes about an account's webhook, one after the other.
-func (h *histories) ask(account, client int, key string) {
+// account is the one at a place that is asked about now.
+func (h *histories) account(place int) int {
+	last := len(h.keys)/historyAccounts - 1
+	return place + historyAccounts*min(last, int(time.Since(h.begun)/historyTime))
+}
+
+// ask asks nodes about the webhooks of the accounts at a place, one request after the other.
+func (h *histories) ask(place, client int) {
 	for version := client + 1; ; version += historyClients {
 		select {
 		case <-h.stop:
@@ -102,13 +118,14 @@ func (h *histories) ask(account, client int, key string) {
 		case <-time.After(rand.N(2 * historyGap)):
 		}
 		in := asked{method: []string{http.MethodGet, http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}[rand.IntN(5)]}
+		account := h.account(place)
 		var body []byte
 		if in.method == http.MethodPost || in.method == http.MethodPut {
 			in.url = h.c.url(clusterAccounts+account, version)
 			body = fmt.Appendf(nil, `{"callbackUrl":%q}`, in.url)
 		}
 		op := porcupine.Operation{ClientId: client, Input: in, Call: time.Now().UnixNano()}
-		code, answer, err := h.c.any().Call(in.method, webhookPath, key, body)
+		code, answer, err := h.c.any().Call(in.method, webhookPath, h.keys[account], body)
 		op.Return = time.Now().UnixNano()
 		out := told{status: code}
 		switch {
@@ -129,13 +146,17 @@ func (h *histories) ask(account, client int, key string) {
 	}
 }
 
-// end ends the requests, and says how many there were. It fails if they are in no order.
-func (h *histories) end() (n, unknown int, err error) {
+// end ends the requests, and says how many there were, about how many webhooks. It fails if they
+// are in no order.
+func (h *histories) end() (n, webhooks, unknown int, err error) {
 	close(h.stop)
 	h.all.Wait()
 	var errs []error
 	for a, ops := range h.ops {
-		n += len(ops)
+		if len(ops) == 1 {
+			continue // its time had not come
+		}
+		n, webhooks = n+len(ops), webhooks+1
 		for _, op := range ops {
 			if op.Output.(told).status == 0 {
 				unknown++
@@ -148,7 +169,7 @@ func (h *histories) end() (n, unknown int, err error) {
 			errs = append(errs, h.c.lab.late("whether %d requests about a webhook are in an order was not found in %v", len(ops), historyLimit))
 		}
 	}
-	return n, unknown, errors.Join(errs...)
+	return n, webhooks, unknown, errors.Join(errs...)
 }
 
 // firstIllegal tells the request whose answer leaves no order, and those shortly before.
