@@ -325,6 +325,36 @@ func TestACommitOfALostConnectionFailsWhenTheNodeHasAnother(t *testing.T) {
 	}
 }
 
+// It is a node with the next epoch then, and does not know.
+func TestANodeGoesOnIfTheAnswerToItsReturnIsLost(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	if err := s.w.do(t.Context(), func(tx *txn) error {
+		before := s.w.lease.epoch
+		conn, err := s.connect(tx.ctx, &unwaited{})
+		if err != nil {
+			return err
+		}
+		if err := tx.w.conn.Close(tx.ctx); err != nil {
+			return err
+		}
+		if err := s.w.again(tx.ctx, conn); err != nil {
+			t.Errorf("again: %v", err)
+		}
+		s.w.lease.epoch = before
+		return conn.Close(tx.ctx)
+	}); err == nil {
+		t.Fatal("a commit without a connection: got no error")
+	}
+	if err := acceptOne(s, "e1"); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.fences.Load(); n != 0 {
+		t.Errorf("the node has begun anew %d times, want that it goes on", n)
+	}
+}
+
 // Whoever did not look for a while does not know whether the others were silent, or the
 // database was.
 func TestANodeThatDidNotLookTakesNobodyForDead(t *testing.T) {

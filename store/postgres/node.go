@@ -39,12 +39,14 @@ func (w *writer) register(ctx context.Context, conn *pgx.Conn) error {
 	for range mostNodes {
 		sent := boot()
 		var n node
-		err := conn.QueryRow(ctx, takeSlot, host, micros(time.Now()), !w.store.takes()).Scan(&n.slot, &n.epoch, &n.pos, &n.applied)
+		since := micros(time.Now())
+		err := conn.QueryRow(ctx, takeSlot, host, since, !w.store.takes()).Scan(&n.slot, &n.epoch, &n.pos, &n.applied)
 		if errors.Is(err, pgx.ErrNoRows) || codeOf(err) == uniqueViolation {
 			continue // somebody was faster
 		}
 		if err == nil {
 			w.become(n)
+			w.since = since
 			w.lease.renew(sent)
 		}
 		return err
@@ -90,19 +92,20 @@ func endSessions(ctx context.Context, conn *pgx.Conn, slot int16, epoch int64) e
 }
 
 // again registers the node with a new connection. What the old one may still be doing
-// cannot commit any more, and is ended. What the node holds it goes on to hold: the second statement sees
-// what the old connection has committed before the first. [store.ErrFenced]: others took
-// the node for dead.
+// cannot commit any more, and is ended. What the node holds it goes on to hold: the second
+// statement sees what the old connection has committed before the first. The epoch may be a later
+// one, if this was done before and its answer was lost: nobody else gives the row one without
+// another since. [store.ErrFenced]: others took the node for dead.
 func (w *writer) again(ctx context.Context, conn *pgx.Conn) error {
 	sent := boot()
 	n := node{slot: w.mySlot()}
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `UPDATE nodes SET epoch = epoch + 1, leaves_held = epoch + 1, beat = beat + 1 WHERE slot = $1 AND epoch = $2 AND alive RETURNING epoch, pos`,
-			n.slot, w.lease.epoch).Scan(&n.epoch, &n.pos)
+		err := tx.QueryRow(ctx, `UPDATE nodes SET epoch = epoch + 1, leaves_held = epoch + 1, beat = beat + 1 WHERE slot = $1 AND epoch >= $2 AND since = $3 AND alive RETURNING epoch, pos`,
+			n.slot, w.lease.epoch, w.since).Scan(&n.epoch, &n.pos)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, keepHeld, n.slot, n.epoch, w.lease.epoch)
+		_, err = tx.Exec(ctx, keepHeld, n.slot, n.epoch, n.epoch-1)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

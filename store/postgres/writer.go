@@ -26,6 +26,7 @@ type writer struct {
 	others   atomic.Pointer[counts] // the same of all other nodes, as of the last look
 	minute   atomic.Int64           // the present one; it never goes back
 	lease    lease
+	since    int64 // when the process took its row, as that says
 	slot     atomic.Int32
 	// incarnation counts how often others took the node for dead. What an earlier one
 	// had attempted is not recorded.
