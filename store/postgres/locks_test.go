@@ -182,7 +182,7 @@ func waitsForLock(t *testing.T, s *Store) {
 
 func none(c *Config) { c.share = func(int) int { return 0 } }
 
-func impatient(c *Config) { c.patience = time.Nanosecond }
+func giveUpAtOnce(c *Config) { c.patience = time.Nanosecond }
 
 // The lock may be that of a node that has stopped, which the pulse is to take for dead.
 func TestThePulseDoesNotTryAgainWhatWaitsForALock(t *testing.T) {
@@ -262,7 +262,7 @@ func TestAURLMaySayThatStatementsHaveNoNames(t *testing.T) {
 func TestANodeThatStoppedInTheMiddleOfABatchKeepsNothingLocked(t *testing.T) {
 	url := pgtest.Database(t)
 	s := open(t, url, none)
-	other := open(t, url, none, impatient)
+	other := open(t, url, none, giveUpAtOnce)
 	ready(t, other, "a")
 	var begins string
 	if err := s.w.do(t.Context(), func(*txn) error { begins = s.w.bounds(); return nil }); err != nil {
@@ -283,7 +283,7 @@ func TestANodeThatStoppedInTheMiddleOfABatchKeepsNothingLocked(t *testing.T) {
 // A connection that is lost may be one that the server still has.
 func TestANodeThatConnectsAnewEndsItsOldSession(t *testing.T) {
 	url := pgtest.Database(t)
-	s := open(t, url, none, impatient)
+	s := open(t, url, none, giveUpAtOnce)
 	ready(t, s, "a")
 	if err := s.w.do(t.Context(), func(*txn) error {
 		stops(t, url, `BEGIN`, s.w.bounds(), `INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
