@@ -418,7 +418,7 @@ func TestGetDelivery(t *testing.T) {
 			Phases: store.Phases{DNS: 1, Connect: 2*time.Millisecond + 999, TLS: time.Second, FirstByte: 4 * time.Millisecond}},
 	}, epoch)
 	want.AttemptCount, want.WaitingFor = 1, new(gen.WaitingForRETRY)
-	want.LastError, want.LastStatusCode = new(gen.AttemptErrorHTTPSTATUS), new(int32(502))
+	want.LastError, want.LastDetail, want.LastStatusCode = new(gen.AttemptErrorHTTPSTATUS), new(gen.AttemptDetailNOANSWER), new(int32(502))
 	want.NextAttemptAt = new(shown(due.Add(time.Millisecond))) // rounded up
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 1, At: ms, DurationMs: 87, StatusCode: new(int32(502)),
@@ -439,7 +439,7 @@ func TestGetDelivery(t *testing.T) {
 			Phases: store.Phases{FirstByte: 1}, Reused: true},
 	}, due)
 	want.State, want.AttemptCount, want.NextAttemptAt, want.WaitingFor = gen.DeliveryStateDELIVERED, 2, nil, nil
-	want.FinishedAt, want.LastError, want.LastStatusCode = new(shown(due)), nil, new(int32(204))
+	want.FinishedAt, want.LastError, want.LastDetail, want.LastStatusCode = new(shown(due)), nil, nil, new(int32(204))
 	want.Attempts = append(want.Attempts, gen.Attempt{
 		Number: 2, At: shown(due), DurationMs: 1, StatusCode: new(int32(204)), Probe: true,
 		Reused: new(true), Phases: &gen.AttemptPhases{FirstByteMs: new(int64(0))},
