@@ -91,6 +91,12 @@ func TestWhatHasWaitedInVainLessOftenGoesFirst(t *testing.T) {
 	}
 }
 
+// storing is how another node stores the event e and a number of account a.
+func storing(n int) string {
+	return fmt.Sprintf(`INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
+		SELECT %d, 1, no, 1, 0, 99, shard, 'SMS', 'e%[1]d', 'other%[1]d', '' FROM accounts WHERE id = 'a'`, n)
+}
+
 // Another node has stored the same events, and stopped in the middle of its commit.
 func TestEventsThatWaitForLocksKeepTheLease(t *testing.T) {
 	const n = 3
@@ -102,8 +108,7 @@ func TestEventsThatWaitForLocksKeepTheLease(t *testing.T) {
 	})
 	ready(t, s, "a")
 	for i := range n {
-		lock(t, url, fmt.Sprintf(`INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
-			SELECT %d, 1, no, 1, 0, 99, shard, 'SMS', 'e%[1]d', 'other%[1]d', '' FROM accounts WHERE id = 'a'`, i))
+		lock(t, url, storing(i))
 	}
 	release := s.w.heldUp(t)
 	var all sync.WaitGroup
@@ -268,8 +273,7 @@ func TestANodeThatStoppedInTheMiddleOfABatchKeepsNothingLocked(t *testing.T) {
 	if err := s.w.do(t.Context(), func(*txn) error { begins = s.w.bounds(); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	stops(t, url, `BEGIN`, begins, `INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
-		SELECT 1, 1, no, 1, 0, 99, shard, 'SMS', 'e1', 'm1', '' FROM accounts WHERE id = 'a'`)
+	stops(t, url, `BEGIN`, begins, storing(1))
 	if err := acceptOne(other, "e1"); !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("Accept: got %v, want that it cannot be written, as the event is locked", err)
 	}
@@ -286,8 +290,7 @@ func TestANodeThatConnectsAnewEndsItsOldSession(t *testing.T) {
 	s := open(t, url, none, giveUpAtOnce)
 	ready(t, s, "a")
 	if err := s.w.do(t.Context(), func(*txn) error {
-		stops(t, url, `BEGIN`, s.w.bounds(), `INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
-			SELECT 1, 1, no, 1, 0, 99, shard, 'SMS', 'e1', 'm1', '' FROM accounts WHERE id = 'a'`)
+		stops(t, url, `BEGIN`, s.w.bounds(), storing(1))
 		return s.w.conn.Close(t.Context())
 	}); err == nil {
 		t.Fatal("committed on a connection that is closed")

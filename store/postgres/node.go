@@ -87,7 +87,7 @@ func session(slot int16, epoch int64) string {
 // not stop there.
 func endSessions(ctx context.Context, conn *pgx.Conn, slot int16, epoch int64) error {
 	_, err := conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE application_name = $1 AND datname = current_database() AND wait_event IS DISTINCT FROM 'SyncRep'`, session(slot, epoch))
+		WHERE application_name = $1 AND usename = current_user AND datname = current_database() AND wait_event IS DISTINCT FROM 'SyncRep'`, session(slot, epoch))
 	return err
 }
 

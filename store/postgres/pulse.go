@@ -327,16 +327,14 @@ func (p *pulse) evict(ctx context.Context, n *node) error {
 		return tx.QueryRow(ctx, evict, n.slot, n.epoch, n.beat).Scan(&evicted)
 	})
 	switch {
-	case err == nil && evicted == 0:
-		return nil // it has written, or another node was faster
+	case err == nil && evicted == 0, codeOf(err) == deadlock:
+		return nil // it writes, or another node was faster
 	case err == nil:
 		p.store.evictions.Add(1)
 		p.balanced = 0
 		p.store.cfg.Logger.Warn("a node was silent for as long as a lease lasts: others take its accounts", "database", p.store.name, "slot", n.slot, "by", p.store.w.mySlot())
-	case codeOf(err) == deadlock:
-		return nil // it writes
-	case codeOf(err) != lockTimeout: // that is one who stopped while it held its own row
+	case codeOf(err) != lockTimeout:
 		return err
-	}
+	} // in vain: it stopped while it kept its own row locked
 	return endSessions(ctx, p.conn, n.slot, n.epoch)
 }

@@ -220,6 +220,7 @@ func (l *listing) places(at place, n int) (all []place, err error) {
 type filter struct {
 	conditions []string
 	args       []any
+	joins      string // what the conditions need
 }
 
 func newFilter(q *store.DeliveryQuery) (f filter) {
@@ -237,9 +238,11 @@ func newFilter(q *store.DeliveryQuery) (f filter) {
 		f.add(`end.ended_at < ?`, ceilMicros(q.FinishedTo))
 	}
 	if q.Error != "" {
+		f.joins = joinLast
 		f.add(`last.error = ?`, string(q.Error))
 	}
 	if q.StatusCode != 0 {
+		f.joins = joinLast
 		f.add(`last.status_code = ?`, q.StatusCode)
 	}
 	if !q.FailedSince.IsZero() {
@@ -265,19 +268,19 @@ func (f *filter) add(condition string, args ...any) {
 
 // query finds of the deliveries of a list those that pass the filter.
 func (f *filter) query() string {
-	return `SELECT ` + deliveryColumns + noQueueColumns + historyColumns + f.from(` LEFT JOIN waiting w ON w.seq = d.seq`)
+	return `SELECT ` + deliveryColumns + noQueueColumns + historyColumns + f.from(joinLast+` LEFT JOIN waiting w ON w.seq = d.seq`)
 }
 
 // count counts these.
-func (f *filter) count() string { return `SELECT count(*)` + f.from(``) }
+func (f *filter) count() string { return `SELECT count(*)` + f.from(f.joins) }
 
-func (f *filter) from(more string) string {
+func (f *filter) from(joins string) string {
 	where := ``
 	if len(f.conditions) > 0 {
 		where = ` WHERE ` + strings.Join(f.conditions, ` AND `)
 	}
 	return `
-		FROM json_each(?) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value` + joinLast + more + where
+		FROM json_each(?) j LEFT JOIN outcomes end NOT INDEXED ON end.seq = j.value AND end.ended_at > 0 CROSS JOIN deliveries d ON d.seq = j.value` + joins + where
 }
 
 // read reads those deliveries that are asked for.

@@ -16,7 +16,7 @@ import { Why } from './drawer.js'
 /** @typedef {import('./search.js').Message} Message */
 
 // So many events are read every few seconds: more than a window has room for.
-const liveRows = 50
+const liveEvents = 50
 
 /** @param {{ query: Record<string, string> }} props */
 export const Callbacks = ({ query }) => {
@@ -31,7 +31,7 @@ const List = ({ query }) => {
   const { event, q, ...filters } = query
   const list = useRef(/** @type {HTMLElement | null} */ (null))
   /** @param {string} [cursor] */
-  const read = cursor => (q ? find(q, queryOfFilters(filters)) : deliveries.list({ ...queryOfFilters(filters), cursor, limit: cursor ? 100 : liveRows, payload: true }))
+  const read = cursor => (q ? find(q, queryOfFilters(filters)) : deliveries.list({ ...queryOfFilters(filters), cursor, limit: cursor ? 100 : liveEvents, payload: true }))
   const s = useScrolling(read, list)
   const live = useLive(() => read(), q || s.gone ? 0 : 4000, [])
   s.follow(live.data)
