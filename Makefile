@@ -61,9 +61,10 @@ tools: ## Install what the tests need beside Go, if it is missing: Chromium, Pos
 	@verify/install.sh 'chromium|chromium-browser|google-chrome|headless-shell=chromium' $(POSTGRESQL) \
 		'pgbouncer|/usr/sbin/pgbouncer=pgbouncer' tinyproxy=tinyproxy-bin microsocks=microsocks openssl=openssl
 
+# verify/e2e takes longest and waits much: it begins first, so that the others run beside it.
 .PHONY: test
 test: tools ## Run all tests, with the race detector, in random order
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 2h ./...
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 2h ./verify/e2e ./...
 
 .PHONY: mutants
 mutants: ## Break each invariant of the dispatcher on purpose and see a test find it (minutes)

@@ -31,10 +31,13 @@ import (
 // contract is the document, as a judge of answers.
 type contract struct{ doc *openapi3.T }
 
+// parsed is the document of this package's tests. None of them changes it.
+var parsed = sync.OnceValues(func() (*openapi3.T, error) { return openapi3.NewLoader().LoadFromFile("../openapi.yaml") })
+
 func loadContract(tb testing.TB) *contract {
 	tb.Helper()
 	registerLines()
-	doc, err := openapi3.NewLoader().LoadFromData(spec(tb))
+	doc, err := parsed()
 	if err != nil {
 		tb.Fatal(err)
 	}

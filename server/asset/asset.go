@@ -27,37 +27,41 @@ type Kind struct {
 	Immutable bool
 }
 
-// File is one, kept compressed.
+// File is one.
 type File struct {
 	Kind
-	zipped []byte
-	etag   string        // without quotes
-	plain  func() []byte // for the few who do not take gzip
+	etag string // without quotes
+	// Made when they are first asked for: to compress all files takes longer than the
+	// rest of a start.
+	zipped, plain func() []byte
 }
 
 // New keeps a text.
 func New(kind Kind, text []byte) *File {
-	var zipped bytes.Buffer
-	w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
-	if err != nil {
-		panic(err) // it is a level
+	return &File{
+		Kind: kind, etag: digest(text), plain: func() []byte { return text },
+		zipped: sync.OnceValue(func() []byte {
+			var zipped bytes.Buffer
+			w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
+			if err != nil {
+				panic(err) // it is a level
+			}
+			if _, err := w.Write(text); err != nil {
+				panic(err) // a buffer takes everything
+			}
+			if err := w.Close(); err != nil {
+				panic(err)
+			}
+			return zipped.Bytes()
+		}),
 	}
-	if _, err := w.Write(text); err != nil {
-		panic(err) // a buffer takes everything
-	}
-	if err := w.Close(); err != nil {
-		panic(err)
-	}
-	return Zipped(kind, zipped.Bytes())
 }
 
 // Zipped keeps a compressed text.
 func Zipped(kind Kind, zipped []byte) *File {
-	sum := sha256.Sum256(zipped)
 	return &File{
-		Kind: kind, zipped: zipped,
-		etag: base64.RawURLEncoding.EncodeToString(sum[:12]),
-		plain: sync.OnceValue(func() []byte {
+		Kind: kind, etag: digest(zipped), zipped: func() []byte { return zipped },
+		plain: sync.OnceValue(func() []byte { // for the few who do not take gzip
 			r, err := gzip.NewReader(bytes.NewReader(zipped))
 			if err != nil {
 				panic(fmt.Errorf("an asset is not gzip: %w", err))
@@ -71,8 +75,13 @@ func Zipped(kind Kind, zipped []byte) *File {
 	}
 }
 
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
 // Size is how many bytes are sent to a client that takes gzip.
-func (f *File) Size() int { return len(f.zipped) }
+func (f *File) Size() int { return len(f.zipped()) }
 
 // ServeHTTP answers GET, and If-None-Match with it.
 func (f *File) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -90,8 +99,9 @@ func (f *File) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.Language != "" {
 		h.Set("Content-Language", f.Language)
 	}
-	body := f.zipped
+	var body []byte
 	if takesGzip(r.Header.Values("Accept-Encoding")) {
+		body = f.zipped()
 		h.Set("Content-Encoding", "gzip")
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		h.Set("ETag", `"`+f.etag+`-gzip"`)

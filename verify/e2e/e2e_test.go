@@ -44,24 +44,46 @@ func TestMain(m *testing.M) {
 	if err := os.Chdir("../.."); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	var err error
+	if programs, err = os.MkdirTemp("", "recapito-e2e-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(programs)
+	os.Exit(code)
 }
 
 const platformKey = "platform-key-of-the-tests"
 
-// build builds the binary as it is released: static; or, where there is a C
-// compiler, with the race detector.
+// programs is the folder of the binaries that the tests share.
+var programs string
+
+// static and racing are the binary as it is released, and one with the race detector, as the
+// Makefile's RACE has it. Each is built once for all tests.
+var (
+	static = sync.OnceValues(func() (string, error) { return rig.Build(programs) })
+	racing = sync.OnceValues(func() (string, error) {
+		bin := filepath.Join(programs, "recapito-race")
+		cmd := exec.Command("go", "build", "-race", "-gcflags=modernc.org/sqlite/lib=-race=false", "-o", bin, ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return bin, nil
+	})
+)
+
+// build returns the binary as it is released: static; or, where there is a C compiler, one
+// with the race detector.
 func build(t *testing.T, race bool) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "recapito")
-	args, cgo := []string{"build", "-o", bin}, "CGO_ENABLED=0"
+	which := static
 	if _, err := exec.LookPath("cc"); race && err == nil {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+		which = racing
 	}
-	cmd := exec.Command("go", append(args, ".")...)
-	cmd.Env = append(os.Environ(), cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	bin, err := which()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
