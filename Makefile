@@ -62,8 +62,10 @@ tools: ## Install what the tests need beside Go, if it is missing: Chromium, Pos
 		'pgbouncer|/usr/sbin/pgbouncer=pgbouncer' tinyproxy=tinyproxy-bin microsocks=microsocks openssl=openssl
 
 # verify/e2e takes longest and waits much: it begins first, so that the others run beside it.
+# What go test says of the others comes after it.
 .PHONY: test
 test: tools ## Run all tests, with the race detector, in random order
+	@echo 'some 20 minutes on two cores; nothing is printed for most of them'
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 2h ./verify/e2e ./...
 
 .PHONY: mutants
