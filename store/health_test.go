@@ -48,6 +48,21 @@ func TestTallyIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
+// Attempts that began together may be recorded in any order.
+func TestTheLastMarkDoesNotDependOnTheOrder(t *testing.T) {
+	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	for _, seqs := range [][]int64{{1, 2}, {2, 1}} {
+		var tally Tally
+		for _, seq := range seqs {
+			tally.AddAttempt(seq, &Attempt{Number: 1, At: at, StatusCode: 204})
+			tally.AddAttempt(seq, &Attempt{Number: 2, At: at, Error: Timeout})
+		}
+		if tally.Success.Seq != 2 || tally.Failure.Seq != 2 {
+			t.Errorf("recorded as %v: the last marks are of %d and %d, want 2 and 2", seqs, tally.Success.Seq, tally.Failure.Seq)
+		}
+	}
+}
+
 // What is told of answer times is right to an eighth.
 func TestAnswerTimesAreRightToAnEighth(t *testing.T) {
 	for d := time.Millisecond; d < 10*time.Minute; d += d/7 + 1 {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"math/bits"
@@ -109,9 +110,10 @@ func kindIndex(kind ErrorKind) uint8 {
 	return countOther
 }
 
-// latest is the one that began later. Of those that began together it is the second.
+// latest is the one that began later; of those that began together, that of the later
+// delivery: they may be recorded in any order.
 func latest(a, b Mark) Mark {
-	if b.At.Before(a.At) {
+	if cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Number, b.Number)) > 0 {
 		return a
 	}
 	return b
