@@ -317,6 +317,40 @@ func TestANodeIsToldWhatAnotherAccepts(t *testing.T) {
 	}
 }
 
+// A node that takes the place of a dead one is looked at like any other: what it accepts may
+// come before what the listener has been told of.
+func TestASlotThatIsUsedAgainHasAStream(t *testing.T) {
+	url := pgtest.Database(t)
+	first, second := open(t, url), open(t, url)
+	second.Listen(&listener{})
+	slot := first.w.mySlot()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	low := func() (told, low int64, over bool) {
+		second.telling.Lock()
+		defer second.telling.Unlock()
+		return second.streams.told[slot], second.streams.low.Load(), second.streams.over[slot]
+	}
+	eventually(t, "the first one's stream to be over", func() bool {
+		_, _, over := low()
+		return over
+	})
+	second.telling.Lock()
+	second.streams.publish(second.w.mySlot()) // as after anything that is told
+	second.telling.Unlock()
+	if third := open(t, url); third.w.mySlot() != slot {
+		t.Fatalf("the third one has slot %d, want that of the first, %d", third.w.mySlot(), slot)
+	}
+	eventually(t, "the third one's stream to be looked at", func() bool {
+		told, low, over := low()
+		if !over && low != told {
+			t.Errorf("the stream goes on behind %d, and events are taken for the first of their messages behind %d", told, low)
+		}
+		return !over || t.Failed()
+	})
+}
+
 // Others read a stream up to its end. A commit without events moves that only once in a while.
 func TestACommitWithoutEventsDoesNotMakeOthersRead(t *testing.T) {
 	url := pgtest.Database(t)

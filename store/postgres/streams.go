@@ -162,7 +162,9 @@ func (p *pulse) parts() (parts []part, ready bool) {
 		if own {
 			to = min(to, s.streams.own) // the writer has still to pass what it committed since
 		}
-		s.streams.over[n.slot] = !n.alive && told >= n.pos
+		over := !n.alive && told >= n.pos
+		moved = moved || s.streams.over[n.slot] != over // a slot may be used again
+		s.streams.over[n.slot] = over
 		if to > told {
 			parts = append(parts, part{slot: n.slot, from: told, to: to})
 		}
