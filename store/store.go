@@ -360,6 +360,9 @@ type Acceptance struct {
 	Delivery Delivery
 	Webhook  *Webhook
 	Foreign  bool // another process has accepted it
+	// Read is when Delivery.Behind was read; zero: with the commit. What has been put
+	// off since is fresh in it.
+	Read time.Time
 }
 
 // Stats count what the store holds.

@@ -126,7 +126,7 @@ func (l *Lane) takeBack(a *Attempt, now time.Time) {
 		return
 	}
 	for _, it := range l.window.finish(a.item, now, l.overtaking(now)) {
-		l.putOff(it, now)
+		l.putOff(it, now.Add(l.cfg.OrderWait))
 	}
 	l.window.forget(a.item)
 	l.Drop(now) // to be read again, if it is still PENDING
@@ -161,7 +161,7 @@ func (l *Lane) finish(it *item, state store.State, now time.Time) {
 		failed = orNow(it.delivery.FailedAt, now)
 	}
 	for _, later := range l.window.finish(it, failed, l.overtaking(now)) {
-		l.putOff(later, later.message.since)
+		l.putOff(later, later.message.since.Add(l.cfg.OrderWait))
 	}
 }
 

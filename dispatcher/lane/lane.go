@@ -72,6 +72,9 @@ type backlog struct {
 	// counts.
 	dueAt time.Time
 	aside int
+	// putOffAt is when something was last put off, here or before the account was this
+	// process's: what was read before may show it as fresh.
+	putOffAt time.Time
 	// moreReplays: the store may have replays that are due and not in memory.
 	moreReplays bool
 }
@@ -138,7 +141,7 @@ func New(cfg *Config, account string, scan Scan) *Lane {
 	return &Lane{
 		cfg: cfg, account: account, health: NewHealth(), window: newWindow(),
 		endpoint: endpoint{known: scan.Done, dialledSince: scan.Gained},
-		backlog:  backlog{direct: scan.Done, more: !scan.Done},
+		backlog:  backlog{direct: scan.Done, more: !scan.Done, putOffAt: scan.Gained},
 		upkeep:   upkeep{makeDue: scan.Rewound && !scan.Done},
 		reading:  reading{gone: map[int64]time.Time{}},
 	}
@@ -339,7 +342,7 @@ func (l *Lane) CameBack(gained time.Time) {
 	l.lost, l.known, l.told = false, false, nil
 	l.health.Forget()
 	l.untake()
-	l.dialledSince = gained
+	l.dialledSince, l.putOffAt = gained, gained
 }
 
 // Earliest treats the zero time as never.

@@ -93,7 +93,7 @@ func (w *life) restart(t *rapid.T) {
 	for _, e := range w.events {
 		e.acked = e.acked && !w.pending(e)
 	}
-	w.open, w.outcomes, w.asked, w.changing = nil, nil, nil, nil
+	w.open, w.outcomes, w.asked, w.changing, w.stream = nil, nil, nil, nil, stream{}
 	w.broken, w.acked, w.gone, w.failures, w.emitted = time.Time{}, false, false, 0, time.Time{}
 	w.lane = lane.New(config, "a", lane.Scan{Gained: w.now})
 	w.lane.SetApart(w.apart)

@@ -25,13 +25,14 @@ func (l *Lane) Offer(a *store.Acceptance, now time.Time) {
 	l.renew(a.Webhook, now)
 	l.told = a.Webhook
 	l.takeUp(a.Webhook, now)
+	keep := !l.isOutdated(a)
 	switch {
 	case l.window.has(a.Delivery.Seq):
 		// A page that was read between its commit and this call had it.
-	case l.direct && l.hasRoom():
+	case keep && l.direct && l.hasRoom():
 		l.cursor = max(l.cursor, a.Delivery.Seq) // another source may be behind
 		l.take(&a.Delivery, false, now)
-	case !l.direct && l.working && l.missed == 0 && len(l.late) < maxWindow && l.room > 0:
+	case keep && !l.direct && l.working && l.missed == 0 && len(l.late) < maxWindow && l.room > 0:
 		l.late = append(l.late, *a)
 		l.oldest.accepted(a.Delivery.Seq)
 		l.hold(len(a.Delivery.Body))
@@ -40,6 +41,12 @@ func (l *Lane) Offer(a *store.Acceptance, now time.Time) {
 		l.unreadSince(a.Delivery.AcceptedAt)
 		l.miss(a.Delivery.Seq)
 	}
+}
+
+// isOutdated reports whether what a delivery is behind may have been put off since that
+// was read.
+func (l *Lane) isOutdated(a *store.Acceptance) bool {
+	return a.Delivery.Behind.Any() && !a.Read.IsZero() && !l.putOffAt.Before(a.Read)
 }
 
 func (l *Lane) hasRoom() bool {
@@ -94,9 +101,17 @@ func (l *Lane) take(del *store.Delivery, beyond bool, now time.Time) {
 	}
 	if !ok {
 		l.window.setAside(it, since, overtakes)
-		l.putOff(it, since)
+		due := since.Add(l.cfg.OrderWait)
+		if del.Behind.Fresh {
+			due = Earliest(due, now.Add(freshWait))
+		}
+		l.putOff(it, due)
 	}
 }
+
+// freshWait is how long an event waits for a fresh one of its message that is not in memory,
+// before it is looked at again: unlike one that was put off, that makes no others due.
+const freshWait = time.Second
 
 // SetBackBy is what the system's clock may lose, as by a leap second, without having
 // been set back.

@@ -30,8 +30,12 @@ func caughtUp(l *lane.Lane, page store.Backlog, now time.Time) *lane.Lane {
 	return l
 }
 
+func offered(seq int64, message string, behind store.Behind, now time.Time) store.Delivery {
+	return store.Delivery{Seq: seq, AccountID: "a", EventID: fmt.Sprint("e", seq), MessageID: message, Body: []byte("{}"), AcceptedAt: now, State: store.Pending, Behind: behind}
+}
+
 func offer(l *lane.Lane, seq int64, message string, behind store.Behind, now time.Time) store.Delivery {
-	d := store.Delivery{Seq: seq, AccountID: "a", EventID: fmt.Sprint("e", seq), MessageID: message, Body: []byte("{}"), AcceptedAt: now, State: store.Pending, Behind: behind}
+	d := offered(seq, message, behind, now)
 	l.Offer(&store.Acceptance{Delivery: d, Webhook: webhook}, now)
 	return d
 }
@@ -242,5 +246,61 @@ func TestEventDoesNotOvertakeWhatWasPutOffLongAgo(t *testing.T) {
 	acknowledge(second)
 	if l.Runnable(later) {
 		t.Errorf("%s may begin, before the third", l.Begin(later).Delivery().EventID)
+	}
+}
+
+// TestEventDoesNotOvertakeWhatWasPutOffSinceItWasRead: the fourth is handed over as it
+// was read some time ago. Since then the second and the third have been put off, and
+// the second is in memory again.
+func TestEventDoesNotOvertakeWhatWasPutOffSinceItWasRead(t *testing.T) {
+	l := direct()
+	second := offer(l, 2, "m", store.Behind{Fresh: true}, start)
+	offer(l, 3, "m", store.Behind{Fresh: true}, start)
+	outcomes := l.Ready(start).Outcomes
+	if len(outcomes) != 2 || outcomes[1].State != store.Pending {
+		t.Fatalf("%d outcomes, want that the second and the third are put off", len(outcomes))
+	}
+	for i := range outcomes {
+		l.Recorded(&outcomes[i], start)
+	}
+	fourthBeforeThird(t, l, second, start)
+}
+
+// TestEventDoesNotOvertakeWhatOthersPutOffSinceItWasRead: the same by another process.
+func TestEventDoesNotOvertakeWhatOthersPutOffSinceItWasRead(t *testing.T) {
+	l := direct()
+	l.Lost(start)
+	l.CameBack(start.Add(time.Millisecond))
+	fourthBeforeThird(t, l, offered(2, "m", store.Behind{}, start), start.Add(time.Second))
+}
+
+// fourthBeforeThird fails if the fourth event of a message goes before the third, which
+// was put off after the start.
+func fourthBeforeThird(t *testing.T, l *lane.Lane, second store.Delivery, now time.Time) {
+	t.Helper()
+	second.DueAt, second.Behind = start, store.Behind{} // the first has ended
+	caughtUp(l, store.Backlog{Webhook: webhook, Due: []store.Delivery{second}, NextDue: now.Add(orderWait)}, now)
+	a := l.Begin(now)
+	l.Proceed(a)
+
+	fourth := offered(4, "m", store.Behind{Fresh: true}, start)
+	l.Offer(&store.Acceptance{Delivery: fourth, Webhook: webhook, Read: start}, now)
+	l.Ended(a, &lane.Result{Attempt: store.Attempt{StatusCode: 204}}, now)
+	if l.Runnable(now) {
+		t.Errorf("%s may begin, before the third", l.Begin(now).Delivery().EventID)
+	}
+}
+
+// TestEventBehindAFreshOneIsSoonLookedAt: the first need not make the second due when it
+// ends, as it has not been put off itself.
+func TestEventBehindAFreshOneIsSoonLookedAt(t *testing.T) {
+	l := direct()
+	offer(l, 2, "m", store.Behind{Fresh: true}, start)
+	outcomes := l.Ready(start).Outcomes
+	if len(outcomes) != 1 || outcomes[0].State != store.Pending {
+		t.Fatalf("%d outcomes, want that the second is put off", len(outcomes))
+	}
+	if wait := outcomes[0].DueAt.Sub(start); wait > 5*time.Second {
+		t.Errorf("the second is looked at after %v, want a few seconds", wait)
 	}
 }

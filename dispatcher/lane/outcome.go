@@ -31,13 +31,11 @@ func (l *Lane) settle(it *item, o store.Outcome) {
 }
 
 // putOff sets a delivery aside, in the store, until the earlier ones of its
-// message have an outcome, or the order wait is over, counted from when the last
-// of them first failed to go.
-func (l *Lane) putOff(it *item, since time.Time) {
+// message have an outcome, or until it is due: at the latest when the order wait is over,
+// counted from when the last of them first failed to go.
+func (l *Lane) putOff(it *item, due time.Time) {
 	it.message.putOff(it)
-	l.settle(it, store.Outcome{
-		State: store.Pending, Failures: it.delivery.Failures, DueAt: since.Add(l.cfg.OrderWait), Behind: true,
-	})
+	l.settle(it, store.Outcome{State: store.Pending, Failures: it.delivery.Failures, DueAt: due, Behind: true})
 }
 
 // giveUp ends a delivery that is past the horizon, without an attempt.
@@ -59,6 +57,9 @@ func (l *Lane) Recorded(o *Outcome, now time.Time) {
 	l.Refused(o)
 	if l.working {
 		l.gone[o.item.seq()] = o.item.delivery.Replay.At
+	}
+	if o.State == store.Pending {
+		l.putOffAt = now
 	}
 	switch {
 	case o.Behind, o.Releases():

@@ -49,7 +49,8 @@ func eventually(t *testing.T, what string, is func() bool) {
 type listener struct {
 	mu        sync.Mutex
 	accepted  []string
-	foreign   []string // of these
+	foreign   []string    // of these
+	read      []time.Time // what they are behind
 	uncertain []string
 	lost      int
 	gained    int
@@ -117,6 +118,7 @@ func (l *listener) Accepted(batch []store.Acceptance) {
 		l.accepted = append(l.accepted, batch[i].Delivery.EventID)
 		if batch[i].Foreign {
 			l.foreign = append(l.foreign, batch[i].Delivery.EventID)
+			l.read = append(l.read, batch[i].Read)
 		}
 	}
 }
@@ -295,6 +297,7 @@ func TestANodeIsToldWhatAnotherAccepts(t *testing.T) {
 	a := accountOf(first)
 	ready(t, first, a)
 	var want, foreign []string
+	began := time.Now()
 	for i := range 200 {
 		e := event(a, fmt.Sprint("e", i))
 		e.MessageID = "m"
@@ -311,6 +314,9 @@ func TestANodeIsToldWhatAnotherAccepts(t *testing.T) {
 	}
 	if diff := cmp.Diff(foreign, l.foreign); diff != "" {
 		t.Errorf("told that the other node accepted (-want +got):\n%s", diff)
+	}
+	if slices.ContainsFunc(l.read, func(at time.Time) bool { return at.Before(began) || at.After(time.Now()) }) {
+		t.Errorf("what these are behind was read at %v, want since %v", l.read, began)
 	}
 	if told, _, _, _ := other.told(); len(told) > 0 {
 		t.Errorf("the other node was told of %v, want of nothing", told)

@@ -127,7 +127,7 @@ func (g *gathered) Accepted(batch []store.Acceptance) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, a := range batch {
-		a.Foreign = false // both are one store
+		a.Foreign, a.Read = false, time.Time{} // both are one store
 		g.accepted = append(g.accepted, a)
 	}
 }

@@ -104,6 +104,7 @@ type part struct {
 // streamed is a delivery of a node's stream.
 type streamed struct {
 	slot, shard int16
+	read        time.Time
 	store.Delivery
 }
 
@@ -177,15 +178,15 @@ func (p *pulse) parts() (parts []part, ready bool) {
 
 // readParts reads them. cut is where the first one ends that it has not read as a whole.
 func (p *pulse) readParts(ctx context.Context, parts []part, mine []int16) (cut int64, err error) {
-	batch, now := &pgx.Batch{}, micros(time.Now())
+	batch, now := &pgx.Batch{}, time.Now()
 	cut = math.MaxInt64
 	for i := range parts {
 		own := &parts[i]
-		batch.Queue(streamOf, own.slot, own.from, own.to, mine, now, streamRows).Query(func(rows pgx.Rows) error {
+		batch.Queue(streamOf, own.slot, own.from, own.to, mine, micros(now), streamRows).Query(func(rows pgx.Rows) error {
 			own.rows, err = pgx.CollectRows(rows, func(pgx.CollectableRow) (d streamed, err error) {
 				var account string
 				d.Delivery, err = scanDelivery(rows, "", false, &d.shard, &account)
-				d.AccountID, d.slot = account, own.slot
+				d.AccountID, d.slot, d.read = account, own.slot, now
 				return d, err
 			})
 			return err
@@ -244,7 +245,7 @@ func (p *pulse) tell(parts []part, found []streamed, registrations map[string]*r
 		case r.webhook == nil:
 			unsure = append(unsure, d.AccountID) // it was removed: the listener has it cancelled
 		default:
-			batch = append(batch, store.Acceptance{Delivery: d.Delivery, Webhook: r.webhook, Foreign: d.slot != s.w.mySlot()})
+			batch = append(batch, store.Acceptance{Delivery: d.Delivery, Webhook: r.webhook, Foreign: d.slot != s.w.mySlot(), Read: d.read})
 		}
 	}
 	if l := s.w.listener.Load(); l != nil {
