@@ -268,7 +268,7 @@ func (m *machine) Tidy(r *rapid.T) {
 		case "Cancel":
 			n, err = s.Cancel(ctx, id, now, everything)
 		case "Sweep":
-			n, err = s.Sweep(ctx, now, now.Sub(before), 20)
+			n, err = s.Sweep(ctx, now, now.Sub(before), everything)
 		case "Notify":
 			n, err = s.Notify(ctx, now.Add(store.NoticeDelay/2), 1)
 		}

@@ -207,10 +207,15 @@ func testQueue(t *testing.T, open Opener) {
 		wantTotals(t, s, 1, 0, 3, 0)
 		n, err = s.Sweep(t.Context(), at(3*time.Hour), time.Hour, 10)
 		must(t, err)
-		m, err = s.Sweep(t.Context(), at(150*time.Minute), 0, 10)
+		m, err = s.Sweep(t.Context(), at(4*time.Hour), 0, 2)
 		must(t, err)
 		if n != 0 || m != 2 {
 			t.Errorf("Sweep: %d, then %d; want 0 (finished at that time, not before), then 2", n, m)
+		}
+		left, err := s.Deliveries(t.Context(), store.DeliveryQuery{AccountID: "a", States: []store.State{store.Failed}, Limit: 10})
+		must(t, err)
+		if len(left.Deliveries) != 1 || !left.Deliveries[0].FinishedAt.Equal(at(3*time.Hour)) {
+			t.Errorf("Sweep left %+v, want the one that was finished last", left.Deliveries)
 		}
 		wantTotals(t, s, 1, 0, 1, 0)
 	})
