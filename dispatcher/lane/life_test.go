@@ -136,8 +136,8 @@ type life struct {
 	events   []*event
 	urls     int
 	apart    bool
-	untold   []func() // what the store is about to tell
-	stream   stream
+	untold   []func()           // what the store is about to tell
+	stream   stream             // what it tells of others
 	told     *store.Webhook     // last
 	changed  time.Time          // the webhook, but for rotations
 	broken   time.Time          // the open breaker saw a failure
