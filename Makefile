@@ -153,14 +153,13 @@ clients: ## Generate a client in each language and use it; verify callbacks in e
 # time ends may fail with "context deadline exceeded" (go.dev/issue/75804).
 FUZZTIME ?= 10000x
 
+# Four targets at a time: those that dial wait more than they compute.
 .PHONY: fuzz
 fuzz: ## Try FUZZTIME inputs (or for as long) on every fuzz target
-	@mkdir -p .cache
+	@mkdir -p .cache/fuzz
 	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
-		while read -r package target; do \
-			echo "$$target in $$package, $(FUZZTIME)"; \
-			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package >.cache/fuzz.log 2>&1 || { cat .cache/fuzz.log; exit 1; }; \
-		done
+		xargs -P 4 -L 1 sh -c 'echo "$$1 in $$0, $(FUZZTIME)"; \
+			$(GO) test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) $$0 >.cache/fuzz/$$1.log 2>&1 || { cat .cache/fuzz/$$1.log; exit 1; }'
 
 .PHONY: bench
 bench: ## Measure the built binary and print the tables of verify/bench/README.md (two hours and more; BENCH="--rounds 1 throughput" for less)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/heapprofiler"
+	devtools "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/systeminfo"
 	"github.com/chromedp/chromedp"
@@ -16,8 +17,9 @@ import (
 // browser is a headless Chromium with a page of the console.
 type browser struct{ ctx context.Context }
 
-// withConsole opens the console of an account at a page, and closes it when do has returned.
-func withConsole(service, key, at string, do func(*browser) error) error {
+// withConsole opens the console of an account at a page, whose timers run hurry times as fast,
+// and closes it when do has returned.
+func withConsole(service, key, at string, hurry int, do func(*browser) error) error {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1280, 900))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's sandbox is not for root
@@ -38,6 +40,10 @@ func withConsole(service, key, at string, do func(*browser) error) error {
 		return err
 	}
 	if err := b.await(fmt.Sprintf(`(sessionStorage.setItem('recapito', %q), true)`, session)); err != nil {
+		return err
+	}
+	hurried := fmt.Sprintf("{ const real = setInterval; window.setInterval = (f, ms) => real(f, ms / %d) }", hurry)
+	if _, err := chromedp.Call(ctx, devtools.AddScriptToEvaluateOnNewDocument, devtools.AddScriptToEvaluateOnNewDocumentParams{Source: hurried}); err != nil {
 		return err
 	}
 	if err := chromedp.Do(ctx, chromedp.Navigate(service+"/console?lang=en#"+at)); err != nil {

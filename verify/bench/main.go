@@ -60,6 +60,7 @@ type flags struct {
 	Sizing    int      `default:"1000000" help:"Events of sizing."`
 	Consoles  int      `default:"200" help:"Open consoles."`
 	Minutes   int      `default:"60" help:"How long the console's live page is watched."`
+	Hurry     int      `default:"1" help:"How many times as fast that page's timers run: its life of a day in an hour."`
 	Bin       string   `type:"existingfile" help:"Binary to measure. Default: built from this checkout."`
 	Dir       string   `type:"existingdir" help:"Where databases are put; it decides what an fsync costs. Default: the system's temporary directory."`
 	Picture   string   `placeholder:"FILE" help:"Where recovery draws its last round (SVG). Default: nowhere."`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/recapito/recapito/store"
@@ -36,7 +37,7 @@ func (l *lab) livePage() (err error) {
 		fed <- r.feed(rig.Feed{Events: liveRate * 60 * (l.Minutes + 10), Batch: 10, Clients: 8, Accounts: 1, PerSecond: liveRate, Stop: stop})
 	}()
 	var seen livePageFigures
-	err = withConsole(r.service.URL, r.keys[0], "/callbacks", func(b *browser) error {
+	err = withConsole(r.service.URL, r.keys[0], "/callbacks", l.Hurry, func(b *browser) error {
 		seen, err = b.watch(time.Duration(l.Minutes) * time.Minute)
 		return err
 	})
@@ -44,10 +45,8 @@ func (l *lab) livePage() (err error) {
 	if err := errors.Join(err, <-fed); err != nil {
 		return err
 	}
-	l.table(fmt.Sprintf("The page Callbacks in Chromium, %d minutes beside %d events/s of its account", l.Minutes, liveRate), "what", "figure", "aim")
-	first, last := seen.quarters()
-	l.row("JS heap after a collection, MiB, first quarter", first.show("%.2f"), "")
-	l.row("last quarter", fmt.Sprintf("%s, ratio %.2f", last.show("%.2f"), last.median()/first.median()), "flat")
+	l.table(fmt.Sprintf("The page Callbacks in Chromium, %d minutes beside %d events/s of its account, its timers %d times as fast", l.Minutes, liveRate, l.Hurry), "what", "figure", "aim")
+	l.row("JS heap after a collection, MiB, in each sixth", strings.Join(seen.sixths("%.2f"), ", "), "flat, when its code is compiled")
 	l.row("elements of the page", seen.nodes.show("%.0f"), "")
 	l.row("CPU of the browser's processes, % of a core", fmt.Sprintf("%.1f", 100*seen.cpu.Seconds()/seen.during.Seconds()), "< 10")
 	l.row("the newest message was another one, of so many looks", fmt.Sprintf("%d of %d", seen.moved, len(seen.heap)), "all")
@@ -60,10 +59,12 @@ type livePageFigures struct {
 	cpu, during time.Duration
 }
 
-// quarters are the heap in the first and the last quarter.
-func (f *livePageFigures) quarters() (first, last figures) {
-	n := max(1, len(f.heap)/4)
-	return f.heap[:n], f.heap[len(f.heap)-n:]
+// sixths are the medians of the heap in each sixth of the time.
+func (f *livePageFigures) sixths(format string) (shown []string) {
+	for part := range slices.Chunk(f.heap, max(1, (len(f.heap)+5)/6)) {
+		shown = append(shown, fmt.Sprintf(format, part.median()))
+	}
+	return shown
 }
 
 // watch looks at the page sixty times, or as often as there is time for; not until it has run
@@ -130,7 +131,7 @@ func (l *lab) longList() (err error) {
 	l.table(fmt.Sprintf("The page Callbacks in Chromium, scrolled on %d times, with a history of %d deliveries of its account", turns, l.History),
 		"from", "until the next page is drawn p50, ms", "p99, ms", "most, ms", "JS heap after a tenth of them, MiB", "after all", "elements after a tenth of them", "after all")
 	for _, from := range []struct{ name, at string }{{"the newest", "/callbacks"}, {"the middle", middle}} {
-		err := withConsole(r.service.URL, seedKey(0), from.at, func(b *browser) error {
+		err := withConsole(r.service.URL, seedKey(0), from.at, 1, func(b *browser) error {
 			took, first, last, err := b.turn(turns)
 			if err != nil {
 				return err
