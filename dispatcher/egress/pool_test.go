@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -165,6 +166,20 @@ func TestPoolIsBounded(t *testing.T) {
 		p.put(closed.dial("a", "late"))
 		closed.want(t, "late")
 	})
+}
+
+// A session is kept for as many hosts as the pool has room for: calls that are too rare for a
+// connection to stay open do without a whole handshake.
+func TestSessionsAreKeptForAsManyHostsAsConnections(t *testing.T) {
+	sessions := newTrust(nil, nil).tls.ClientSessionCache
+	for i := range maxHosts {
+		sessions.Put(fmt.Sprint(i), &tls.ClientSessionState{})
+	}
+	for i := range maxHosts {
+		if _, ok := sessions.Get(fmt.Sprint(i)); !ok {
+			t.Fatalf("of %d hosts the session of number %d is forgotten, want all kept", maxHosts, i)
+		}
+	}
 }
 
 // BenchmarkPool: what a request and an expiry cost beside so many hosts.

@@ -38,6 +38,9 @@ func TestConformance(t *testing.T) {
 	storetest.RunQuota(t, func(t *testing.T, q store.Quota) store.Store {
 		return open(t, pgtest.Database(t), func(c *Config) { c.Quota = q })
 	})
+	storetest.RunScan(t, func(t *testing.T, rows int) store.Store {
+		return open(t, pgtest.Database(t), func(c *Config) { c.scanRows = rows })
+	})
 }
 
 func TestRekey(t *testing.T) {

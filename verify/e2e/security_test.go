@@ -52,6 +52,35 @@ func TestAnotherAccountsDeliveryDoesNotExist(t *testing.T) {
 	}
 }
 
+// Callbacks go where the operator lets them, and a connection is as old as the operator says.
+func TestOperatorLimitsCallbacks(t *testing.T) {
+	ca := newAuthority(t)
+	to := newSink(t, ca)
+	_, port, err := net.SplitHostPort(to.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := serve(t, build(t, false), filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, againSoon,
+		"--deny-network", "127.0.0.2/32", "--callback-port", port, "--callback-connection-life", "1ns")
+	key := svc.account("acc")
+	for url, why := range map[string]string{
+		"https://127.0.0.2:" + port + "/": "its address is in a network that this service does not call",
+		"https://127.0.0.1/":              "its port 443 is not one that this service calls (" + port + ")",
+	} {
+		if code, answer := svc.api("POST", hook, key, callback(url)); code != 400 || !strings.Contains(string(answer), why) {
+			t.Errorf("POST of %s: %d %s, want 400: %s", url, code, answer, why)
+		}
+	}
+	svc.register(to, "acc", key)
+	for i := range 3 {
+		feed(t, svc, 1, [][]string{{event("acc", fmt.Sprint("evt_", i), "m", "SENT")}})
+		eventually(t, "the callback", func() bool { return metric(t, svc, `recapito_deliveries{state="DELIVERED"}`) == float64(i+1) })
+	}
+	if reused := metric(t, svc, "recapito_connections_reused_total"); reused != 0 {
+		t.Errorf("%v of three requests went on a connection that was there, want none: it is too old", reused)
+	}
+}
+
 // evil breaks out of lines, terminals and headers, if anything lets it.
 const evil = "evil\r\nX-Evil: 1\r\n\r\n\x1b[31mevil\x1b]0;evil\x07\u009b31m\u2028evil"
 
