@@ -152,12 +152,16 @@ func (w *writer) transact(ops []*operation) error {
 }
 
 // lost reports whether an error ended the connection, and forgets that then. An error
-// that the server reported leaves it as it was.
+// that the server reported leaves it as it was, but that it cannot be written any more: another
+// is the primary now.
 func (w *writer) lost(err error) bool {
 	if w.conn == nil {
 		return true
 	}
-	if codeOf(err) != "" && !w.conn.IsClosed() {
+	code := codeOf(err)
+	if code == readOnly {
+		w.store.forsake()
+	} else if code != "" && !w.conn.IsClosed() {
 		return false
 	}
 	w.drop()

@@ -35,6 +35,7 @@ func Parse(url string) (*pgx.ConnConfig, error) {
 	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > connectTimeout {
 		cfg.ConnectTimeout = connectTimeout
 	}
+	cfg.DialFunc = watched(cfg.DialFunc)
 	if _, named := cfg.RuntimeParams["application_name"]; !named {
 		cfg.RuntimeParams["application_name"] = "recapito"
 	}
@@ -194,6 +195,7 @@ func codeOf(err error) string {
 // The codes of PostgreSQL on which the store decides.
 const (
 	divisionByZero  = "22012" // the fence
+	readOnly        = "25006"
 	uniqueViolation = "23505"
 	deadlock        = "40P01"
 )

@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +35,20 @@ func execute(t *testing.T, url string, statements ...string) {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}
+	}
+}
+
+// row reads the only row of a query, by a connection of its own.
+func row(t *testing.T, url, query string, dest ...any) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if err := conn.QueryRow(ctx, query).Scan(dest...); err != nil {
+		t.Fatalf("%s: %v", query, err)
 	}
 }
 
@@ -580,6 +597,47 @@ func TestALeaseThatIsNotRenewedRunsOut(t *testing.T) {
 	}
 }
 
+// Others count from the row that was written, which was before the answer came.
+func TestALeaseBeginsWhenItsCommitIsSent(t *testing.T) {
+	s := open(t, pgtest.Database(t))
+	var under, until time.Duration
+	op := &operation{
+		ctx: t.Context(), rows: 1,
+		run:   func(*txn) error { under = boot(); return nil },
+		after: func() { until = time.Duration(s.w.lease.until.Load()) },
+	}
+	if err := s.w.submit(op); err != nil {
+		t.Fatal(err)
+	}
+	if ttl := time.Duration(s.w.lease.ttl.Load()); until == 0 || until > under+ttl-ttl/10 {
+		t.Errorf("the lease ends %v after something that followed its sending, want %v at most", until-under, ttl-ttl/10)
+	}
+}
+
+// Others may change what is cached without a node that has no lease.
+func TestWhatIsCachedIsNotUsedWithoutALease(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	key := store.APIKey{AccountID: "a", ID: "key_1", Hash: store.HashKey("k"), CreatedAt: t0}
+	if err := s.AddAPIKey(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.APIKeyByHash(t.Context(), key.Hash); err != nil {
+		t.Fatal(err)
+	}
+	s.w.heldUp(t) // it cannot renew the lease
+	execute(t, url, `DELETE FROM api_keys`)
+	s.w.lease.until.Store(int64(boot() + time.Hour))
+	if _, err := s.APIKeyByHash(t.Context(), key.Hash); err != nil {
+		t.Errorf("with a lease: got %v, want what is cached", err)
+	}
+	s.w.lease.until.Store(int64(boot()))
+	if _, err := s.APIKeyByHash(t.Context(), key.Hash); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("without a lease: got %v, want what the database has, nothing", err)
+	}
+}
+
 func TestACommandBesideTheServerIsSeenByIt(t *testing.T) {
 	url := pgtest.Database(t)
 	if _, err := Open(t.Context(), Config{URL: url, Shared: true, MustExist: true}); err == nil || !strings.Contains(err.Error(), "holds nothing of recapito") {
@@ -602,4 +660,19 @@ func TestACommandBesideTheServerIsSeenByIt(t *testing.T) {
 		_, err := s.APIKeyByHash(t.Context(), key.Hash)
 		return errors.Is(err, store.ErrNotFound)
 	})
+}
+
+func TestAClockThatDiffersIsToldOnce(t *testing.T) {
+	var log bytes.Buffer
+	p := &pulse{store: &Store{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}}
+	for _, ahead := range []time.Duration{0, 900 * time.Millisecond, -1100 * time.Millisecond, -900 * time.Millisecond, 3 * time.Second, 400 * time.Millisecond, 0} {
+		p.compareClocks(ahead)
+	}
+	var levels []string
+	for _, line := range regexp.MustCompile(`level=(\w+)`).FindAllStringSubmatch(log.String(), -1) {
+		levels = append(levels, line[1])
+	}
+	if !slices.Equal(levels, []string{"WARN", "INFO"}) {
+		t.Errorf("the log:\n%s\nwant that it differs, once, and that it no longer does", log.String())
+	}
 }

@@ -89,6 +89,7 @@ type Store struct {
 	settling    chan struct{} // holds a token while somebody asks
 	settled     int64         // up to which change all nodes had taken in all; whoever asks owns it
 	slowInserts atomic.Uint64
+	forsaken    atomic.Int64 // servers
 
 	erasing    sync.Mutex // held while one begins, and while the store is closed
 	erasers    sync.WaitGroup

@@ -33,6 +33,7 @@ type silence struct {
 type pulse struct {
 	store  *Store
 	conn   *pgx.Conn
+	since  int64 // how many servers had been forsaken when it connected
 	plans  plans
 	silent map[int16]silence
 	last   time.Duration // of the last look, by the boot clock
@@ -45,6 +46,7 @@ type pulse struct {
 	busy        time.Duration // when something last moved
 	gaining     bool          // the listener is to be told of what was taken before the last look
 	failing     bool
+	skewed      bool
 	catching    atomic.Bool // the writer is about to catch up
 	stopped     chan struct{}
 	live        atomic.Int32  // nodes
@@ -110,6 +112,10 @@ func (p *pulse) report(err error) {
 func (p *pulse) step() (again bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
+	if forsaken := p.store.forsaken.Load(); forsaken != p.since {
+		discard(&p.conn)
+		p.since = forsaken
+	}
 	if p.conn == nil {
 		if p.conn, err = p.store.connect(ctx, &unwaited{}); err != nil {
 			return false, err
@@ -181,13 +187,32 @@ func (p *pulse) look(ctx context.Context) error {
 		return err
 	}
 	if !there.IsZero() {
-		p.skew.Store(int64(began.Add(time.Since(began) / 2).Sub(there)))
+		p.compareClocks(began.Add(time.Since(began) / 2).Sub(there))
 	}
 	p.nodes, p.incarnation = nodes, incarnation
 	p.live.Store(live)
 	p.taking = taking
 	w.others.Store(&sum)
 	return nil
+}
+
+// maxSkew is by how much a node's clock may differ from the database's before the log says so.
+const maxSkew = time.Second
+
+// compareClocks logs when the machine's clock begins to differ from the database's, and when it
+// no longer does.
+func (p *pulse) compareClocks(ahead time.Duration) {
+	p.skew.Store(int64(ahead))
+	log, differs := p.store.cfg.Logger, ahead.Abs() > maxSkew
+	switch {
+	case differs && !p.skewed:
+		log.Warn("this machine's clock differs from the database's: due times are by the clock of the node that attempts", "database", p.store.name, "ahead", ahead.Round(time.Millisecond))
+	case p.skewed && ahead.Abs() < maxSkew/2:
+		log.Info("this machine's clock is the database's again", "database", p.store.name)
+	default:
+		return
+	}
+	p.skewed = differs
 }
 
 // lagGap is how long the end of a node's stream may be behind the others': what is beyond it

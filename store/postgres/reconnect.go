@@ -27,6 +27,14 @@ func discard(conn **pgx.Conn) {
 	*conn = nil
 }
 
+// forsake gives up the connections for reading, as the server is not the primary any more: what
+// it says is old. They are made anew, as the writer's is, to whom the URL's names lead then.
+func (s *Store) forsake() {
+	s.forsaken.Add(1)
+	s.reads.Reset()
+	s.history.Reset()
+}
+
 // fence notes that others took the node for dead: it has no accounts any more.
 func (w *writer) fence() {
 	s := w.store

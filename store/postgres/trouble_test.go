@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/recapito/recapito/store"
 	"github.com/recapito/recapito/store/postgres/pgtest"
@@ -210,17 +209,64 @@ func TestACrashOfTheServerLosesNothingThatWasAccepted(t *testing.T) {
 // A server whose standby does not answer may be told to go on without it. It then
 // reports the commit as done.
 func TestACommitThatDidNotWaitForTheStandbyIsUncertain(t *testing.T) {
-	s := open(t, pgtest.Database(t))
-	err := s.w.do(t.Context(), func(tx *txn) error {
-		tx.w.notices.notice(nil, &pgconn.Notice{Code: successWithWarning, Message: "canceling wait for synchronous replication due to user request"})
-		return nil
+	server, err := pgtest.Start() // of its own: all of its commits wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	url := server.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	execute(t, url, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`, `SELECT pg_reload_conf()`)
+	accepted := make(chan error, 1)
+	go func() { accepted <- acceptOne(s, "e1") }()
+	waiting := false
+	eventually(t, "the commit to wait for the standby, and not to any more", func() bool {
+		var ended int
+		row(t, url, `SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep'`, &ended)
+		waiting = waiting || ended > 0
+		return waiting && len(accepted) > 0
 	})
-	if err == nil {
-		t.Error("got no error, want that the outcome is unknown")
+	if err := <-accepted; !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "did not wait for the synchronous standby") {
+		t.Errorf("Accept: got %v, want that the outcome is unknown, as the commit did not wait", err)
 	}
-	if err := s.Ready(t.Context()); err != nil {
-		t.Errorf("after that: got %v, want that it goes on", err)
+	execute(t, url, `ALTER SYSTEM RESET synchronous_standby_names`, `SELECT pg_reload_conf()`)
+	eventually(t, "the store to go on", func() bool { return s.Ready(t.Context()) == nil })
+	if verdicts, err := s.Accept(t.Context(), []store.Event{event("a", "e1")}, t0); err != nil || verdicts[0] != store.Duplicate {
+		t.Errorf("the repeat: got %v (%v), want a duplicate", verdicts, err)
 	}
+}
+
+// A server that was demoted may keep its connections: what it is asked by them it refuses, or
+// answers with what is old.
+func TestAServerThatIsNoPrimaryAnyMoreIsLeft(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, url)
+	ready(t, s, "a")
+	if _, _, err := s.Delivery(t.Context(), "a", "e0"); !errors.Is(err, store.ErrNotFound) { // a connection for reading
+		t.Fatal(err)
+	}
+	const ours = ` FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+	var before []int32
+	row(t, url, `SELECT array_agg(pid)`+ours, &before)
+	if len(before) < 3 {
+		t.Fatalf("%d connections, want those of the writer, of the pulse and for reading", len(before))
+	}
+	if err := s.w.do(t.Context(), func(tx *txn) error {
+		_, err := tx.exec(`SET default_transaction_read_only = on`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := acceptOne(s, "e1"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Accept by a connection that cannot write any more: got %v, want that it is unavailable", err)
+	}
+	eventually(t, "an event to be accepted by a new connection", func() bool { return acceptOne(s, "e2") == nil })
+	eventually(t, "all connections of before to end", func() bool {
+		var left int
+		row(t, url, fmt.Sprintf(`SELECT count(*)`+ours+` AND pid = ANY('{%s}')`, strings.Trim(strings.ReplaceAll(fmt.Sprint(before), " ", ","), "[]")), &left)
+		return left == 0
+	})
 }
 
 func TestWhatTheServerCannotKeepFailsAlone(t *testing.T) {

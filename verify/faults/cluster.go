@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,6 +43,8 @@ var clusterFaults = []clusterFault{
 	{"rolling restart of all", 0, true, restartNodes},
 	{"answers to COMMIT lost", 0, false, loseAnswers},
 	{"PostgreSQL stopped (`immediate`), started", 0, false, restartServer},
+	{"SIGTERM of all, started again", 0, false, endNodes},
+	{"the database out of reach of all", 0, false, cutNodes},
 	{"PostgreSQL killed, its synchronous standby promoted", 0, false, failOver},
 }
 
@@ -57,7 +60,7 @@ func runCluster(l *lab) (found string, err error) {
 		return "", err
 	}
 	load := c.startLoad()
-	fmt.Print("\n| fault | events | lost | repeats | PUTs | old URLs | served again after | healthy without attempts |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	fmt.Print("\n| fault | events | lost | repeats | PUTs | old URLs | 5xx | served again after | healthy without attempts |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	begun := time.Now()
 	var errs []error
 	for _, f := range clusterFaults {
@@ -98,8 +101,9 @@ func (c *cluster) suffer(f *clusterFault) error {
 	again := c.longest(s.since.Add(-time.Second), hangs)
 	idle := c.idlest(s.since.Add(-time.Second), func(account int) bool { return hangs(account) || dawdles(account) })
 	repeats, stales, after := c.repeats(s.mark), c.stales(s.mark), c.mark()
-	fmt.Printf("| %s | %d | %d | %d | %d | %d | %.1f s | %.1f s |\n", f.what, after.events-s.events, len(lost), len(repeats), after.puts-s.puts, len(stales), again.Seconds(), idle.Seconds())
-	err = errors.Join(lostError(lost), c.explainRepeats(repeats, unrecorded), staleError(stales), c.lateness(&s, again, idle))
+	refused := after.refused - s.refused
+	fmt.Printf("| %s | %d | %d | %d | %d | %d | %d | %.1f s | %.1f s |\n", f.what, after.events-s.events, len(lost), len(repeats), after.puts-s.puts, len(stales), refused, again.Seconds(), idle.Seconds())
+	err = errors.Join(lostError(lost), c.explainRepeats(repeats, unrecorded), staleError(stales), c.lateness(&s, refused, again, idle))
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.what, err)
 	}
@@ -136,9 +140,9 @@ func staleError(stales []stale) (err error) {
 	return err
 }
 
-// lateness fails if an account was not served again in time, or if nodes were taken for
-// dead that were not.
-func (c *cluster) lateness(s *suffering, again, idle time.Duration) error {
+// lateness fails if an account was not served again in time, if nodes were taken for dead that
+// were not, or if one that ends as it should refused a request.
+func (c *cluster) lateness(s *suffering, refused int, again, idle time.Duration) error {
 	now, err := c.evictions()
 	if err != nil {
 		return err
@@ -148,6 +152,9 @@ func (c *cluster) lateness(s *suffering, again, idle time.Duration) error {
 	}
 	if again > servedAgain {
 		err = errors.Join(err, c.lab.late("an event waited %v for its arrival, not %v at most", again, servedAgain))
+	}
+	if s.graceful && refused > 0 {
+		err = errors.Join(err, c.lab.late("%d requests were answered 5xx, not 0", refused))
 	}
 	if s.graceful && idle > handedOver {
 		err = errors.Join(err, c.lab.late("an account whose endpoint is healthy had no attempt for %v, not %v at most", idle, handedOver))
@@ -184,6 +191,38 @@ func killNode(c *cluster) (unrecorded span, err error) {
 	unrecorded.end = time.Now()
 	c.await(c.mark().events, hangs)
 	return unrecorded, n.start()
+}
+
+// endNodes ends all at the same time, and starts them again.
+func endNodes(c *cluster) (span, error) {
+	var all sync.WaitGroup
+	errs := make([]error, len(c.nodes))
+	for i, n := range c.nodes {
+		all.Go(func() { errs[i] = n.terminate() })
+	}
+	all.Wait()
+	for _, n := range c.nodes {
+		errs = append(errs, n.start())
+	}
+	return span{}, errors.Join(errs...)
+}
+
+// cutNodes keeps all from the database for longer than their leases last. None is dead: each goes
+// on, and records what it could not.
+func cutNodes(c *cluster) (span, error) {
+	for _, n := range c.nodes {
+		n.proxy.freeze()
+	}
+	time.Sleep(clusterLease + time.Second)
+	for _, n := range c.nodes {
+		n.proxy.thaw()
+	}
+	for _, n := range c.nodes {
+		if err := n.service.Load().AwaitReady(time.Minute); err != nil {
+			return span{}, err
+		}
+	}
+	return span{}, nil
 }
 
 // stopNode stops one for longer than its lease lasts. When it goes on, it can record

@@ -112,3 +112,24 @@ func TestAURLWhosePutIsUnknownIsNeverOld(t *testing.T) {
 		t.Errorf("got %v, want none", found)
 	}
 }
+
+func TestAnEventIsAcceptedOnce(t *testing.T) {
+	op := func(call, end int64, got verdict) porcupine.Operation {
+		return porcupine.Operation{Input: 7, Call: call, Return: end, Output: got}
+	}
+	accepted, duplicate := verdict{Accepted: 1}, verdict{Duplicates: 1}
+	for name, tt := range map[string]struct {
+		ops []porcupine.Operation
+		ok  bool
+	}{
+		"once":                            {[]porcupine.Operation{op(1, 9, duplicate), op(2, 8, accepted)}, true},
+		"twice":                           {[]porcupine.Operation{op(1, 9, accepted), op(2, 8, accepted)}, false},
+		"a duplicate of a later one":      {[]porcupine.Operation{op(1, 2, duplicate), op(3, 4, accepted)}, false},
+		"a duplicate of none":             {[]porcupine.Operation{op(1, 2, duplicate)}, false},
+		"a duplicate of one without word": {[]porcupine.Operation{op(1, math.MaxInt64, verdict{}), op(3, 4, duplicate)}, true},
+	} {
+		if err := acceptedOnce([][]porcupine.Operation{tt.ops}); (err == nil) != tt.ok {
+			t.Errorf("%s: got %v, want that it is in order: %t", name, err, tt.ok)
+		}
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/anishathalye/porcupine"
+
 	"github.com/recapito/recapito/verify/rig"
 )
 
@@ -38,6 +40,8 @@ type clusterLoad struct {
 	mu      sync.Mutex
 	wrong   error
 	version [clusterAccounts]int // of its putter
+	// competed are what the rivals for each event were answered.
+	competed [][]porcupine.Operation
 }
 
 func (c *cluster) startLoad() *clusterLoad {
@@ -48,6 +52,7 @@ func (c *cluster) startLoad() *clusterLoad {
 	for p := range clusterPutters {
 		l.all.Go(func() { l.put(p) })
 	}
+	l.all.Go(l.compete)
 	return l
 }
 
@@ -61,7 +66,16 @@ func (l *clusterLoad) end() error {
 			l.fail(fmt.Errorf("no node took the PUT of account %d", a))
 		}
 	}
-	return l.wrong
+	return errors.Join(l.wrong, acceptedOnce(l.competed))
+}
+
+// call asks a node by chance.
+func (l *clusterLoad) call(method, path, credential string, body []byte) (code int, answer []byte, err error) {
+	code, answer, err = l.c.any().Call(method, path, credential, body)
+	if err == nil && code >= http.StatusInternalServerError {
+		l.refuse()
+	}
+	return code, answer, err
 }
 
 func (l *clusterLoad) stopped() bool {
@@ -115,7 +129,7 @@ func (l *clusterLoad) handIn(batch []handed) {
 	first := l.hand(batch)
 	body := batchBody(batch, first)
 	for giveUp := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		code, answer, err := l.c.any().Call("POST", "/events", platform, body)
+		code, answer, err := l.call("POST", "/events", platform, body)
 		switch {
 		case err == nil && code == http.StatusAccepted:
 			var got struct{ Accepted, Duplicates int }
@@ -161,7 +175,7 @@ func (l *clusterLoad) put(putter int) {
 func (l *clusterLoad) putOne(account int) bool {
 	l.version[account]++
 	p := put{account: account, version: l.version[account], begin: time.Now()}
-	code, answer, err := l.c.any().Call("PUT", webhookPath, l.c.keys[account], fmt.Appendf(nil, `{"callbackUrl":%q}`, l.c.url(account, p.version)))
+	code, answer, err := l.call("PUT", webhookPath, l.c.keys[account], fmt.Appendf(nil, `{"callbackUrl":%q}`, l.c.url(account, p.version)))
 	p.end, p.known = time.Now(), err == nil && code == http.StatusOK
 	l.record.put(p)
 	if err == nil && code < http.StatusInternalServerError && code != http.StatusOK {

@@ -12,6 +12,7 @@ type record struct {
 	events   []handed
 	arrivals []arrival
 	puts     []put
+	refused  int // requests that were answered 5xx
 }
 
 // handed is an event that was handed in.
@@ -48,7 +49,9 @@ func (r *record) accept(first, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := first; i < first+n; i++ {
-		r.events[i].accepted = now
+		if r.events[i].accepted.IsZero() {
+			r.events[i].accepted = now
+		}
 	}
 }
 
@@ -70,11 +73,17 @@ func (r *record) put(p put) {
 	r.puts = append(r.puts, p)
 }
 
+func (r *record) refuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused++
+}
+
 // mark is a place in a record.
-type mark struct{ events, arrivals, puts int }
+type mark struct{ events, arrivals, puts, refused int }
 
 func (r *record) mark() mark {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return mark{len(r.events), len(r.arrivals), len(r.puts)}
+	return mark{len(r.events), len(r.arrivals), len(r.puts), r.refused}
 }
