@@ -32,6 +32,7 @@ func nodes(l *lab) error {
 
 type nodesFigures struct {
 	rate, raw, ratio, file, ofFile, server, database, queue, ofQueue, commits figures
+	stored, logged                                                            figures
 	single, ofSingle, spread, ofSpread                                        figures
 	one, many                                                                 pacedFigures
 	times, fence                                                              figures
@@ -47,6 +48,8 @@ func (f *nodesFigures) show(l *lab) {
 	l.row("the database's CPU, µs/event", f.database.show("%.1f"), "≤ 35")
 	l.row("that of the simplest queue, hundred by hundred, µs/row", f.queue.show("%.1f"), "")
 	l.row("ratio", f.ofQueue.show("%.2f"), "≤ 2.2")
+	l.row("stored by the database, B/event", f.stored.show("%.0f"), "")
+	l.row("written to its log, B/event", f.logged.show("%.0f"), "")
 	l.row("commits/event", f.commits.show("%.4f"), "≤ 0.01")
 	l.row("one account, delivered/s", f.single.show("%.0f"), "")
 	l.row(fmt.Sprintf("ratio to %d accounts", nodesAccounts), f.ofSingle.show("%.2f"), "≥ 0.9")
@@ -68,8 +71,16 @@ func (l *lab) oneNodeRound(f *nodesFigures) error {
 	}
 	var m, single throughputFigures
 	var queue float64
+	var took space
 	err = l.withNodes(1, func(r *run) (err error) {
+		before, err := r.space()
+		if err != nil {
+			return err
+		}
 		if m, err = r.throughput(w); err != nil {
+			return err
+		}
+		if took, err = r.spaceOfEvent(before); err != nil {
 			return err
 		}
 		queue, err = r.simplestQueue(l.Events)
@@ -88,6 +99,7 @@ func (l *lab) oneNodeRound(f *nodesFigures) error {
 	f.rate, f.raw, f.ratio = append(f.rate, m.rate), append(f.raw, m.raw.PerSecond), append(f.ratio, m.rate/m.raw.PerSecond)
 	f.file, f.ofFile = append(f.file, file.rate), append(f.ofFile, m.rate/file.rate)
 	f.server, f.database, f.commits = append(f.server, m.cpu), append(f.database, m.database), append(f.commits, m.commits)
+	f.stored, f.logged = append(f.stored, took.stored), append(f.logged, took.logged)
 	f.queue, f.ofQueue = append(f.queue, queue), append(f.ofQueue, m.database/queue)
 	f.single, f.ofSingle = append(f.single, single.rate), append(f.ofSingle, single.rate/m.rate)
 	f.spread, f.ofSpread = append(f.spread, spread.rate), append(f.ofSpread, spread.rate/m.rate)

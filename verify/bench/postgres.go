@@ -93,6 +93,30 @@ func (r *run) openDatabase(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.Connect(ctx, r.server.URL(database))
 }
 
+// space is what a database has taken of the disk, in bytes, and what it has written to its log.
+type space struct{ stored, logged float64 }
+
+func (r *run) space() (s space, err error) {
+	ctx := context.Background()
+	conn, err := r.openDatabase(ctx)
+	if err != nil {
+		return s, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	err = conn.QueryRow(ctx, `SELECT pg_database_size(current_database())::float8, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8`).Scan(&s.stored, &s.logged)
+	return s, err
+}
+
+// spaceOfEvent is the space that each event has taken that was delivered since, all being so.
+func (r *run) spaceOfEvent(before space) (space, error) {
+	after, err := r.space()
+	if err != nil {
+		return after, err
+	}
+	n, err := r.service.Metric(`recapito_deliveries{state="DELIVERED"}`)
+	return space{(after.stored - before.stored) / n, (after.logged - before.logged) / n}, err
+}
+
 // accountsOf picks, of some accounts, one in each shard of a node.
 func (r *run) accountsOf(slot int, among []string) ([]string, error) {
 	ctx := context.Background()
