@@ -43,9 +43,9 @@ const Frame = ({ children, nav, end }) => html`
   <header class="bar"><span class="mark">Recapito</span>${nav}<div class="end">${end}<${Language} /></div></header>
   <main id="main" tabindex="-1">${children}</main>`
 
-/** Why the platform changes something, which goes to the service's log. @param {{ who: import('./session.js').Session }} props */
-const Reason = ({ who }) =>
-  html`<label class="reason"><span>${t('reason')}</span><input maxlength="200" spellcheck=${false} placeholder=${t('reason.hint')} value=${who.reason ?? ''} onInput=${(/** @type {any} */ e) => because(e.currentTarget.value.trim())} /></label>`
+/** Why the platform changes something, which goes to the service's log. It shows what is sent. */
+const Reason = () =>
+  html`<label class="reason"><span>${t('reason')}</span><input maxlength="200" spellcheck=${false} placeholder=${t('reason.hint')} value=${session()?.reason ?? ''} onInput=${(/** @type {any} */ e) => because(e.currentTarget.value.trim())} /></label>`
 
 const App = () => {
   const at = useRoute()
@@ -63,7 +63,7 @@ const App = () => {
   return html`<${Frame} nav=${html`<nav aria-label=${t('nav')}>${Object.keys(pages).map(tab => html`<${Tab} key=${tab} page=${tab} at=${page} />`)}</nav>`}
     end=${html`${who.account && html`<span class="as"><button type="button" class="plain" onClick=${leave}>← ${t('nav.accounts')}</button> <code>${who.account}</code></span>`}
       <button type="button" class="plain" onClick=${() => signOut()}>${t('signout')}</button>`}>
-    ${who.as === 'platform' && html`<${Reason} who=${who} />`}
+    ${who.as === 'platform' && html`<${Reason} />`}
     <${Page} key=${`${page} ${who.account ?? ''}`} query=${at.query} onAccount=${() => set(session())} />
   <//>`
 }
