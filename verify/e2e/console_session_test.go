@@ -67,3 +67,32 @@ func wantLine(t *testing.T, svc *service, texts ...string) (line string) {
 	})
 	return line
 }
+
+// TestConsoleSignsOut: who goes back after the sign-out finds nothing of what was shown, also if
+// the browser has kept the page as it was, and the last address with its filters is gone.
+func TestConsoleSignsOut(t *testing.T) {
+	c := newFixedConsole(t, build(t, false), "answers.json")
+	c.t = t
+	c.show("ill", "en", "/status")
+	c.says("your server failed with 503")
+	c.js(`window.kept = true`)
+	c.press("Italiano")
+	c.says("il tuo server ha fallito con 503")
+	c.js(`(history.back(), true)`)
+	c.says("your server failed with 503")
+	c.js(`window.kept`) // the browser keeps pages, and this one may be shown: the session is the same
+	c.press("Italiano")
+	c.says("il tuo server ha fallito con 503")
+	c.js(`(location.hash = '#/callbacks?q=%2B393401234567', true)`)
+	c.says("own-ill-3")
+	before := c.text(`String(history.length)`)
+	c.press("Esci")
+	c.says("Guarda che fine hanno fatto i tuoi callback")
+	c.js(`location.hash === '' && sessionStorage.length === 0`)
+	if after := c.text(`String(history.length)`); after != before {
+		t.Errorf("%s addresses after the sign-out, want the %s of before: the last one has its filters", after, before)
+	}
+	c.js(`(history.go(-2), true)`)
+	c.says("See what became of your callbacks")
+	c.js(`!window.kept && !document.body.innerText.includes('503')`)
+}

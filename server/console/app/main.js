@@ -2,7 +2,7 @@
 import { html, render, useState } from './lib.js'
 import { linkTo, route, useRoute } from './route.js'
 import { lang, t } from './say.js'
-import { because, enterByLink, lookAt, session, signOut } from './session.js'
+import { because, enterByLink, leaveNothing, lookAt, session, signOut } from './session.js'
 import { SignIn } from './signin.js'
 import { Accounts } from './accounts.js'
 import { Callbacks } from './callbacks.js'
@@ -20,6 +20,7 @@ const ofPlatform = { now: Now, accounts: Accounts, errors: Errors, replays: Repl
 
 document.documentElement.lang = lang
 enterByLink()
+leaveNothing()
 addEventListener('hashchange', event => {
   if (!route().query.key) return
   event.stopImmediatePropagation() // what is shown must not ask with the key of the link

@@ -19,11 +19,25 @@ export const session = () => JSON.parse(sessionStorage.getItem(place) ?? 'null')
 /** @param {Session} s */
 export const signIn = s => sessionStorage.setItem(place, JSON.stringify(s))
 
-/** Forgets everything: a reload leaves nothing of what was shown in memory. @param {boolean} [ended] a link has */
+/**
+ * Forgets everything: a reload leaves nothing of what was shown in memory, and the address
+ * nothing of what was looked for. @param {boolean} [ended] a link has
+ */
 export const signOut = ended => {
   sessionStorage.clear()
-  location.hash = ended ? linkTo('status', { ended: 'link' }) : ''
+  history.replaceState(null, '', ended ? linkTo('status', { ended: 'link' }) : '#')
   location.reload()
+}
+
+/** A page that the browser has kept, to go back to, is shown in the session that it was left in alone. */
+export const leaveNothing = () => {
+  let left = sessionStorage.getItem(place)
+  addEventListener('pagehide', () => (left = sessionStorage.getItem(place)))
+  addEventListener('pageshow', event => {
+    if (!event.persisted || sessionStorage.getItem(place) === left) return
+    document.body.replaceChildren()
+    location.reload()
+  })
 }
 
 /** Signs in by the key of a link, if there is one, and takes it out of the address. */
