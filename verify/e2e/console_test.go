@@ -202,7 +202,7 @@ func TestConsole(t *testing.T) {
 	bin := build(t, false)
 	for name, walk := range map[string]func(*testing.T, string){
 		"why": walkWhy, "repairs": walkRepairs, "first use": walkFirstUse, "pages": walkPages, "scroll": walkScroll, "platform": walkPlatform,
-		"six repairs": walkSixRepairs, "outage": walkOutage,
+		"six repairs": walkSixRepairs, "outage": walkOutage, "search": walkSearch,
 	} {
 		t.Run(name, func(t *testing.T) { walk(t, bin) })
 	}
@@ -226,7 +226,7 @@ func walkWhy(t *testing.T, bin string) {
 	c.fill("input[type=search]", "own-ill-7"+hostileText)
 	c.do("search", chromedp.KeyEvent("\r"))
 	c.says("1 message found")
-	c.savesFound("ill-7")
+	c.savesFound(1, "ill-7")
 	c.js(`(document.querySelector('input[type=search]').select(), true)`)
 	c.enter("input[type=search]", "0039 (340) 123-4567")
 	c.do("search", chromedp.KeyEvent("\r"))
@@ -252,8 +252,8 @@ func walkWhy(t *testing.T, bin string) {
 	c.js(`sessionStorage.length === 0 && localStorage.length === 0 && document.cookie === ''`)
 }
 
-// savesFound saves what a search has found, which is one event.
-func (c *console) savesFound(event string) {
+// savesFound saves what a search has found: so many events, of which this is one.
+func (c *console) savesFound(events int, one string) {
 	c.t.Helper()
 	c.js(`(() => {
 		URL.createObjectURL = file => {
@@ -264,7 +264,7 @@ func (c *console) savesFound(event string) {
 		return true
 	})()`)
 	c.press("CSV")
-	c.js(fmt.Sprintf(`window.saved?.split('\r\n').length === 2 && saved.includes('\n%s,')`, event))
+	c.js(fmt.Sprintf(`window.saved?.split('\r\n').length === %d && saved.includes('\n%s,')`, 1+events, one))
 }
 
 // checksSignature signs what is shown with a secret, and checks that, right and wrong.

@@ -25,7 +25,6 @@ const base = new URL('.', location.href).pathname.replace(/\/$/, '')
  * @property {unknown} [body]
  * @property {Record<string, unknown>} [query] lists are repeated, empty values left out
  * @property {string} [accept]
- * @property {AbortSignal} [signal]
  * @property {import('./session.js').Session | null} [as]
  */
 
@@ -40,7 +39,7 @@ const queryOf = query => {
 }
 
 /** @param {string} path @param {Options} [o] @returns {Promise<string>} */
-export async function ask(path, { method = 'GET', body, query = {}, accept = 'application/json', signal, as = session() } = {}) {
+export async function ask(path, { method = 'GET', body, query = {}, accept = 'application/json', as = session() } = {}) {
   /** @type {Record<string, string>} */
   const headers = { Accept: accept, ...(as ? credentials(as) : {}) }
   if (body !== undefined) headers['Content-Type'] = 'application/json'
@@ -49,15 +48,13 @@ export async function ask(path, { method = 'GET', body, query = {}, accept = 'ap
     answer = await fetch(base + path + queryOf(query), {
       method,
       headers,
-      signal,
       credentials: 'omit',
       cache: 'no-store',
       redirect: 'error',
       body: body === undefined ? undefined : JSON.stringify(body),
     })
     text = await answer.text()
-  } catch (error) {
-    if (signal?.aborted) throw error
+  } catch {
     throw new Problem(0)
   }
   if (answer.ok) return text
@@ -113,8 +110,8 @@ export const webhook = {
 }
 
 export const deliveries = {
-  /** @param {Record<string, unknown>} query @param {AbortSignal} [signal] @returns {Promise<Schemas['DeliveryList']>} */
-  list: (query, signal) => call(`${hook}/deliveries`, { query, signal }),
+  /** @param {Record<string, unknown>} query @returns {Promise<Schemas['DeliveryList']>} */
+  list: query => call(`${hook}/deliveries`, { query }),
   /** @param {Record<string, unknown>} query @returns {Promise<string>} */
   lines: query => ask(`${hook}/deliveries`, { query, accept: 'application/x-ndjson' }),
   /** The text, so that the payload's very bytes can be shown. @param {string} id @returns {Promise<string | null>} */

@@ -31,7 +31,7 @@ const List = ({ query }) => {
   const { event, q, ...filters } = query
   const list = useRef(/** @type {HTMLElement | null} */ (null))
   /** @param {string} [cursor] */
-  const read = cursor => (q ? find(q, queryOfFilters(filters)) : deliveries.list({ ...queryOfFilters(filters), cursor, limit: cursor ? 100 : liveEvents, payload: true }))
+  const read = cursor => (q ? find(q, queryOfFilters(filters), cursor) : deliveries.list({ ...queryOfFilters(filters), cursor, limit: cursor ? 100 : liveEvents, payload: true }))
   const s = useScrolling(read, list)
   const live = useLive(() => read(), q || s.gone ? 0 : 4000, [])
   s.follow(live.data)
@@ -44,7 +44,7 @@ const List = ({ query }) => {
   const pageOf = new Map(s.pages.flatMap((p, i) => p.deliveries.map(d => [d.eventId, s.from + i])))
   const messages = byMessage(s.pages.flatMap(p => p.deliveries))
   return html`<${Trouble} error=${s.error ?? live.error} />
-    <div class="tools"><p class="quiet" role="status">${live.loading ? t('loading') : q ? t('list.found', { n: messages.length }) : s.gone ? t('list.older') : html`<span class="lamp live" aria-hidden="true"></span> ${t('list.live')}`}</p>
+    <div class="tools"><p class="quiet" role="status">${live.loading ? t('loading') : s.gone ? t('list.older') : q ? t(s.more ? 'list.sofar' : 'list.found', { n: messages.length }) : html`<span class="lamp live" aria-hidden="true"></span> ${t('list.live')}`}</p>
       <${Again} chosen=${chosen} clear=${() => choose(new Set())} reload=${reload} /><${Export} filters=${queryOfFilters(filters)} q=${q} /></div>
     ${
       s.pages.length === 0
@@ -66,7 +66,7 @@ const List = ({ query }) => {
 const Nothing = ({
   query,
   more,
-}) => html`<div class="nothing"><p>${t(query.q ? 'list.notfound' : more ? 'list.nothere' : Object.keys(query).length ? 'list.nothing' : 'list.empty', { q: query.q })}</p>
+}) => html`<div class="nothing"><p>${t(more ? 'list.nothere' : query.q ? 'list.notfound' : Object.keys(query).length ? 'list.nothing' : 'list.empty', { q: query.q })}</p>
   ${!more && !query.q && !Object.keys(query).length && html`<a class="button" href=${linkTo('setup')}>${t('list.test')}</a>`}</div>`
 
 /** @param {{ m: Message, page: number, query: Record<string, string>, chosen: Set<string>, choose: (s: Set<string>) => void }} props */

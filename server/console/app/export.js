@@ -2,7 +2,7 @@
 import { html } from './lib.js'
 import { deliveries } from './api.js'
 import { useAct } from './load.js'
-import { find } from './search.js'
+import { find, onlyOnce } from './search.js'
 import { t } from './say.js'
 import { Button, Trouble } from './ui.js'
 
@@ -12,11 +12,20 @@ const mostLines = 100_000
 
 /** All lines of a listing, as many as a tab should hold; or what a search finds. @param {Record<string, unknown>} filters @param {string} [q] */
 const linesOf = async (filters, q) => {
-  if (q) return (await find(q, filters)).deliveries.map(d => JSON.stringify(d))
-  /** @type {string[]} */
-  const lines = []
   /** @type {string | undefined} */
   let cursor
+  if (q) {
+    /** @type {Schemas['Delivery'][]} */
+    const found = []
+    do {
+      const page = await find(q, filters, cursor)
+      found.push(...page.deliveries)
+      cursor = page.nextCursor
+    } while (cursor && found.length < mostLines)
+    return [...onlyOnce(found)].map(d => JSON.stringify(d))
+  }
+  /** @type {string[]} */
+  const lines = []
   do {
     const read = (await deliveries.lines({ ...filters, cursor, payload: true })).split('\n').filter(Boolean)
     const last = read.length > 0 ? JSON.parse(read[read.length - 1]) : {}

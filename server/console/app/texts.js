@@ -124,6 +124,7 @@ export default {
   'list.live': ['Live', 'In diretta'],
   'list.older': ['Older callbacks', 'Callback più vecchi'],
   'list.found': ['{n} message found|{n} messages found', '{n} messaggio trovato|{n} messaggi trovati'],
+  'list.sofar': ['{n} message found so far; there are older ones.|{n} messages found so far; there are older ones.', '{n} messaggio trovato finora; ce ne sono di più vecchi.|{n} messaggi trovati finora; ce ne sono di più vecchi.'],
   'list.choose': ['Choose {id}', 'Scegli {id}'],
   'list.again': ['Send {n} event again|Send {n} events again', 'Invia di nuovo {n} evento|Invia di nuovo {n} eventi'],
   'list.answered': ['Answered {status}', 'Risposto {status}'],
