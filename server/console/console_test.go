@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"github.com/recapito/recapito/server/asset"
 )
 
@@ -205,6 +207,42 @@ func TestTextsAreSaid(t *testing.T) {
 		composed = composed || strings.HasPrefix(key, "reason.") || strings.HasPrefix(key, "advice.") // see why.js
 		if !said[key] && !composed {
 			t.Errorf("nobody says %s", key)
+		}
+	}
+}
+
+// TestListsAreThoseOfTheContract: what can be chosen is what openapi.yaml has, all of it, and each
+// kind of failure has words of its own.
+func TestListsAreThoseOfTheContract(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromFile("../../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := func(schema string) (list []string) {
+		for _, value := range doc.Components.Schemas[schema].Value.Enum {
+			list = append(list, value.(string))
+		}
+		return slices.Sorted(slices.Values(list))
+	}
+	for _, tt := range []struct{ file, name, schema string }{
+		{"filters.js", "errors", "AttemptError"},
+		{"setup.js", "samples", "TestSample"},
+		{"accounts.js", "states", "EndpointState"},
+	} {
+		var got []string
+		list := regexp.MustCompile(`(?ms)^const ` + tt.name + ` = \[(.*?)\]$`).FindString(sources(t)[tt.file])
+		for _, m := range regexp.MustCompile(`'(\w+)'`).FindAllStringSubmatch(list, -1) {
+			got = append(got, m[1])
+		}
+		slices.Sort(got)
+		if want := closed(tt.schema); !slices.Equal(got, want) {
+			t.Errorf("%s: %s are %v, want those of %s, %v", tt.file, tt.name, got, tt.schema, want)
+		}
+	}
+	all := texts(t)
+	for _, kind := range append(closed("AttemptError"), closed("AttemptDetail")...) {
+		if _, ok := all["reason."+kind]; !ok {
+			t.Errorf("there is no text reason.%s", kind)
 		}
 	}
 }

@@ -5,7 +5,18 @@ import { t, when } from './say.js'
 import { Choice } from './ui.js'
 import { reason } from './why.js'
 
-const errors = ['DNS_FAILED', 'CONNECT_FAILED', 'DESTINATION_REFUSED', 'TLS_FAILED', 'TIMEOUT', 'CONNECTION_LOST', 'RESPONSE_INVALID', 'HTTP_STATUS', 'INTERNAL_ERROR']
+const errors = [
+  'DNS_FAILED',
+  'CONNECT_FAILED',
+  'DESTINATION_REFUSED',
+  'TLS_FAILED',
+  'TIMEOUT',
+  'CONNECTION_LOST',
+  'RESPONSE_INVALID',
+  'HTTP_STATUS',
+  'PAYLOAD_DAMAGED',
+  'INTERNAL_ERROR',
+]
 const hour = 3_600_000
 /** @type {Record<string, number>} */
 const windows = { hour, day: 24 * hour, week: 7 * 24 * hour }
