@@ -55,7 +55,7 @@ export default {
   'outlook.now': ['Trying now.', 'Tentativo in corso.'],
   'outlook.wait': ['{n} event waits, for {age}; it is not lost.|{n} events wait, the oldest for {age}; none is lost.', '{n} evento attende da {age}; non è perso.|{n} eventi attendono, il più vecchio da {age}; nessuno è perso.'],
   'outlook.waiting': ['{n} event waits; it is not lost.|{n} events wait; none is lost.', '{n} evento attende; non è perso.|{n} eventi attendono; nessuno è perso.'],
-  'outlook.givenup': ['The first is given up on {at} if nothing changes.', 'Il primo viene abbandonato {at} se nulla cambia.'],
+  'outlook.givenup': ['If nothing changes, it is given up by {at}.|If nothing changes, each is given up after {age} at the latest, the oldest by {at}.', 'Se nulla cambia, viene abbandonato entro {at}.|Se nulla cambia, ciascuno viene abbandonato al più tardi dopo {age}, il più vecchio entro {at}.'],
   'outlook.skipped': ['{n} event of the last day was not accepted, as there was no callback URL.|{n} events of the last day were not accepted, as there was no callback URL.', '{n} evento dell’ultimo giorno non è stato accettato, perché mancava un URL di callback.|{n} eventi dell’ultimo giorno non sono stati accettati, perché mancava un URL di callback.'],
   'outlook.well': ['{n} callback was acknowledged in the last hour; nothing waits.|{n} callbacks were acknowledged in the last hour; nothing waits.', '{n} callback confermato nell’ultima ora; nulla attende.|{n} callback confermati nell’ultima ora; nulla attende.'],
   'outlook.nothing': ['Nothing waits.', 'Nulla attende.'],

@@ -70,7 +70,10 @@ export const outlook = (h, now) => {
   }
   if (h.pending > 0) {
     said.push(h.oldestPendingAt ? t('outlook.wait', { n: h.pending, age: lasting(Math.max(0, now - Date.parse(h.oldestPendingAt))) }) : t('outlook.waiting', { n: h.pending }))
-    if (h.firstGivenUpAt && h.state !== 'HEALTHY') said.push(t('outlook.givenup', { at: when(h.firstGivenUpAt) }))
+    if (h.oldestPendingAt && h.firstGivenUpAt && h.state !== 'HEALTHY') {
+      const age = Date.parse(h.firstGivenUpAt) - Date.parse(h.oldestPendingAt) // at which any of them is
+      said.push(t('outlook.givenup', { n: h.pending, age: lasting(age), at: when(h.firstGivenUpAt) }))
+    }
   }
   if (h.skipped > 0) said.push(t('outlook.skipped', { n: h.skipped }))
   if (said.length === 0) said.push(t(h.lastHour.acknowledged > 0 ? 'outlook.well' : 'outlook.nothing', { n: h.lastHour.acknowledged }))
