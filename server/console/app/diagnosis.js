@@ -10,6 +10,12 @@ import { advice, reason } from './why.js'
 
 const good = ['ACKNOWLEDGED', 'CERTIFICATE_EXPIRES_SOON']
 
+/** Why it failed; of a certificate that has expired, when that was. @param {Schemas['Diagnosis']} d */
+const fault = ({ attempt, tls }) => {
+  const expired = attempt.detail === 'CERTIFICATE_EXPIRED' && tls?.certificates.find(c => Date.parse(c.notAfter) < Date.parse(attempt.at))
+  return expired ? t('verdict.expired', { at: date(expired.notAfter) }) : t('verdict.failed', { reason: reason(attempt) })
+}
+
 /** @param {{ d: Schemas['Diagnosis'], onClose: () => void }} props */
 export const Diagnosis = ({ d, onClose }) => html`<${Drawer} name=${t('diagnosis')} onClose=${onClose}><${Found} d=${d} /><//>`
 
@@ -19,7 +25,7 @@ export const Found = ({ d }) => {
   const well = good.includes(d.verdict)
   return html`<div class=${`found ${well ? 'ok' : 'bad'}`}>
     <p class="state"><span class="lamp" aria-hidden="true"></span>${t('diagnosis')}</p>
-    <h2 class="says">${well ? t(`verdict.${d.verdict}`, { status: a.statusCode, at: d.tls?.expiresAt ? date(d.tls.expiresAt) : '' }) : t('verdict.failed', { reason: reason(a) })}</h2>
+    <h2 class="says">${well ? t(`verdict.${d.verdict}`, { status: a.statusCode, at: d.tls?.expiresAt ? date(d.tls.expiresAt) : '' }) : fault(d)}</h2>
     ${!well && html`<p class="lead">${advice(a)}</p>`}
     <dl class="facts">
       <div><dt>${t('fact.took')}</dt><dd>${lasting(a.durationMs)}</dd></div>

@@ -207,6 +207,7 @@ export default {
   'verdict.ACKNOWLEDGED': ['It works: your endpoint acknowledged the test with {status}.', 'Funziona: il tuo endpoint ha confermato la prova con {status}.'],
   'verdict.CERTIFICATE_EXPIRES_SOON': ['It works, but its certificate expires on {at}: renew it.', 'Funziona, ma il certificato scade il {at}: rinnovalo.'],
   'verdict.failed': ['The test failed: {reason}.', 'La prova è fallita: {reason}.'],
+  'verdict.expired': ['The test failed: the certificate expired on {at}.', 'La prova è fallita: il certificato è scaduto il {at}.'],
   certificate: ['Certificate', 'Certificato'],
   'certificate.by': ['signed by {issuer}', 'firmato da {issuer}'],
   'certificate.until': ['valid until', 'valido fino al'],
