@@ -62,7 +62,7 @@ func (a *attempt) post(ctx context.Context) egress.Result {
 	d, del := a.member.d, a.Delivery()
 	return d.send(ctx, "an attempt", a.member.Account(), &egress.Request{
 		URL:      a.Webhook.CallbackURL,
-		Header:   a.follow(d.cfg.header(a.Webhook, del.EventID, del.Body, del.Attempts+1, time.Now())),
+		Header:   a.follow(d.cfg.header(a.Webhook, del.EventID, del.Body, del.Attempts+1, a.Started)),
 		Body:     del.Body,
 		Deadline: a.Started.Add(d.cfg.AttemptTimeout), MadeSince: a.MadeSince,
 		Proceed: a.proceed, Sent: a.sent,
