@@ -1,5 +1,5 @@
 // The parts that pages are made of.
-import { html, useEffect, useRef, useState } from './lib.js'
+import { html, useLayoutEffect, useRef, useState } from './lib.js'
 import { Problem } from './api.js'
 import { first, fully, has, t, when } from './say.js'
 
@@ -72,7 +72,8 @@ export const Choice = ({ name, options, value, onChange }) => html`
  */
 export const Drawer = ({ name, onClose, children }) => {
   const own = useRef(/** @type {HTMLDialogElement | null} */ (null))
-  useEffect(() => {
+  // It is closed while it is still there: then the focus goes back to what had it before.
+  useLayoutEffect(() => {
     const dialog = own.current
     dialog?.showModal()
     return () => dialog?.close()
