@@ -29,9 +29,11 @@ func walkPlatform(t *testing.T, bin string) {
 	c.do("follow the link", chromedp.Navigate(c.svc.url+"/console?lang=en"), chromedp.Navigate(c.svc.url+strings.Replace(link.Path, "#", "?lang=en#", 1)))
 	c.says("All is well.", "Set up")
 	c.js(`location.hash === '#/status'`)
+	c.wantClean()
 	if code, answer := c.svc.api("DELETE", "/accounts/well/api-keys/"+link.KeyID, bearer, ""); code != http.StatusNoContent {
 		t.Fatalf("revoke the link's key: %d %s", code, answer)
 	}
 	c.says("The link has ended.")
 	c.js(`sessionStorage.length === 0`)
+	c.wantClean("401 " + hook) // the revoked key
 }
