@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -22,20 +23,26 @@ func TestContractConsole(t *testing.T) {
 	tool("server/console", "prettier", "--check", "app/*.js", "app/*.css", "*.js")
 }
 
-// TestContractConsoleAccessible: axe finds nothing on any page, in light and dark.
+// TestContractConsoleAccessible: axe finds nothing on any page, in each language, in light and
+// dark, wide and on a phone.
 func TestContractConsoleAccessible(t *testing.T) {
 	axe, err := os.ReadFile(tools + "/node_modules/axe-core/axe.min.js")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newConsole(t, build(t, false))
-	for _, p := range consolePages {
-		for _, scheme := range []string{"light", "dark"} {
-			t.Run(p.name+" "+scheme, func(t *testing.T) {
+	bin := build(t, false)
+	for _, as := range []struct {
+		lang, scheme string
+		width        int64
+	}{{"en", "light", 1440}, {"en", "dark", 390}, {"it", "dark", 1440}, {"it", "light", 390}} {
+		c := newConsole(t, bin)
+		for _, p := range consolePages {
+			t.Run(fmt.Sprintf("%s %s %s %d", p.name, as.lang, as.scheme, as.width), func(t *testing.T) {
 				c.t = t
-				c.prefer(scheme)
-				c.show(p.account, "en", p.at)
-				c.says(p.english)
+				c.prefer(as.scheme)
+				c.do("set the width", chromedp.EmulateViewport(as.width, 900))
+				c.show(p.account, as.lang, p.at)
+				c.says(map[string]string{"en": p.english, "it": p.italian}[as.lang])
 				if _, err := chromedp.Run(c.ctx, chromedp.Evaluate[bool](string(axe)+";true")); err != nil {
 					t.Fatal(err)
 				}
