@@ -50,7 +50,7 @@ func walkCurl(t *testing.T, bin string) {
 		defer mu.Unlock()
 		return append([]received(nil), got...)
 	}
-	c := &console{browser: newBrowser(t), keys: map[string]string{}, svc: serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file)}
+	c := &console{browser: newBrowser(t), keys: map[string]string{}, svc: serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, "--attempt-timeout", "1m")}
 	c.keys[account] = c.svc.account(account)
 	code, answer := c.svc.api("POST", hook, c.keys[account], callback(to.URL+path))
 	if code != http.StatusCreated {

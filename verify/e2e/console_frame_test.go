@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -116,6 +115,6 @@ func (b *browser) refusals() (all []string) {
 func (b *browser) wantNoRefusal() {
 	b.t.Helper()
 	if all := b.refusals(); len(all) > 0 {
-		b.t.Error(fmt.Sprintf("the browser refuses %q, want the frame to be shown", all))
+		b.t.Errorf("the browser refuses %q, want the frame to be shown", all)
 	}
 }

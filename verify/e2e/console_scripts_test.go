@@ -48,7 +48,7 @@ func walkScripts(t *testing.T, bin string) {
 	t.Cleanup(uncertain.Close)
 
 	c := &console{browser: newBrowser(t), keys: map[string]string{}, svc: serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"),
-		"--callback-ca", ca.file, "--retry-schedule", "100ms", "--retry-horizon", "1h")}
+		"--callback-ca", ca.file, "--attempt-timeout", "1m", "--retry-schedule", "100ms", "--retry-horizon", "1h")}
 	var events []string
 	for account, at := range map[string]string{
 		hostileAccounts.redirected: to.server.URL + hostileURL, hostileAccounts.uncertain: uncertain.URL + hostileURL, hostileAccounts.first: "",

@@ -46,7 +46,7 @@ func newConsole(t *testing.T, bin string) *console {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = w.Write([]byte("<p>closed</p>" + hostileText))
 	}
-	c.svc = serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, "--retry-schedule", "100ms", "--retry-horizon", "1h")
+	c.svc = serve(t, bin, filepath.Join(t.TempDir(), "recapito.db"), "--callback-ca", ca.file, "--attempt-timeout", "1m", "--retry-schedule", "100ms", "--retry-horizon", "1h")
 	for _, account := range []string{"well", "ill", "ended", "empty"} {
 		c.keys[account] = c.svc.account(account)
 		if account != "empty" {
