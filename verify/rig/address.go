@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// Ports of [FreeAddr]: below those that systems hand out to whoever asks for any.
-const firstPort, lastPort = 10_000, 32_000
+// Ports of [FreeAddr]: above those that browsers refuse, of which 10080 is the last, and below
+// those that systems hand out to whoever asks for any.
+const firstPort, lastPort = 10_081, 32_000
 
 // claimsAt is where a port is taken for the rest of the process's life, so that no
 // other process that asks FreeAddr gets the same. Where loopback is one address
