@@ -74,7 +74,8 @@ func runCluster(l *lab) (found string, err error) {
 	requests, webhooks, unknown, err := asking.end()
 	errs = append(errs, err)
 	found, err = c.settle()
-	return fmt.Sprintf("%s; %d requests about %d webhooks in order, %d of them unanswered", found, requests, webhooks, unknown), errors.Join(append(errs, err)...)
+	return fmt.Sprintf("%s; %d events handed in at %d nodes each; %d requests about %d webhooks in order, %d of them unanswered",
+		found, len(load.competed), rivals, requests, webhooks, unknown), errors.Join(append(errs, err)...)
 }
 
 // suffering is what is to be known of before a fault.
