@@ -18,6 +18,22 @@ import (
 	"github.com/recapito/recapito/store/postgres/pgtest"
 )
 
+// awaitNothingToWrite returns when the only node that takes shards has written all that its pulse
+// asks for by itself.
+func awaitNothingToWrite(t *testing.T, s *Store) {
+	t.Helper()
+	eventually(t, "the node to have its share", func() bool { return len(s.shards.in(owned)) == numShards })
+	eventually(t, "the others to know that it takes shards", func() bool {
+		var leaving bool
+		if err := s.one(t.Context(), `SELECT leaving FROM nodes WHERE slot = $1`, []any{s.w.mySlot()}, &leaving); err != nil {
+			t.Fatal(err)
+		}
+		return !leaving
+	})
+	known := int64(boot())
+	eventually(t, "the node to have no more to write", func() bool { return s.pulse.toldAt.Load() > known })
+}
+
 // What is undone with its transaction has told others of the transaction nothing.
 func TestNothingIsAnsweredOfWhatWasNotWritten(t *testing.T) {
 	url := pgtest.Database(t)
@@ -25,6 +41,7 @@ func TestNothingIsAnsweredOfWhatWasNotWritten(t *testing.T) {
 	ready(t, s, "a")
 	ready(t, s, "b")
 	lock(t, url, `SELECT FROM accounts WHERE id = 'b' FOR UPDATE`)
+	awaitNothingToWrite(t, s)
 	release := s.w.heldUp(t)
 	removed := make(chan error, 1)
 	go func() { removed <- s.DeleteWebhook(context.Background(), "a", t0) }()
@@ -147,16 +164,7 @@ func TestANodeCatchesUpOnceAtATime(t *testing.T) {
 	s := open(t, url, func(c *Config) { c.share = func(int) int { return numShards } })
 	other := open(t, url, none)
 	ready(t, s, "a")
-	eventually(t, "the node to have its share", func() bool { return len(s.shards.in(owned)) == numShards })
-	eventually(t, "the others to know that it takes shards", func() bool {
-		var leaving bool
-		if err := s.one(t.Context(), `SELECT leaving FROM nodes WHERE slot = $1`, []any{s.w.mySlot()}, &leaving); err != nil {
-			t.Fatal(err)
-		}
-		return !leaving
-	})
-	known := int64(boot())
-	eventually(t, "the node to have no more to write", func() bool { return s.pulse.toldAt.Load() > known })
+	awaitNothingToWrite(t, s)
 	s.w.heldUp(t)
 	if err := acceptOne(other, "e1"); err != nil {
 		t.Fatal(err)
