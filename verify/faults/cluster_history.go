@@ -28,7 +28,7 @@ const (
 	historyClients  = 3 // of each
 	// historyTime is for how long an account is asked about, then another one: an order of
 	// many requests is not found within historyLimit.
-	historyTime = 2 * time.Minute
+	historyTime = time.Minute
 	faultsOnce  = 10 * time.Minute // more than each fault once takes
 	historyGap  = 150 * time.Millisecond
 	// historyLimit is how long an order may be looked for.
