@@ -22,11 +22,8 @@ func TestANodeIsTakenForDeadOnce(t *testing.T) {
 	s := open(t, url)
 	execute(t, url, `INSERT INTO nodes (slot, epoch, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
 		SELECT 7, 1, true, beat, pos, applied, 0, 0, 0, 0, host, since FROM nodes`) // nothing renews its lease
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn, end := connect(t, url)
+	defer end()
 	silent := node{slot: 7, epoch: 1}
 	if err := conn.QueryRow(t.Context(), `SELECT beat FROM nodes WHERE slot = 7`).Scan(&silent.beat); err != nil {
 		t.Fatal(err)
@@ -303,11 +300,8 @@ func TestACommitOfALostConnectionFailsWhenTheNodeHasAnother(t *testing.T) {
 	url := pgtest.Database(t)
 	s := open(t, url)
 	ready(t, s, "a")
-	old, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = old.Close(context.Background()) }()
+	old, end := connect(t, url)
+	defer end()
 	for _, statement := range []string{`BEGIN`, `SELECT nextval('blocks')`} {
 		if _, err := old.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -363,11 +357,8 @@ func TestANodeThatDidNotLookTakesNobodyForDead(t *testing.T) {
 	s.w.lease.ttl.Store(int64(time.Hour)) // its own pulse takes nobody for dead meanwhile
 	execute(t, url, `INSERT INTO nodes (slot, epoch, alive, beat, pos, applied, pending, delivered, failed, cancelled, host, since)
 		SELECT 7, 1, true, 1, pos, applied, 0, 0, 0, 0, host, since FROM nodes`)
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn, end := connect(t, url)
+	defer end()
 	silent := map[int16]silence{7: {epoch: 1, beat: 1, since: boot() - 2*time.Hour}}
 	p := &pulse{store: s, conn: conn, nodes: []node{{slot: 7, epoch: 1, beat: 1, alive: true}}, silent: silent, last: boot() - 2*maxBlind}
 	if err := p.evictSilent(t.Context()); err != nil || s.Nodes().Evicted != 0 {

@@ -64,11 +64,8 @@ func TestAChangeThatGivesASequenceOfAnotherNodeIsMadeAgain(t *testing.T) {
 	s := open(t, url)
 	ready(t, s, store.Operations)
 	ready(t, s, "a") // of which the platform is told
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn, end := connect(t, url)
+	defer end()
 	for _, statement := range []string{`BEGIN`, `INSERT INTO deliveries (seq, accepted_at, account, sequence, part, src, shard, channel, event_id, message_id, payload)
 		SELECT seq + 1, accepted_at, account, sequence + 1, part, src, shard, channel, 'other', message_id, payload FROM deliveries WHERE account = 0`} {
 		if _, err := conn.Exec(t.Context(), statement); err != nil {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/recapito/recapito/store/postgres/pgtest"
@@ -89,11 +88,8 @@ func TestOldBacklogCountsAfterTheMigration(t *testing.T) {
 func TestAMigrationThatCannotBeginKeepsNobody(t *testing.T) {
 	url := pgtest.Database(t)
 	makeUpTo(t, url, 7)
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn, end := connect(t, url)
+	defer end()
 	execute := func(statement string) {
 		t.Helper()
 		if _, err := conn.Exec(t.Context(), statement); err != nil {
@@ -113,11 +109,8 @@ func TestAMigrationThatCannotBeginKeepsNobody(t *testing.T) {
 	eventually(t, "the migration to wait", func() (waits bool) {
 		return conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'nodes'::regclass AND NOT granted)`).Scan(&waits) == nil && waits
 	})
-	node, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = node.Close(context.Background()) }()
+	node, end := connect(t, url)
+	defer end()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := node.Exec(ctx, `UPDATE nodes SET beat = beat + 1`); err != nil {

@@ -22,15 +22,23 @@ import (
 
 var t0 = time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 
-// execute does statements as somebody beside the store.
-func execute(t *testing.T, url string, statements ...string) {
+// connect is a connection beside the store.
+func connect(t *testing.T, url string) (conn *pgx.Conn, end func()) {
 	t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	return conn, func() { _ = conn.Close(ctx) }
+}
+
+// execute does statements as somebody beside the store.
+func execute(t *testing.T, url string, statements ...string) {
+	t.Helper()
+	ctx := context.Background()
+	conn, end := connect(t, url)
+	defer end()
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
@@ -41,13 +49,9 @@ func execute(t *testing.T, url string, statements ...string) {
 // row reads the only row of a query, by a connection of its own.
 func row(t *testing.T, url, query string, dest ...any) {
 	t.Helper()
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	if err := conn.QueryRow(ctx, query).Scan(dest...); err != nil {
+	conn, end := connect(t, url)
+	defer end()
+	if err := conn.QueryRow(context.Background(), query).Scan(dest...); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 }

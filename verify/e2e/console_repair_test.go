@@ -99,15 +99,19 @@ func newBreakable(t *testing.T, ca *authority) *breakable {
 // expired is a certificate for this host that was valid until an hour ago.
 func expired(t *testing.T) *tls.Certificate {
 	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	return certificate(t, template, template)
+}
+
+// certificate is one for this host, which its own key has signed in the name of an issuer.
+func certificate(t *testing.T, template, issuer *x509.Certificate) *tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	template.IPAddresses, template.ExtKeyUsage = []net.IP{net.IPv4(127, 0, 0, 1)}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,19 +56,7 @@ func TestClientConsoleSamples(t *testing.T) {
 			_, port, _ := strings.Cut(addr, ":")
 			p := prepare(t, dir, port, code)
 			secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte("the secret of an account, 32 byt"))
-			said := &lockedBuffer{}
-			cmd := command(t, p.dir, []string{"WEBHOOK_SECRET=" + secret}, p.name, p.args...)
-			cmd.Stdout, cmd.Stderr = said, said
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				_ = cmd.Process.Kill()
-				_ = cmd.Wait()
-				if t.Failed() {
-					t.Logf("the sample:\n%s\nsaid:\n%s", code, said)
-				}
-			})
+			startBeside(t, "the sample:\n"+code+"\n", command(t, p.dir, []string{"WEBHOOK_SECRET=" + secret}, p.name, p.args...))
 			wantVerified(t, "http://"+addr+samplePath, secret)
 		})
 	}

@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -11,7 +8,6 @@ import (
 	"io"
 	"log"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -43,7 +39,7 @@ func walkScripts(t *testing.T, bin string) {
 	}
 	uncertain := httptest.NewUnstartedServer(to)
 	uncertain.Config.ErrorLog = log.New(io.Discard, "", 0) // nobody trusts it
-	uncertain.TLS = &tls.Config{Certificates: []tls.Certificate{hostileCertificate(t)}}
+	uncertain.TLS = &tls.Config{Certificates: []tls.Certificate{*hostileCertificate(t)}}
 	uncertain.StartTLS()
 	t.Cleanup(uncertain.Close)
 
@@ -75,24 +71,12 @@ func walkScripts(t *testing.T, bin string) {
 }
 
 // hostileCertificate is for this host, and says of itself and of who has signed it what it likes.
-func hostileCertificate(t *testing.T) tls.Certificate {
+func hostileCertificate(t *testing.T) *tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	issuer := &x509.Certificate{Subject: pkix.Name{Organization: []string{"issuer" + hostileText}}}
-	template := &x509.Certificate{
+	return certificate(t, &x509.Certificate{
 		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "subject" + hostileText},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
-		DNSNames: []string{"names" + hostileText}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour), DNSNames: []string{"names" + hostileText},
+	}, &x509.Certificate{Subject: pkix.Name{Organization: []string{"issuer" + hostileText}}})
 }
 
 // redirectsTo shows the callback URL, and where its receiver redirects to.

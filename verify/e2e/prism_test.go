@@ -167,18 +167,7 @@ func prism(t *testing.T, svc *service) *service {
 	addr := freeAddr(t)
 	host, port, _ := strings.Cut(addr, ":")
 	cmd := command(t, ".", nil, tools+"/node_modules/.bin/prism", "proxy", "openapi.yaml", svc.url, "--errors", "--host", host, "--port", port)
-	log := &lockedBuffer{}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Prism said:\n%s", log)
-		}
-	})
+	log := startBeside(t, "Prism", cmd)
 	eventually(t, "Prism to listen", func() bool {
 		resp, err := http.Get("http://" + addr)
 		if err != nil {

@@ -42,6 +42,24 @@ func command(t *testing.T, dir string, env []string, name string, args ...string
 	return cmd
 }
 
+// startBeside runs a program until the test ends, and shows what it said if that has failed.
+func startBeside(t *testing.T, name string, cmd *exec.Cmd) (said *lockedBuffer) {
+	t.Helper()
+	said = &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, said)
+		}
+	})
+	return said
+}
+
 // run runs a tool to its end and returns what it printed; it fails the test if
 // the tool fails.
 func run(t *testing.T, dir string, env []string, name string, args ...string) string {

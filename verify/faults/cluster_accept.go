@@ -24,8 +24,8 @@ const (
 	rivalGap = 30 * time.Millisecond
 )
 
-// verdict is what a batch of one event was answered. Neither: no answer, or an error of the
-// service; it may have been accepted.
+// verdict is what a batch was answered. Of one with one event, neither: no answer, or an error of
+// the service; it may have been accepted.
 type verdict struct{ Accepted, Duplicates int }
 
 // acceptModel is an event, which has been accepted or has not.

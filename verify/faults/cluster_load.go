@@ -132,7 +132,7 @@ func (l *clusterLoad) handIn(batch []handed) {
 		code, answer, err := l.call("POST", "/events", platform, body)
 		switch {
 		case err == nil && code == http.StatusAccepted:
-			var got struct{ Accepted, Duplicates int }
+			var got verdict
 			if err := json.Unmarshal(answer, &got); err != nil || got.Accepted+got.Duplicates != len(batch) {
 				l.fail(fmt.Errorf("POST /events: %s (%w)", answer, err))
 				return
