@@ -79,8 +79,11 @@ mutants-apply: ## Fail if the code that a mutant breaks has changed
 .PHONY: check
 check: generated tidy lint mutants-apply vulnerable fuzz ## What needs Go alone (minutes): fresh code, lint, vulnerabilities, fuzzing
 
+# Two at a time, the longest first: most of them wait more than they compute. What is
+# generated comes before, as the others compile it. Each prints when it has ended.
 .PHONY: check-all
-check-all: check contract clients faults-short packages-test alerts-test brokers-test ## What CI runs beside the tests: check, and the contract, the clients, the faults, the packages, the alerts, the brokers
+check-all: generated ## What CI runs beside the tests: check, and the contract, the clients, the faults, the packages, the alerts, the brokers, the versions of PostgreSQL
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target contract alerts-test packages-test faults-short fuzz lint brokers-test clients postgres-versions vulnerable tidy mutants-apply
 
 .PHONY: generate
 generate: ## Generate gen/ from openapi.yaml and its overlay
@@ -138,14 +141,16 @@ vulnerable: ## Look for known vulnerabilities that the code reaches
 # Requests of each operation that Schemathesis makes at least.
 export CONTRACT_CASES ?= 1000
 
-.PHONY: contract
-contract: ## Hold the built binary against openapi.yaml with Schemathesis, Prism, Redocly and oasdiff (verify/contract/README.md)
+.PHONY: contract-tools
+contract-tools:
 	verify/contract/tools.sh
+
+.PHONY: contract
+contract: contract-tools ## Hold the built binary against openapi.yaml with Schemathesis, Prism, Redocly and oasdiff (verify/contract/README.md)
 	$(GO) test -tags contract -run '^TestContract' -count=1 -timeout 40m -v ./verify/e2e
 
 .PHONY: clients
-clients: ## Generate a client in each language and use it; verify callbacks in each (verify/contract/README.md)
-	verify/contract/tools.sh
+clients: contract-tools ## Generate a client in each language and use it; verify callbacks in each (verify/contract/README.md)
 	$(GO) test -tags contract -run '^TestClient' -count=1 -timeout 20m -v ./verify/e2e
 
 # Inputs that each fuzz target tries; FUZZTIME=2h for a search in earnest. A number
@@ -169,6 +174,10 @@ bench: ## Measure the built binary and print the tables of verify/bench/README.m
 brokers-test: ## Feed the built binary from real brokers, and kill either side (verify/brokers)
 	verify/brokers/tools.sh
 	$(GO) -C verify/brokers test -count=1 -timeout 30m -v .
+
+.PHONY: postgres-versions
+postgres-versions: ## Test the store on the oldest PostgreSQL that is supported, and on the newest
+	store/postgres/versions/run
 
 .PHONY: faults
 faults: ## Run the built binary through kills, power cuts, full disks… (root, some three hours; FAULTS="--rounds 100 kill" for less)

@@ -19,6 +19,7 @@ done
 [ ${#missing[@]} -gt 0 ] || exit 0
 command -v apt-get >/dev/null || { echo "missing: ${missing[*]}: install it"; exit 1; }
 echo "installing ${missing[*]}"
+exec 9<"$0" && flock 9 # one at a time
 sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo)
 "${sudo[@]}" apt-get update -q
