@@ -84,7 +84,10 @@ func TestARegisterReadsWhatWasPut(t *testing.T) {
 		return porcupine.Operation{ClientId: 1, Input: asked{method: "GET"}, Output: told{200, url}, Call: call, Return: end}
 	}
 	made := porcupine.Operation{Input: asked{"POST", "a"}, Output: told{201, "a"}}
-	unanswered := porcupine.Operation{Input: asked{"PUT", "b"}, Output: told{}, Call: 1, Return: math.MaxInt64}
+	without := func(method, url string) porcupine.Operation { // an answer
+		return porcupine.Operation{Input: asked{method, url}, Output: told{}, Call: 1, Return: math.MaxInt64}
+	}
+	none := porcupine.Operation{ClientId: 1, Input: asked{method: "GET"}, Output: told{status: 404}, Call: 5, Return: 6}
 	for name, tt := range map[string]struct {
 		ops  []porcupine.Operation
 		want bool
@@ -92,11 +95,18 @@ func TestARegisterReadsWhatWasPut(t *testing.T) {
 		"what was put":                            {[]porcupine.Operation{made, put("b", 1, 2), get("b", 3, 4)}, true},
 		"what was before":                         {[]porcupine.Operation{made, put("b", 1, 2), get("a", 3, 4)}, false},
 		"what was before, while it is put":        {[]porcupine.Operation{made, put("b", 1, 4), get("a", 2, 3)}, true},
-		"what was before an unanswered PUT":       {[]porcupine.Operation{made, unanswered, get("a", 3, 4)}, true},
-		"what was before, once it was seen to be": {[]porcupine.Operation{made, unanswered, get("b", 3, 4), get("a", 5, 6)}, false},
+		"what was before an unanswered PUT":       {[]porcupine.Operation{made, without("PUT", "b"), get("a", 3, 4)}, true},
+		"what was before, once it was seen to be": {[]porcupine.Operation{made, without("PUT", "b"), get("b", 3, 4), get("a", 5, 6)}, false},
+		"what was put without an answer":          {[]porcupine.Operation{made, without("PUT", "b"), get("a", 3, 4), get("b", 5, 6)}, true},
+		"what nobody put":                         {[]porcupine.Operation{made, without("PUT", "b"), get("c", 3, 4)}, false},
+		"nothing, after an unanswered PUT":        {[]porcupine.Operation{made, without("PUT", "b"), none}, false},
+		"nothing, after an unanswered DELETE":     {[]porcupine.Operation{made, without("DELETE", ""), none}, true},
+		"what was made again without an answer":   {[]porcupine.Operation{made, without("DELETE", ""), without("POST", "b"), none, get("b", 7, 8)}, true},
 	} {
-		if got := porcupine.CheckOperations(webhookModel, tt.ops); got != tt.want {
-			t.Errorf("%s is read: in order: got %t, want %t", name, got, tt.want)
+		for how, ops := range map[string][]porcupine.Operation{"as it is": tt.ops, "bounded": bounded(tt.ops)} {
+			if got := porcupine.CheckOperations(webhookModel, ops); got != tt.want {
+				t.Errorf("%s is read, %s: in order: got %t, want %t", name, how, got, tt.want)
+			}
 		}
 	}
 }

@@ -218,25 +218,30 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// programs finds the folder of the server's programs: that of an initdb on the path, where
-// Debian has none; else the newest that Debian installed.
+// programs finds the folder of the server's programs: the one that PGTEST_BIN names, else
+// that of the newest server that the machine has.
 func programs() (string, error) {
-	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+	if folder := os.Getenv("PGTEST_BIN"); folder != "" {
+		return folder, nil
 	}
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	folders, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil {
 		return "", err
 	}
-	if len(found) == 0 {
-		return "", errors.New("the machine has no PostgreSQL server (initdb): install it with make tools")
-	}
-	version := func(initdb string) int {
-		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(initdb))))
+	version := func(folder string) int {
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(folder)))
 		return n
 	}
-	newest := slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })
-	return filepath.Dir(newest), nil
+	slices.SortFunc(folders, func(a, b string) int { return version(b) - version(a) })
+	if path, err := exec.LookPath("initdb"); err == nil {
+		folders = append(folders, filepath.Dir(path))
+	}
+	for _, folder := range folders {
+		if _, err := os.Stat(filepath.Join(folder, "initdb")); err == nil {
+			return folder, nil
+		}
+	}
+	return "", errors.New("the machine has no PostgreSQL server (initdb): install it with make tools")
 }
 
 func freePort() (int, error) {
