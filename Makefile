@@ -61,12 +61,12 @@ tools: ## Install what the tests need beside Go, if it is missing: Chromium, Pos
 	@verify/install.sh 'chromium|chromium-browser|google-chrome|headless-shell=chromium' $(POSTGRESQL) \
 		'pgbouncer|/usr/sbin/pgbouncer=pgbouncer' tinyproxy=tinyproxy-bin microsocks=microsocks openssl=openssl
 
-# verify/e2e takes longest and waits much: it begins first, so that the others run beside it.
-# What go test says of the others comes after it.
+# verify/e2e takes longest and store/postgres waits for its disk: they begin first, so that
+# the others run beside them. What go test says of the others comes after them.
 .PHONY: test
 test: tools ## Run all tests, with the race detector, in random order
 	@echo 'some 20 minutes on two cores; nothing is printed for most of them'
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -shuffle=on -timeout 2h ./verify/e2e ./...
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -p 3 -shuffle=on -timeout 2h ./verify/e2e ./store/postgres ./...
 
 .PHONY: mutants
 mutants: ## Break each invariant of the dispatcher on purpose and see a test find it (minutes)
@@ -79,11 +79,13 @@ mutants-apply: ## Fail if the code that a mutant breaks has changed
 .PHONY: check
 check: generated tidy lint mutants-apply vulnerable fuzz ## What needs Go alone (minutes): fresh code, lint, vulnerabilities, fuzzing
 
-# Two at a time, the longest first: most of them wait more than they compute. What is
-# generated comes before, as the others compile it. Each prints when it has ended.
+# Three at a time, as most of them wait more than they compute; each prints when it has
+# ended. What is generated comes before, as the others compile it.
 .PHONY: check-all
+check-all: CONTRACT_CASES = 400
 check-all: generated ## What CI runs beside the tests: check, and the contract, the clients, the faults, the packages, the alerts, the brokers, the versions of PostgreSQL
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target contract alerts-test packages-test faults-short fuzz lint brokers-test clients postgres-versions vulnerable tidy mutants-apply
+	@$(MAKE) --no-print-directory -j 3 --output-sync=target \
+		contract postgres-versions packages-test faults-short brokers-test alerts-test fuzz lint clients vulnerable tidy mutants-apply
 
 .PHONY: generate
 generate: ## Generate gen/ from openapi.yaml and its overlay
@@ -138,7 +140,7 @@ vulnerable: ## Look for known vulnerabilities that the code reaches
 	@if $(GO) run $(GOVULNCHECK) ./... && (cd gen/overlay && $(GO) run $(GOVULNCHECK) ./...) && cd packaging && $(GO) run $(GOVULNCHECK) ./... ; then :; else code=$$?; \
 		[ $$code -eq 3 ] && exit 3; echo 'the vulnerability database cannot be reached: not checked'; fi
 
-# Requests of each operation that Schemathesis makes at least.
+# Requests of each operation that Schemathesis makes at least. It computes for 25 ms each.
 export CONTRACT_CASES ?= 1000
 
 .PHONY: contract-tools

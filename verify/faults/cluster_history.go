@@ -31,6 +31,9 @@ const (
 	historyTime = 20 * time.Second
 	faultsOnce  = 10 * time.Minute // more than each fault once takes
 	historyGap  = 150 * time.Millisecond
+	// historyBackoff is how long a client waits, on average, after a request without an
+	// answer: each of those doubles the orders that are possible.
+	historyBackoff = 2 * time.Second
 	// historyLimit is how long an order may be looked for.
 	historyLimit = time.Minute
 )
@@ -111,12 +114,14 @@ func (h *histories) account(place int) int {
 
 // ask asks nodes about the webhooks of the accounts at a place, one request after the other.
 func (h *histories) ask(place, client int) {
+	gap := 2 * historyGap
 	for version := client + 1; ; version += historyClients {
 		select {
 		case <-h.stop:
 			return
-		case <-time.After(rand.N(2 * historyGap)):
+		case <-time.After(rand.N(gap)):
 		}
+		gap = 2 * historyGap
 		in := asked{method: []string{http.MethodGet, http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}[rand.IntN(5)]}
 		account := h.account(place)
 		var body []byte
@@ -130,6 +135,7 @@ func (h *histories) ask(place, client int) {
 		out := told{status: code}
 		switch {
 		case err != nil || code >= http.StatusInternalServerError:
+			gap = 2 * historyBackoff
 			if in.method == http.MethodGet {
 				continue
 			}
