@@ -79,12 +79,12 @@ mutants-apply: ## Fail if the code that a mutant breaks has changed
 .PHONY: check
 check: generated tidy lint mutants-apply vulnerable fuzz ## What needs Go alone (minutes): fresh code, lint, vulnerabilities, fuzzing
 
-# Three at a time, as most of them wait more than they compute; each prints when it has
+# Two at a time, as most of them wait more than they compute; each prints when it has
 # ended. What is generated comes before, as the others compile it.
 .PHONY: check-all
 check-all: CONTRACT_CASES = 400
 check-all: generated ## What CI runs beside the tests: check, and the contract, the clients, the faults, the packages, the alerts, the brokers, the versions of PostgreSQL
-	@$(MAKE) --no-print-directory -j 3 --output-sync=target \
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target \
 		contract postgres-versions packages-test faults-short brokers-test alerts-test fuzz lint clients vulnerable tidy mutants-apply
 
 .PHONY: generate
