@@ -163,7 +163,7 @@ func TestContractSchemathesis(t *testing.T) {
 			// walk that it repeats is answered otherwise, as that of another webhook
 			// may be; so there are several runs.
 			for range 10 {
-				schemathesis("stateful", max(20, cases/10))
+				schemathesis("stateful", max(100, cases/10))
 				after = requests(t, svc, name == "account")
 				if len(unreached(before, after)) == 0 {
 					break
