@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,9 +16,9 @@ import (
 
 // tallies are what is counted of each account, minute by minute. A row for each commit
 // and account would cost a page each. So each commit logs what it counts, in one row at
-// the end of a table; when a minute has ended, the sums of its accounts are written, a
-// few with each commit that follows, and its log is removed. A start reads the log, of
-// two minutes or so.
+// the end of a table; when a minute has ended, the sums of its accounts are written, some
+// with each commit that follows, and its log is removed. A commit writes more of them
+// than it counts, so that they never pile up. A start reads the log, of two minutes or so.
 //
 // The writer changes them after its commits; everyone reads them. A reader first copies
 // what it needs and then opens its snapshot: what was written in between has the minute
@@ -28,7 +27,7 @@ type tallies struct {
 	mu       sync.RWMutex
 	minute   int64 // the present one; it never goes back
 	accounts map[string]*counted
-	ended    []string // accounts with a minute that has ended and is not written
+	ended    []string // accounts with a minute that has ended and is not written, each once
 	logged   int      // rows of the present minute
 	trimmed  int64    // what is logged of minutes before it has been removed
 	// backlogs are those of accounts that have a quota and were looked at. The writer
@@ -41,6 +40,7 @@ type counted struct {
 	sum     *store.Tally // as of its last row; nil: that is not known
 	at      int64        // the minute of that row
 	changes []minuteChange
+	ended   bool // the account is among the ended
 }
 
 type minuteChange struct {
@@ -49,8 +49,8 @@ type minuteChange struct {
 }
 
 const (
-	// talliesAtOnce is how many accounts' tallies one commit writes, and trimAtOnce how
-	// many rows of the log it removes.
+	// talliesAtOnce is how many more accounts' tallies one commit writes than it counts,
+	// and trimAtOnce how many rows of the log it removes.
 	talliesAtOnce = 32
 	trimAtOnce    = 500
 	// loggedAMinute ends a minute early, if the clock was set back and it would not end.
@@ -62,7 +62,7 @@ type counting struct {
 	minute  int64
 	changes map[string]*store.Tally // by account
 	written []writtenTally
-	asked   int   // so many of the ended were looked at
+	asked   int   // so many of the ended were written
 	trimmed int64 // as in tallies
 	erased  []string
 }
@@ -105,13 +105,13 @@ func (tx *txn) saveTallies() error {
 		return err
 	}
 	t, c := &tx.w.tallies, &tx.counting
-	for _, account := range t.ended[:min(len(t.ended), talliesAtOnce)] {
-		c.asked++
+	c.asked = min(len(t.ended), len(c.changes)+talliesAtOnce)
+	for _, account := range t.ended[:c.asked] {
 		if err := tx.writeTallies(account, t.accounts[account]); err != nil {
 			return err
 		}
 	}
-	if len(t.ended) > 0 || t.trimmed >= t.minute {
+	if len(t.ended) > c.asked || t.trimmed >= t.minute {
 		return nil
 	}
 	n, err := tx.changes(`DELETE FROM tally_log WHERE id < (SELECT max(id) FROM tally_log)
@@ -167,9 +167,6 @@ const (
 
 // writeTallies writes the rows of those minutes of an account that have ended.
 func (tx *txn) writeTallies(account string, of *counted) error {
-	if of == nil {
-		return nil // it was written with an earlier minute, or erased
-	}
 	sum, at := of.sum, of.at
 	if sum == nil {
 		var err error
@@ -295,7 +292,7 @@ func (t *tallies) apply(c *counting) {
 	defer t.mu.Unlock()
 	for _, w := range c.written {
 		of := t.accounts[w.account]
-		of.sum, of.at = w.sum, w.minute
+		of.sum, of.at, of.ended = w.sum, w.minute, false
 		of.changes = slices.DeleteFunc(of.changes, func(c minuteChange) bool { return c.minute <= w.minute })
 		if len(of.changes) == 0 {
 			delete(t.accounts, w.account)
@@ -303,7 +300,8 @@ func (t *tallies) apply(c *counting) {
 	}
 	t.ended, t.trimmed = t.ended[c.asked:], c.trimmed
 	if c.minute > t.minute {
-		t.ended, t.minute, t.logged = slices.AppendSeq(t.ended, maps.Keys(t.accounts)), c.minute, 0
+		t.minute, t.logged = c.minute, 0
+		t.end()
 	}
 	for account, change := range c.changes {
 		if b, known := t.backlogs[account]; known {
@@ -317,6 +315,17 @@ func (t *tallies) apply(c *counting) {
 	for _, account := range c.erased {
 		delete(t.accounts, account)
 		delete(t.backlogs, account)
+		t.ended = slices.DeleteFunc(t.ended, func(ended string) bool { return ended == account })
+	}
+}
+
+// end adds to the ended those that are not among them yet.
+func (t *tallies) end() {
+	for account, of := range t.accounts {
+		if !of.ended {
+			of.ended = true
+			t.ended = append(t.ended, account)
+		}
 	}
 }
 
@@ -355,7 +364,7 @@ func (t *tallies) load(conn *sql.Conn) (err error) {
 			return err
 		}
 	}
-	t.ended = slices.Collect(maps.Keys(t.accounts))
+	t.end()
 	return rows.Err()
 }
 

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,54 @@ func TestTalliesAreThinnedOut(t *testing.T) {
 	}
 	if rows := number(t, s, `SELECT count(*) FROM tally_log`); rows > 4 {
 		t.Errorf("%d rows are logged, want those of the present minute", rows)
+	}
+}
+
+// What many accounts count is written and removed from the log, however few the commits
+// are: one a minute, or so many that a start comes in the middle of a minute.
+func TestTalliesOfManyAccountsAndFewCommits(t *testing.T) {
+	const accounts, minutes = 5 * talliesAtOnce, 40
+	s := open(t, file(t))
+	name := func(i int) string { return fmt.Sprint("many-", i) }
+	for i := range accounts {
+		if _, _, err := s.PutAccount(t.Context(), name(i), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := make([]int64, accounts)
+	// skip counts an event of each account: none has a webhook.
+	skip := func(minute int, of ...int) {
+		t.Helper()
+		events := make([]store.Event, len(of))
+		for i, a := range of {
+			events[i] = event(fmt.Sprint(minute, "-", a))
+			events[i].AccountID = name(a)
+			want[a]++
+		}
+		if _, err := s.Accept(t.Context(), events, now.Add(time.Duration(minute)*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for minute := range minutes {
+		skip(minute, rand.Perm(accounts)[rand.IntN(accounts):]...) // some count on, others have stopped
+		if minute%10 == 9 {
+			if err := (reopening{s}).Reopen(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const quiet = 3 + accounts/talliesAtOnce
+	for minute := range quiet {
+		skip(minutes+minute, 0)
+	}
+	end := now.Add((minutes + quiet) * time.Minute)
+	for i := range accounts {
+		if v, err := s.Vitals(t.Context(), name(i), end); err != nil || v.Skipped() != want[i] {
+			t.Errorf("of account %d %d events were skipped (%v), want %d", i, v.Skipped(), err, want[i])
+		}
+	}
+	if rows := number(t, s, `SELECT count(*) FROM tally_log`); rows > 4 {
+		t.Errorf("%d rows are logged, want those of the last minutes", rows)
 	}
 }
 
