@@ -83,6 +83,7 @@ check: generated tidy lint mutants-apply vulnerable fuzz ## What needs Go alone 
 # ended. What is generated comes before, as the others compile it.
 .PHONY: check-all
 check-all: CONTRACT_CASES = 400
+check-all: export FUZZTIME = 5000x
 check-all: generated ## What CI runs beside the tests: check, and the contract, the clients, the faults, the packages, the alerts, the brokers, the versions of PostgreSQL
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target \
 		contract postgres-versions packages-test faults-short brokers-test alerts-test fuzz lint clients vulnerable tidy mutants-apply

@@ -150,7 +150,7 @@ func (l *load) end() (int, error) {
 // have arrived.
 func (s *site) finish(l *load) (int, error) {
 	n, err := l.end()
-	if err != nil {
+	if err := errors.Join(s.unharmed(l), err); err != nil {
 		return n, err
 	}
 	return n, s.settle(n, 2*time.Minute)
