@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -130,8 +133,40 @@ func (c *cluster) explainRepeats(repeats []rig.Repeat, unrecorded span) error {
 			r.Before = r.Before.Add(min(clusterTimeout/2, unrecorded.begin.Sub(r.Before)))
 		}
 	}
-	_, err := c.lab.explain(repeats, spans)
-	return errors.Join(err, oftener(repeats, len(spans)))
+	var errs []error
+	for _, r := range repeats {
+		_, err := c.lab.explain([]rig.Repeat{r}, spans)
+		if err != nil && len(errs) == 0 {
+			err = fmt.Errorf("%w: of account %d; nodes logged:\n%s", err, c.accountOf(r.Number), c.logged(r))
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs[:min(len(errs), 20)], oftener(repeats, len(spans)))...)
+}
+
+// logged is what nodes logged about an event between its arrivals, and about themselves.
+func (c *cluster) logged(r rig.Repeat) string {
+	const margin = 5 * time.Second
+	from, to := r.Before.Add(-margin), r.Then.Add(margin)
+	var lines []string
+	for i, n := range c.nodes {
+		log, err := os.ReadFile(n.options.LogFile)
+		if err != nil {
+			return err.Error()
+		}
+		for line := range strings.Lines(string(log)) {
+			stamp, rest, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+			at, err := time.Parse(time.RFC3339Nano, stamp)
+			of := fmt.Sprintf(" event=evt_%d ", r.Number)
+			if err == nil && at.After(from) && at.Before(to) && (strings.Contains(rest, of) || !strings.Contains(rest, "msg=attempt") && !strings.Contains(rest, `msg="webhook `)) {
+				lines = append(lines, fmt.Sprintf("%s node %d: %s", stamp, i, rest))
+			}
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
 }
 
 func staleError(stales []stale) (err error) {

@@ -84,7 +84,7 @@ func (c *cluster) add(i int) error {
 	n := &clusterNode{proxy: p, options: rig.Options{
 		Bin: c.lab.bin, Dir: c.dir, Store: url, CA: c.receiver.CA, Listen: listen, Patience: clusterPatience,
 		LogFile: filepath.Join(c.dir, fmt.Sprint("node", i, ".log")),
-		Flags:   []string{"--attempt-timeout", clusterTimeout.String(), "--retry-schedule", "50ms,200ms,1s,5s" + strings.Repeat(",10m", 300), "--order-wait", "1h"}, // a PUT makes all due; nothing is given up
+		Flags:   []string{"--attempt-timeout", clusterTimeout.String(), "--retry-schedule", "50ms,200ms,1s,5s" + strings.Repeat(",10m", 300), "--order-wait", (time.Hour + c.lab.Mix).String()}, // a PUT makes all due; nothing is given up
 	}}
 	if err := n.start(); err != nil {
 		return err
