@@ -134,16 +134,29 @@ func (c *cluster) explainRepeats(repeats []rig.Repeat, unrecorded span) error {
 		}
 	}
 	var errs []error
+	var others []rig.Repeat
+	logged := false // once: there may be many
 	for _, r := range repeats {
 		_, err := c.lab.explain([]rig.Repeat{r}, spans)
-		if err != nil && len(errs) == 0 {
+		switch {
+		case err != nil && c.timedOut(r.Number):
+			errs = append(errs, c.lab.late("event %d came again after %v, after an attempt that had no answer in time", r.Number, r.Then.Sub(r.Before)))
+			continue
+		case err != nil && !logged:
+			logged = true
 			err = fmt.Errorf("%w: of account %d; nodes logged:\n%s", err, c.accountOf(r.Number), c.logged(r))
 		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+		errs, others = append(errs, err), append(others, r)
 	}
-	return errors.Join(append(errs[:min(len(errs), 20)], oftener(repeats, len(spans)))...)
+	return errors.Join(append(errs, oftener(others, len(spans)))...)
+}
+
+// timedOut reports whether a node has logged that an attempt of an event had no answer in time.
+func (c *cluster) timedOut(event int) bool {
+	return slices.ContainsFunc(c.nodes, func(n *clusterNode) bool {
+		log, err := os.ReadFile(n.options.LogFile)
+		return err == nil && timedOut(string(log), fmt.Sprintf("evt_%d ", event))
+	})
 }
 
 // logged is what nodes logged about an event between its arrivals, and about themselves.

@@ -143,3 +143,15 @@ func TestAnEventIsAcceptedOnce(t *testing.T) {
 		}
 	}
 }
+
+// What a service logs of an attempt that had no answer in time explains a repeat of that event.
+func TestAnAttemptThatTimedOutIsFoundInTheLog(t *testing.T) {
+	const log = `time=2026-12-01T17:21:00.757Z level=INFO msg=attempt outcome=TIMEOUT account=acc4 event=evt_15164_1796138459854752151 attempt=1 host=127.1.0.5:44303 took=3s next=2026-12-01T15:21:00.778Z
+time=2026-12-01T17:21:00.757Z level=INFO msg=attempt outcome=HTTP_STATUS account=acc5 event=evt_7 attempt=1 host=127.1.0.5:44303 took=3ms status=503 next=2026-12-01T15:21:00.778Z
+`
+	for event, want := range map[string]bool{"evt_15164_": true, "evt_1516_": false, "evt_7 ": false} {
+		if got := timedOut(log, event); got != want {
+			t.Errorf("of %q: got %v, want %v", event, got, want)
+		}
+	}
+}
