@@ -101,18 +101,28 @@ func TestTalliesOfManyAccountsAndFewCommits(t *testing.T) {
 			}
 		}
 	}
-	const quiet = 3 + accounts/talliesAtOnce
-	for minute := range quiet {
-		skip(minutes+minute, 0)
-	}
-	end := now.Add((minutes + quiet) * time.Minute)
-	for i := range accounts {
-		if v, err := s.Vitals(t.Context(), name(i), end); err != nil || v.Skipped() != want[i] {
-			t.Errorf("of account %d %d events were skipped (%v), want %d", i, v.Skipped(), err, want[i])
+	short := func(what string) {
+		t.Helper()
+		if rows := number(t, s, `SELECT count(*) FROM tally_log`); rows > 4 {
+			t.Errorf("%d rows are logged %s, want those of the last minutes", rows, what)
 		}
 	}
-	if rows := number(t, s, `SELECT count(*) FROM tally_log`); rows > 4 {
-		t.Errorf("%d rows are logged, want those of the last minutes", rows)
+	const quiet, busy = 3 + accounts/talliesAtOnce, 10
+	end := minutes
+	for range quiet {
+		skip(end, 0)
+		end++
+	}
+	short("after a quiet time")
+	for range busy {
+		skip(end, rand.Perm(accounts)...)
+		end++
+	}
+	short("while all count")
+	for i := range accounts {
+		if v, err := s.Vitals(t.Context(), name(i), now.Add(time.Duration(end)*time.Minute)); err != nil || v.Skipped() != want[i] {
+			t.Errorf("of account %d %d events were skipped (%v), want %d", i, v.Skipped(), err, want[i])
+		}
 	}
 }
 
