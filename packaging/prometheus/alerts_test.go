@@ -16,6 +16,8 @@ type breakage struct {
 	prepare  func(*site)
 	endpoint func(k *sink, i int) string
 	ready    func(*site) // when it serves
+	// well is done before every scrape while nothing is wrong.
+	well func(*site, *watcher)
 	// spoil breaks it, and each goes on with that before every scrape.
 	spoil func(*site, *watcher)
 	each  func(*site)
@@ -57,7 +59,11 @@ func (b *breakage) run(t *testing.T) {
 	}
 	w := newWatcher(t, "http://"+s.ops)
 	for range wellFor {
-		if firing := s.pass(w, nil); len(firing) > 0 {
+		if firing := s.pass(w, func(s *site) {
+			if b.well != nil {
+				b.well(s, w)
+			}
+		}); len(firing) > 0 {
 			t.Fatalf("%q fire while nothing is wrong: %s", firing, w.describe(firing[0]))
 		}
 	}

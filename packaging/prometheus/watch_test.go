@@ -100,6 +100,17 @@ func (w *watcher) scrape() (firing []string) {
 	return firing
 }
 
+// value is that of a metric without labels now; NaN: there is none.
+func (w *watcher) value(name model.LabelValue) float64 {
+	samples, _ := w.read()
+	for _, s := range samples {
+		if s.Metric[model.MetricNameLabel] == name {
+			return float64(s.Value)
+		}
+	}
+	return math.NaN()
+}
+
 // compress is a sample as it would be if the time between scrapes had passed.
 func (w *watcher) compress(name string, v float64, ahead time.Duration) float64 {
 	switch {
