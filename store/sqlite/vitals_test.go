@@ -68,8 +68,8 @@ func TestTalliesAreThinnedOut(t *testing.T) {
 	}
 }
 
-// What many accounts count is written and removed from the log, however few the commits
-// are: one a minute, or so many that a start comes in the middle of a minute.
+// What many accounts count is written and removed from the log with a single commit a
+// minute, and over starts.
 func TestTalliesOfManyAccountsAndFewCommits(t *testing.T) {
 	const accounts, minutes = 5 * talliesAtOnce, 40
 	s := open(t, file(t))

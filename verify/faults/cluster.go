@@ -139,7 +139,7 @@ func (c *cluster) explainRepeats(repeats []rig.Repeat, unrecorded span) error {
 	for _, r := range repeats {
 		_, err := c.lab.explain([]rig.Repeat{r}, spans)
 		switch {
-		case err != nil && c.timedOut(r.Number):
+		case err != nil && c.timedOut(r):
 			errs = append(errs, c.lab.late("event %d came again after %v, after an attempt that had no answer in time", r.Number, r.Then.Sub(r.Before)))
 			continue
 		case err != nil && !logged:
@@ -151,29 +151,27 @@ func (c *cluster) explainRepeats(repeats []rig.Repeat, unrecorded span) error {
 	return errors.Join(append(errs, oftener(others, len(spans)))...)
 }
 
-// timedOut reports whether a node has logged that an attempt of an event had no answer in time.
-func (c *cluster) timedOut(event int) bool {
+// timedOut reports whether a node has logged, between an event's arrivals, that its attempt
+// had no answer in time.
+func (c *cluster) timedOut(r rig.Repeat) bool {
 	return slices.ContainsFunc(c.nodes, func(n *clusterNode) bool {
 		log, err := os.ReadFile(n.options.LogFile)
-		return err == nil && timedOut(string(log), fmt.Sprintf("evt_%d ", event))
+		return err == nil && timedOut(string(log), fmt.Sprintf("evt_%d ", r.Number), r)
 	})
 }
 
 // logged is what nodes logged about an event between its arrivals, and about themselves.
 func (c *cluster) logged(r rig.Repeat) string {
 	const margin = 5 * time.Second
-	from, to := r.Before.Add(-margin), r.Then.Add(margin)
+	event := fmt.Sprintf(" event=evt_%d ", r.Number)
 	var lines []string
 	for i, n := range c.nodes {
 		log, err := os.ReadFile(n.options.LogFile)
 		if err != nil {
 			return err.Error()
 		}
-		for line := range strings.Lines(string(log)) {
-			stamp, rest, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
-			at, err := time.Parse(time.RFC3339Nano, stamp)
-			of := fmt.Sprintf(" event=evt_%d ", r.Number)
-			if err == nil && at.After(from) && at.Before(to) && (strings.Contains(rest, of) || !strings.Contains(rest, "msg=attempt") && !strings.Contains(rest, `msg="webhook `)) {
+		for stamp, rest := range logLines(string(log), r.Before.Add(-margin), r.Then.Add(margin)) {
+			if strings.Contains(rest, event) || !strings.Contains(rest, "msg=attempt") && !strings.Contains(rest, `msg="webhook `) {
 				lines = append(lines, fmt.Sprintf("%s node %d: %s", stamp, i, rest))
 			}
 		}

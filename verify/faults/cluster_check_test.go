@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/recapito/recapito/verify/rig"
 )
 
 // A record in which nothing is wrong, and what the checks say of one in which something is.
@@ -149,9 +151,16 @@ func TestAnAttemptThatTimedOutIsFoundInTheLog(t *testing.T) {
 	const log = `time=2026-12-01T17:21:00.757Z level=INFO msg=attempt outcome=TIMEOUT account=acc4 event=evt_15164_1796138459854752151 attempt=1 host=127.1.0.5:44303 took=3s next=2026-12-01T15:21:00.778Z
 time=2026-12-01T17:21:00.757Z level=INFO msg=attempt outcome=HTTP_STATUS account=acc5 event=evt_7 attempt=1 host=127.1.0.5:44303 took=3ms status=503 next=2026-12-01T15:21:00.778Z
 `
-	for event, want := range map[string]bool{"evt_15164_": true, "evt_1516_": false, "evt_7 ": false} {
-		if got := timedOut(log, event); got != want {
-			t.Errorf("of %q: got %v, want %v", event, got, want)
+	at := time.Date(2026, 12, 1, 17, 21, 0, 757_400_000, time.UTC)
+	around := rig.Repeat{Before: at, Then: at.Add(time.Second)}
+	later := rig.Repeat{Before: at.Add(time.Millisecond), Then: at.Add(time.Second)}
+	for _, c := range []struct {
+		event string
+		r     rig.Repeat
+		want  bool
+	}{{"evt_15164_", around, true}, {"evt_15164_", later, false}, {"evt_1516_", around, false}, {"evt_7 ", around, false}} {
+		if got := timedOut(log, c.event, c.r); got != c.want {
+			t.Errorf("of %q, %v: got %v, want %v", c.event, c.r, got, c.want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -214,7 +215,7 @@ func (s *site) once() error {
 	var late []error
 	for _, r := range repeats {
 		again := fmt.Errorf("an event came again, number %d at %v and %v", r.Number, r.Before, r.Then)
-		if !timedOut(string(log), fmt.Sprintf("evt_%d_", r.Number)) {
+		if !timedOut(string(log), fmt.Sprintf("evt_%d_", r.Number), r) {
 			return fmt.Errorf("%w, one of %d, and nothing explains it", again, len(repeats))
 		}
 		late = append(late, s.lab.late("%w, after an attempt that had no answer in time", again))
@@ -222,11 +223,25 @@ func (s *site) once() error {
 	return errors.Join(late...)
 }
 
-// timedOut reports whether a service has logged that an attempt had no answer in time, of
-// an event whose ID begins with a text.
-func timedOut(log, event string) bool {
-	for line := range strings.Lines(log) {
-		if strings.Contains(line, " msg=attempt outcome=TIMEOUT ") && strings.Contains(line, " event="+event) {
+// logLines are the lines of a service's log between two times, each divided behind its time.
+func logLines(log string, from, to time.Time) iter.Seq2[string, string] {
+	from = from.Truncate(time.Millisecond) // as the log's times are
+	return func(yield func(stamp, rest string) bool) {
+		for line := range strings.Lines(log) {
+			stamp, rest, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+			at, err := time.Parse(time.RFC3339Nano, stamp)
+			if err == nil && !at.Before(from) && at.Before(to) && !yield(stamp, rest) {
+				return
+			}
+		}
+	}
+}
+
+// timedOut reports whether a service has logged, between the arrivals of an event whose ID
+// begins with a text, that its attempt had no answer in time.
+func timedOut(log, event string, r rig.Repeat) bool {
+	for _, rest := range logLines(log, r.Before, r.Then) {
+		if strings.Contains(rest, "msg=attempt outcome=TIMEOUT ") && strings.Contains(rest, " event="+event) {
 			return true
 		}
 	}
